@@ -1,0 +1,1 @@
+"""Getting an answer out of the chosen deployments: attempts and failover."""

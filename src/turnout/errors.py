@@ -1,0 +1,176 @@
+"""Every error a caller can meet, drawn as a tree; each knows its HTTP status, stable code and whether to retry.
+
+TurnoutError
+├── ConfigError                      a config file is wrong (never reaches HTTP)
+├── InvalidRequest            400    malformed body or field
+│   └── NotTranslatable       400    the field has no counterpart in the chosen model's API
+├── Unauthorized              401
+├── BudgetExhausted           402    never 429: SDKs retry 429
+├── RunPaused                 403    a brake stopped this run
+├── NotFound                  404    unknown model
+│   └── PathNotFound          404    unknown path
+├── MethodNotAllowed          405
+├── TooLarge                  413
+├── RateLimited               429
+├── ClientClosed              499    the caller hung up
+├── Internal                  500    a fault of ours
+├── UpstreamFailure           502    what a provider did wrong
+│   ├── UpstreamRejected      the provider's own 4xx, handed on with its status
+│   ├── UpstreamUnreachable   no connection
+│   └── UpstreamTimeout       504
+└── NoCapacity                503    nobody can take the request now
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+__all__ = [
+    "BudgetExhausted",
+    "ClientClosed",
+    "ConfigError",
+    "Internal",
+    "InvalidRequest",
+    "MethodNotAllowed",
+    "NoCapacity",
+    "NotFound",
+    "NotTranslatable",
+    "PathNotFound",
+    "RateLimited",
+    "RunPaused",
+    "TooLarge",
+    "TurnoutError",
+    "Unauthorized",
+    "UpstreamFailure",
+    "UpstreamRejected",
+    "UpstreamTimeout",
+    "UpstreamUnreachable",
+]
+
+
+class TurnoutError(Exception):
+    """The root. `message` names the cause and the next step and is safe to show to a caller;
+    `param` names the offending field; `retry_after` is in seconds."""
+
+    status: int = 500
+    code: str = "internal_error"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.retry_after = retry_after
+
+
+class ConfigError(TurnoutError):
+    code = "config_error"
+
+
+class InvalidRequest(TurnoutError):
+    status, code = 400, "invalid_request"
+
+
+class NotTranslatable(InvalidRequest):
+    code = "not_translatable"
+
+
+class Unauthorized(TurnoutError):
+    status, code = 401, "invalid_api_key"
+
+
+class BudgetExhausted(TurnoutError):
+    status, code = 402, "budget_exhausted"
+
+
+class RunPaused(TurnoutError):
+    status, code = 403, "run_paused"
+
+
+class NotFound(TurnoutError):
+    status, code = 404, "model_not_found"
+
+
+class PathNotFound(NotFound):
+    code = "not_found"
+
+
+class MethodNotAllowed(TurnoutError):
+    status, code = 405, "method_not_allowed"
+
+
+class TooLarge(TurnoutError):
+    status, code = 413, "request_too_large"
+
+
+class RateLimited(TurnoutError):
+    status, code = 429, "rate_limited"
+    retryable = True
+
+
+class ClientClosed(TurnoutError):
+    status, code = 499, "client_closed_request"
+
+
+class Internal(TurnoutError):
+    status, code = 500, "internal_error"
+
+
+class UpstreamFailure(TurnoutError):
+    """A provider failed. `upstream_status` is what it answered with, None where it answered nothing.
+    `body` is its answer, for the log alone: it may name internal hosts."""
+
+    status, code = 502, "upstream_error"
+    retryable = True
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        upstream_status: int | None = None,
+        upstream_code: str | None = None,
+        retry_after: float | None = None,
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.upstream_status = upstream_status
+        self.upstream_code = upstream_code
+        self.body = body
+
+
+class UpstreamRejected(UpstreamFailure):
+    """The provider refused the request itself: another try with the same bytes gets the same answer."""
+
+    retryable = False
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        upstream_status: int,
+        upstream_code: str | None = None,
+        retry_after: float | None = None,
+        body: bytes = b"",
+    ) -> None:
+        super().__init__(
+            message,
+            upstream_status=upstream_status,
+            upstream_code=upstream_code,
+            retry_after=retry_after,
+            body=body,
+        )
+        self.status = upstream_status
+        self.code = upstream_code or "invalid_request"
+
+
+class UpstreamUnreachable(UpstreamFailure):
+    code = "upstream_unreachable"
+
+
+class UpstreamTimeout(UpstreamFailure):
+    status, code = 504, "upstream_timeout"
+
+
+class NoCapacity(TurnoutError):
+    status, code = 503, "no_capacity"
+    retryable = True

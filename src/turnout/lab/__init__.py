@@ -1,0 +1,1 @@
+"""Recorded sessions, replay and the demo; never imported on the serving path."""

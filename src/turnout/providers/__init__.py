@@ -1,0 +1,1 @@
+"""Who serves models: registry rows, transports, the embedded model."""

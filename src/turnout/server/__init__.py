@@ -1,0 +1,1 @@
+"""The HTTP side: a raw ASGI application and its endpoints."""
