@@ -107,7 +107,7 @@ class Reasoning(PartBase, frozen=True, kw_only=True, tag="reasoning"):
 
 
 class ToolCall(PartBase, frozen=True, kw_only=True, tag="tool_call"):
-    """`arguments` is the raw JSON string as the model wrote it: it may be malformed and is never reformatted."""
+    """`arguments` is the JSON text as the model wrote it: it may be malformed and is never reformatted."""
 
     id: str
     name: str

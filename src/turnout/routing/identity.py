@@ -1,0 +1,126 @@
+"""Who is talking: session, mode and tags of a request, read from headers and body hints. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import msgspec
+import xxhash
+from msgspec import Struct
+
+from turnout.chat import RequestOutline
+
+__all__ = ["Hints", "agent_hash", "chain_hashes", "parse_tags", "read_hints"]
+
+# In this order (INTERFACE: session identity when not given). Between the two tables stand the body's hints.
+_EXPLICIT_HEADER = "x-turnout-session"
+_CLAUDE_CODE_HEADER = "x-claude-code-session-id"
+_SESSION_HEADERS = (
+    "session-id",
+    "session_id",
+    "x-session-id",
+    "x-session-affinity",
+    "x-opencode-session",
+    "x-litellm-trace-id",
+)
+_MAX_ID = 200
+_MAX_TAGS = 20
+
+
+class Hints(Struct, frozen=True, kw_only=True):
+    """What the caller said of itself. `session` None: nothing was said, use the chain of prefix hashes;
+    `session_source` names where it was found."""
+
+    session: str | None = None
+    session_source: str = "prefix"
+    mode: str | None = None
+    tags: dict[str, str] = {}
+    warnings: tuple[str, ...] = ()
+
+
+def read_hints(headers: Mapping[str, str], outline: RequestOutline) -> Hints:
+    """Session, mode and tags. `headers` has lower-case names. Values too long are cut, never refused:
+    a label must not break an agent."""
+    metadata = outline.metadata
+    session, source = _session(headers, outline)
+    tags = parse_tags(headers.get("x-turnout-tags", ""))
+    meta_tags: Any = metadata.get("tags")
+    if isinstance(meta_tags, str):
+        tags = {**parse_tags(meta_tags), **tags}
+    elif isinstance(meta_tags, dict):
+        pairs = cast("dict[str, object]", meta_tags)
+        tags = {**{k[:_MAX_ID]: str(v)[:_MAX_ID] for k, v in list(pairs.items())[:_MAX_TAGS]}, **tags}
+    mode: Any = headers.get("x-turnout-mode") or metadata.get("mode")
+    return Hints(
+        session=session[:_MAX_ID] if session else None,
+        session_source=source if session else "prefix",
+        mode=mode[:_MAX_ID] if isinstance(mode, str) and mode else None,
+        tags=tags,
+    )
+
+
+def _session(headers: Mapping[str, str], outline: RequestOutline) -> tuple[str | None, str]:
+    if found := headers.get(_EXPLICIT_HEADER):
+        return found, _EXPLICIT_HEADER
+    given: Any = outline.metadata.get("session") or outline.metadata.get("session_id")
+    if isinstance(given, str) and given:
+        return given, "metadata.session"
+    if found := headers.get(_CLAUDE_CODE_HEADER):
+        return found, _CLAUDE_CODE_HEADER
+    if found := _session_in_user_id(outline.metadata.get("user_id")):
+        return found, "metadata.user_id"
+    for name in _SESSION_HEADERS:
+        if found := headers.get(name):
+            return found, name
+    if outline.prompt_cache_key:
+        return outline.prompt_cache_key, "prompt_cache_key"
+    return None, "prefix"
+
+
+def _session_in_user_id(user_id: object) -> str | None:
+    """The session inside Anthropic's `metadata.user_id` as Claude Code writes it: either
+    `user_<hash>_account_<id>_session_<uuid>` or a JSON object with `session_id`."""
+    if not isinstance(user_id, str):
+        return None
+    if user_id.startswith("{"):
+        try:
+            told = msgspec.json.decode(user_id, type=dict[str, Any])
+        except msgspec.DecodeError:
+            return None
+        session = told.get("session_id")
+        return session if isinstance(session, str) and session else None
+    _, marker, session = user_id.rpartition("_session_")
+    return session if marker and session else None
+
+
+def parse_tags(text: str) -> dict[str, str]:
+    """`feature=search,team=core` as a dict; a tag without `=` has the value `true`."""
+    tags: dict[str, str] = {}
+    for item in text.split(",")[:_MAX_TAGS]:
+        name, has_value, value = item.strip().partition("=")
+        if name:
+            tags[name.strip()[:_MAX_ID]] = value.strip()[:_MAX_ID] if has_value else "true"
+    return tags
+
+
+def agent_hash(outline: RequestOutline) -> str:
+    """Names the (sub-)agent within a session: a hash of system text and tools, 16 hex digits."""
+    digest = xxhash.xxh3_64()
+    for raw in outline.prefix:
+        digest.update(memoryview(raw))
+    for role, raw in zip(outline.roles, outline.messages, strict=True):
+        if role not in {"system", "developer"}:
+            break
+        digest.update(memoryview(raw))
+    return digest.hexdigest()
+
+
+def chain_hashes(seed: str, messages: Sequence[msgspec.Raw]) -> list[bytes]:
+    """One hash a message, each over everything up to it: equal hashes mean equal prefixes."""
+    digest = xxhash.xxh3_128(seed.encode())
+    chain: list[bytes] = []
+    for raw in messages:
+        digest.update(memoryview(raw))
+        chain.append(digest.digest())
+    return chain

@@ -1,0 +1,172 @@
+"""The decision: which deployments to try for a request, in order, and why. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from msgspec import Struct
+
+from turnout.catalog.fleet import Fleet
+from turnout.catalog.models import TIERS, Deployment, Tier
+from turnout.chat import RequestOutline
+from turnout.context import Candidate, Decision, SessionView
+from turnout.errors import BudgetExhausted, NoCapacity
+from turnout.routing.names import Names, Selection
+from turnout.routing.needs import Needs, expected_cost, needs_of, why_not, worst_cost
+
+__all__ = ["Ask", "Router"]
+
+_FALLBACK_ORDER: dict[Tier, tuple[Tier, ...]] = {
+    "small": ("small", "mid", "frontier"),
+    "mid": ("mid", "frontier", "small"),
+    "frontier": ("frontier", "mid", "small"),
+}
+_MID_PROMPT_FACTOR = 8
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """One request as the router sees it. `quality` 0..1 as in the `x-turnout-quality` header;
+    `small_only` names the exhausted budget that leaves only small models."""
+
+    outline: RequestOutline
+    session: SessionView
+    mode: str | None = None
+    quality: float | None = None
+    max_cost_nano_usd: int | None = None
+    small_only: str | None = None
+
+
+class Router:
+    """Ranks the fleet for a request. `short_prompt_tokens` is the threshold of `_wanted_tier`."""
+
+    def __init__(self, fleet: Fleet, names: Names, *, short_prompt_tokens: int = 400) -> None:
+        self._fleet = fleet
+        self._names = names
+        self._short = short_prompt_tokens
+
+    def decide(self, ask: Ask) -> Decision:
+        """The decision for one request.
+
+        Raises NotFound (unknown name), NoCapacity (nobody can take it) or BudgetExhausted (only dearer
+        models than allowed could).
+        """
+        selection = self._names.resolve(ask.outline.model, ask.mode)
+        needs = needs_of(ask.outline)
+        ranked, reason, explanation = self._rank(selection, needs, ask)
+        able: list[Candidate] = []
+        rejected: list[Candidate] = []
+        for deployment in ranked:
+            candidate = self._weigh(deployment, needs, ask)
+            (able if candidate.rejected is None else rejected).append(candidate)
+        if not able:
+            raise self._nobody(selection, rejected)
+        return Decision(
+            candidates=tuple(able),
+            rejected=tuple(rejected),
+            reason=reason,
+            explanation=explanation,
+            mode=selection.mode,
+            effort=selection.effort,
+            pins=selection.kind != "model",
+        )
+
+    def _weigh(self, deployment: Deployment, needs: Needs, ask: Ask) -> Candidate:
+        cost = expected_cost(deployment, needs)
+        why = why_not(deployment, needs)
+        if why is None and ask.small_only is not None and deployment.tier != "small":
+            why = f"budget {ask.small_only} is used up: small models only"
+        if why is None and ask.max_cost_nano_usd is not None:
+            worst = worst_cost(deployment, needs)
+            if worst is None or worst > ask.max_cost_nano_usd:
+                why = "may cost more than x-turnout-max-cost-usd allows"
+        return Candidate(deployment=deployment, expected_cost_nano_usd=cost, rejected=why)
+
+    def _rank(self, selection: Selection, needs: Needs, ask: Ask) -> tuple[list[Deployment], str, str]:
+        """All deployments that may serve, best first, whether able or not; the reason and its sentence."""
+        source = f"mode {selection.mode}" if selection.mode else f"the request names {selection.name}"
+        reason = "mode" if selection.mode else "explicit"
+        if selection.kind == "model":
+            return list(selection.deployments), reason, f"{source}: {selection.deployments[0].id}"
+        if selection.kind == "tier" and selection.tier is not None:
+            why = f"{source}: cheapest able {selection.tier} model"
+            return self._pinned_first(self._by_tier(selection.tier, needs), ask, selection.tier), reason, why
+        tier, rule, why = self._wanted_tier(needs, ask)
+        ranked = self._by_tier(tier, needs)
+        pinned = ask.session.pinned
+        if pinned and self._may_stay(ranked, pinned, needs, ask):
+            ranked.sort(key=lambda d: d.id != pinned)
+            return (
+                ranked,
+                "pinned",
+                f"step {ask.session.step} of a session that {pinned} serves: its cache is warm there",
+            )
+        return ranked, rule, why
+
+    def _may_stay(self, ranked: list[Deployment], pinned: str, needs: Needs, ask: Ask) -> bool:
+        """Whether the session's model can go on; asking for full quality leaves a smaller one."""
+        for deployment in ranked:
+            if deployment.id == pinned:
+                full = ask.quality is not None and ask.quality >= 1 and deployment.tier != "frontier"
+                return not full and why_not(deployment, needs) is None
+        return False
+
+    def _pinned_first(self, ranked: list[Deployment], ask: Ask, tier: Tier) -> list[Deployment]:
+        """Within the tier asked for, stay with the deployment that holds the session's cache."""
+        return sorted(ranked, key=lambda d: not (d.id == ask.session.pinned and d.tier == tier))
+
+    def _by_tier(self, tier: Tier, needs: Needs) -> list[Deployment]:
+        """Every deployment: `tier` first, then the tiers that may stand in; cheapest first within one."""
+        order: list[Deployment] = []
+        for t in _FALLBACK_ORDER[tier]:
+            order.extend(_cheapest_first(self._fleet.tier(t), needs))
+        order.extend(_cheapest_first((d for d in self._fleet.all if d.tier not in TIERS), needs))
+        return order
+
+    def _wanted_tier(self, needs: Needs, ask: Ask) -> tuple[Tier, str, str]:
+        """The first, honest rule of `auto`: the request's structure alone. Its thresholds are not fitted.
+
+        Prompt length alone ranks difficulty about as well as most published routers on data they were not
+        trained on, so this is a baseline worth having; agents with tools get the frontier model until there
+        is evidence that less will do, because a failed session costs more than it saves.
+        """
+        outline = ask.outline
+        tokens = needs.input_tokens
+        if ask.quality is not None and ask.quality >= 1:
+            return "frontier", "quality", "full quality was asked for"
+        if needs.tools:
+            return (
+                "frontier",
+                "agent",
+                f"an agent step with {outline.tools} tools: frontier until evidence says less will do",
+            )
+        if outline.reasoning:
+            return "frontier", "reasoning", "the caller asked for reasoning"
+        turns = sum(role == "user" for role in outline.roles)
+        if tokens <= self._short and turns == 1 and not (needs.vision or needs.files or needs.audio):
+            return "small", "short", f"one short question of about {tokens} tokens without tools"
+        if tokens <= self._short * _MID_PROMPT_FACTOR:
+            return "mid", "medium", f"about {tokens} tokens, no tools"
+        return "frontier", "long", f"about {tokens:,} tokens of context"
+
+    def _nobody(self, selection: Selection, rejected: list[Candidate]) -> NoCapacity | BudgetExhausted:
+        reasons = "; ".join(f"{c.deployment.id}: {c.rejected}" for c in rejected[:4])
+        if not rejected:
+            return NoCapacity(
+                f"no model is configured for {selection.name!r}; add one under [models] or set a provider's key"
+            )
+        money = [
+            c
+            for c in rejected
+            if c.rejected and ("x-turnout-max-cost-usd" in c.rejected or "budget" in c.rejected)
+        ]
+        if money:
+            return BudgetExhausted(
+                f"no model within the limit can take this request ({reasons}); raise the limit"
+            )
+        return NoCapacity(f"no configured model can take this request ({reasons})")
+
+
+def _cheapest_first(deployments: Iterable[Deployment], needs: Needs) -> list[Deployment]:
+    """Known prices first, lowest expected cost first; order of the config among equals."""
+    priced = [(expected_cost(d, needs), d) for d in deployments]
+    return [d for _, d in sorted(priced, key=lambda pair: (pair[0] is None, pair[0] or 0))]
