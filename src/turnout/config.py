@@ -60,10 +60,12 @@ class Secret:
 
 
 class ServerConfig(Struct, frozen=True, kw_only=True):
-    """`max_body_bytes` bounds a request's body; `shutdown_grace_s` is how long streams may finish."""
+    """`max_body_bytes` bounds a request's body; `shutdown_grace_s` is how long streams may finish.
+    `admin_key` opens /admin once virtual keys exist; without it /admin stays shut then."""
 
     host: str = "127.0.0.1"
     port: int = 8787
+    admin_key: Secret | None = None
     max_body_bytes: int = 64 * 1024 * 1024
     shutdown_grace_s: float = 10.0
 
@@ -294,10 +296,10 @@ def check_values(config: Config) -> None:
             raise ConfigError(f'models."{name}": a model is named provider/model', param=f'models."{name}"')
     for name, budget in config.budgets.items():
         if budget.amount_usd < 0:
-            raise ConfigError(
-                f"budgets.{name}.amount_usd = {budget.amount_usd}: must not be negative",
-                param=f"budgets.{name}.amount_usd",
-            )
+            path = f"{join('budgets', name)}.amount_usd"
+            raise ConfigError(f"{path} = {budget.amount_usd}: must not be negative", param=path)
+    if config.brakes.repeat_call is not None and config.brakes.repeat_call < 2:
+        raise ConfigError(f"brakes.repeat_call = {config.brakes.repeat_call}: the first call repeats nothing; use 2 or more")
     if config.store.shared != "memory:":
         raise ConfigError(
             f'store.shared = {shown(config.store.shared)}: only "memory:" is there in this version',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -10,7 +11,7 @@ from msgspec import Struct, field
 from turnout.catalog.models import Deployment
 from turnout.chat import FinishReason, RequestOutline, Usage
 
-__all__ = ["Attempt", "Candidate", "Decision", "Outcome", "RequestContext", "SessionView"]
+__all__ = ["Attempt", "Candidate", "Decision", "Outcome", "RequestContext", "Reservation", "SessionView", "Spender"]
 
 
 class SessionView(Struct, frozen=True, kw_only=True):
@@ -18,7 +19,8 @@ class SessionView(Struct, frozen=True, kw_only=True):
 
     `id` names the conversation, `agent` the sub-agent within it (a hash of system and tools). `step`
     counts requests of this agent from 0. `source` says how the id was found (a header's name, `prefix`).
-    `pinned` is the deployment this agent has been served by. `cost_nano_usd` is what the session has spent.
+    `pinned` is the deployment this agent has been served by. `cost_nano_usd` is what the whole session, all its
+    agents, has spent.
     """
 
     id: str
@@ -62,6 +64,23 @@ class Attempt(Struct, frozen=True, kw_only=True):
     ttft_s: float | None = None
 
 
+class Spender(Struct, frozen=True, kw_only=True):
+    """Who spends, as far as budgets ask."""
+
+    key: str | None
+    tags: Mapping[str, str]
+    mode: str | None
+    session: str
+
+
+class Reservation(Struct, frozen=True, kw_only=True):
+    """Money held for one request: per budget and start of its period, nano-dollars."""
+
+    spender: Spender
+    at: datetime
+    held: tuple[tuple[str, datetime, int], ...]
+
+
 Outcome = Literal["open", "ok", "error", "cancelled"]
 
 
@@ -84,6 +103,7 @@ class RequestContext(Struct, kw_only=True):
     session: SessionView
     input_tokens_estimate: int = 0
     decision: Decision | None = None
+    reservation: Reservation | None = None
     attempts: list[Attempt] = []
     warnings: list[str] = []
     served_by: Deployment | None = None

@@ -162,6 +162,11 @@ class UpstreamRejected(UpstreamFailure):
         self.status = upstream_status
         self.code = upstream_code or "invalid_request"
 
+    def shown_as(self, status: int, code: str) -> UpstreamRejected:
+        """The same refusal with the status and code that the caller gets, where they differ from the provider's."""
+        self.status, self.code = status, code
+        return self
+
 
 class UpstreamUnreachable(UpstreamFailure):
     code = "upstream_unreachable"

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from typing import Any
+from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
 
 from msgspec import Struct
 
 from turnout.chat import Usage
+from turnout.errors import ConfigError
 
-__all__ = ["NANO_PER_USD", "Price", "PriceTier", "cost_nano_usd", "format_usd"]
+__all__ = [
+    "NANO_PER_USD",
+    "Price",
+    "PriceTier",
+    "cost_nano_usd",
+    "format_usd",
+    "price_from_usd_per_million",
+]
 
 NANO_PER_USD = 1_000_000_000
 """Money is counted in integer nano-dollars: one token of the cheapest model sold costs several of them."""
 
+PICO_PER_NANO = 1_000
+
+PICO_PER_USD_PER_MILLION = 1_000_000
+
+MAX_USD_PER_MILLION = 100_000
+"""Over a hundred times the dearest list price there is: beyond it somebody mistook the unit."""
+
+MAX_TOKENS = 1_000_000_000
+"""No request has a billion tokens; a provider that reports more has a fault, which must not become a bill."""
+
 
 class PriceTier(Struct, frozen=True, kw_only=True):
-    """Prices from `above_input_tokens` total input tokens on, for the whole request. Unit as in `Price`."""
+    """Prices from `above_input_tokens` total input tokens on (more than that many), for the whole request.
+    Unit as in `Price`."""
 
     above_input_tokens: int
     input: int
@@ -29,7 +47,8 @@ class PriceTier(Struct, frozen=True, kw_only=True):
 class Price(Struct, frozen=True, kw_only=True):
     """Prices in pico-dollars a token (1 USD per million tokens = 1,000,000 pico-dollars a token).
 
-    None for a cache price: the provider does not price it apart, so it costs as input.
+    None for a cache price: the provider does not price it apart, so it costs as input (a one-hour write as a
+    five-minute write). `tiers` rise in `above_input_tokens`.
     `source` says where the figures come from and of which version, e.g. `genai-prices 0.2.3` or `config`.
     """
 
@@ -40,3 +59,94 @@ class Price(Struct, frozen=True, kw_only=True):
     cache_write_1h: int | None = None
     tiers: tuple[PriceTier, ...] = ()
     source: str = "config"
+
+
+def price_from_usd_per_million(
+    input: Decimal | str | float,  # noqa: A002 - the config's own words
+    output: Decimal | str | float,
+    cache_read: Decimal | str | float | None = None,
+    cache_write: Decimal | str | float | None = None,
+    cache_write_1h: Decimal | str | float | None = None,
+    *,
+    key: str = "price",
+    source: str = "config",
+) -> Price:
+    """A price as people and price lists write it: USD per million tokens.
+
+    A float is taken as the figure it prints as (TOML's 0.1 is a tenth). `key` is the place in the config, for
+    errors. Raises ConfigError naming the key for a negative, absurd or unreadable figure.
+    """
+    return Price(
+        input=_pico(input, f"{key}.input"),
+        output=_pico(output, f"{key}.output"),
+        cache_read=None if cache_read is None else _pico(cache_read, f"{key}.cache_read"),
+        cache_write=None if cache_write is None else _pico(cache_write, f"{key}.cache_write"),
+        cache_write_1h=None if cache_write_1h is None else _pico(cache_write_1h, f"{key}.cache_write_1h"),
+        source=source,
+    )
+
+
+def _pico(figure: Decimal | str | float, key: str) -> int:
+    """USD per million tokens -> pico-dollars a token, exactly."""
+    try:
+        usd = Decimal(str(figure))
+    except InvalidOperation:
+        raise ConfigError(
+            f"{key} = {figure!r} is not a number; write USD per million tokens", param=key
+        ) from None
+    # Comparing first also keeps out NaN, which compares with nothing, and infinity.
+    if usd.is_nan() or not 0 <= usd <= MAX_USD_PER_MILLION:
+        raise ConfigError(
+            f"{key} = {figure} is no price; write USD per million tokens, 0 to {MAX_USD_PER_MILLION:,}",
+            param=key,
+        )
+    pico = usd * PICO_PER_USD_PER_MILLION
+    if pico != pico.to_integral_value():
+        raise ConfigError(f"{key} = {figure} is finer than 0.000001 USD per million tokens", param=key)
+    return int(pico)
+
+
+def cost_nano_usd(usage: Usage, price: Price) -> int:
+    """What `usage` costs at `price`, in nano-dollars, rounded half to even once at the end.
+
+    Counting is `Usage`'s own: `input` holds cache reads and writes (OpenAI counts so; the Anthropic dialect
+    adds its three counts up), `output` holds reasoning. What was not reported counts as none. A tier is chosen
+    by total input. Absurd usage is bounded: no count below zero or above a billion, and where reads and writes
+    are said to exceed the input, they are billed and no plain input is.
+    """
+    read, write = _count(usage.cache_read), _count(usage.cache_write)
+    write_1h = min(_count(usage.cache_write_1h), write)
+    total = max(_count(usage.input), read + write)
+    rates: Price | PriceTier = price
+    for tier in price.tiers:
+        if total > tier.above_input_tokens:
+            rates = tier
+    write_rate = rates.input if rates.cache_write is None else rates.cache_write
+    pico = (
+        (total - read - write) * rates.input
+        + read * (rates.input if rates.cache_read is None else rates.cache_read)
+        + (write - write_1h) * write_rate
+        + write_1h * (write_rate if rates.cache_write_1h is None else rates.cache_write_1h)
+        + _count(usage.output) * rates.output
+    )
+    nano, rest = divmod(pico, PICO_PER_NANO)
+    half = PICO_PER_NANO // 2
+    return nano + (rest > half or (rest == half and nano % 2 == 1))
+
+
+def _count(tokens: int | None) -> int:
+    return 0 if tokens is None else min(max(tokens, 0), MAX_TOKENS)
+
+
+def format_usd(nano: int) -> str:
+    """Nano-dollars for people: at least cents, and three figures of an amount below a dollar.
+
+    `$1,234.50`, `$0.0123`, `$0.00000125`, `-$0.05`. For the books use the integer.
+    """
+    usd = Decimal(abs(nano)) / NANO_PER_USD
+    # adjusted(): the exponent of the leading figure, -2 for 0.0123.
+    decimals = 2 if usd >= 1 or not usd else min(9, max(2, 2 - usd.adjusted()))
+    text = f"{usd.quantize(Decimal(1).scaleb(-decimals), ROUND_HALF_EVEN):,f}"
+    whole, _, fraction = text.partition(".")
+    fraction = fraction[:2] + fraction[2:].rstrip("0")
+    return f"{'-' if nano < 0 else ''}${whole}.{fraction}"

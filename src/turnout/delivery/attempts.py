@@ -10,7 +10,7 @@ from turnout.catalog.models import Deployment
 from turnout.context import Attempt, RequestContext
 from turnout.errors import NoCapacity, TurnoutError, UpstreamFailure, UpstreamRejected
 
-__all__ = ["attempt_in_order", "worth_another_provider"]
+__all__ = ["MAX_ATTEMPTS", "attempt_in_order", "worth_another_provider"]
 
 T = TypeVar("T")
 

@@ -90,8 +90,9 @@ class Dialect(Protocol):
         """Raises `NotTranslatable` for what must not be dropped silently (server-side tools, audio out)."""
         ...
 
-    def patch_request(self, outline: RequestOutline, model: str) -> bytes:
-        """The caller's own bytes with our few keys changed (the model's name, usage in the stream)."""
+    def patch_request(self, outline: RequestOutline, model: str, effort: str | None = None) -> bytes:
+        """The caller's own bytes with our few keys changed: the model's name, usage in the stream, and the
+        reasoning effort where a mode sets one. Keys that only we understand are taken out."""
         ...
 
     def decode_response(self, body: bytes) -> ChatResponse: ...

@@ -24,7 +24,6 @@ class _Agent(Struct, kw_only=True):
     source: str
     step: int = 0
     pinned: str | None = None
-    cost_nano_usd: int = 0
     head: bytes | None = None
     seen_s: float = 0.0
 
@@ -37,6 +36,8 @@ class SessionTable:
         self._capacity = capacity
         self._ttl_s = ttl_s
         self._agents: OrderedDict[tuple[str, str, str], _Agent] = OrderedDict()
+        # What each session has spent, over all its agents.
+        self._costs: dict[tuple[str, str], int] = {}
         # The newest prefix of each session found by prefix -> those sessions, oldest first.
         self._heads: dict[bytes, list[tuple[str, str, str]]] = {}
 
@@ -49,6 +50,29 @@ class SessionTable:
         `owner` scopes sessions (a virtual key's id): two callers never share one.
         """
         self._expire()
+        key, entry, chain = self._find(owner, hints, outline)
+        view = self._view(key, entry)
+        self._agents[key] = entry
+        self._agents.move_to_end(key)
+        entry.step += 1
+        entry.seen_s = self._clock()
+        if chain:
+            self._move_head(key, entry, chain[-1])
+        while len(self._agents) > self._capacity:
+            self._forget(next(iter(self._agents)))
+        return view
+
+    def peek(self, owner: str, hints: Hints, outline: RequestOutline) -> SessionView:
+        """As `locate`, but nothing is counted or remembered."""
+        self._expire()
+        key, entry, _ = self._find(owner, hints, outline)
+        return self._view(key, entry)
+
+    def _find(
+        self, owner: str, hints: Hints, outline: RequestOutline
+    ) -> tuple[tuple[str, str, str], _Agent, list[bytes]]:
+        """The key and entry of a request's agent, a fresh entry where there is none, and its prefix hashes
+        (empty where the caller named the session)."""
         agent = agent_hash(outline)
         chain: list[bytes] = []
         if hints.session is not None:
@@ -56,35 +80,27 @@ class SessionTable:
         else:
             chain = chain_hashes(owner + agent, outline.messages)
             key = self._by_prefix(chain) or (owner, f"prefix-{secrets.token_hex(8)}", agent)
-        entry = self._agents.get(key)
-        if entry is None:
-            entry = _Agent(session=key[1], agent=agent, source=hints.session_source)
-            self._agents[key] = entry
-        view = SessionView(
-            id=entry.session,
-            agent=agent,
-            step=entry.step,
-            source=entry.source,
-            pinned=entry.pinned,
-            cost_nano_usd=entry.cost_nano_usd,
-        )
-        entry.step += 1
-        entry.seen_s = self._clock()
-        self._agents.move_to_end(key)
-        if chain:
-            self._move_head(key, entry, chain[-1])
-        while len(self._agents) > self._capacity:
-            self._forget(next(iter(self._agents)))
-        return view
+        entry = self._agents.get(key) or _Agent(session=key[1], agent=agent, source=hints.session_source)
+        return key, entry, chain
 
     def settle(self, owner: str, session: SessionView, *, pinned: str | None, cost_nano_usd: int) -> None:
         """Book what a request cost and which deployment its agent stays with (None: no change)."""
         entry = self._agents.get((owner, session.id, session.agent))
         if entry is None:
             return
-        entry.cost_nano_usd += cost_nano_usd
+        self._costs[owner, session.id] = self._costs.get((owner, session.id), 0) + cost_nano_usd
         if pinned is not None:
             entry.pinned = pinned
+
+    def _view(self, key: tuple[str, str, str], entry: _Agent) -> SessionView:
+        return SessionView(
+            id=entry.session,
+            agent=entry.agent,
+            step=entry.step,
+            source=entry.source,
+            pinned=entry.pinned,
+            cost_nano_usd=self._costs.get(key[:2], 0),
+        )
 
     def _by_prefix(self, chain: list[bytes]) -> tuple[str, str, str] | None:
         """The session whose newest request is the longest proper prefix of this one.
@@ -116,6 +132,7 @@ class SessionTable:
 
     def _forget(self, key: tuple[str, str, str]) -> None:
         self._drop_head(key, self._agents.pop(key))
+        self._costs.pop(key[:2], None)
 
     def _expire(self) -> None:
         oldest_allowed = self._clock() - self._ttl_s
@@ -124,3 +141,4 @@ class SessionTable:
             if entry.seen_s >= oldest_allowed:
                 return
             self._forget(key)
+

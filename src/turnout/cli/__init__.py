@@ -1,0 +1,57 @@
+"""The `turnout` command: its verbs, and how a failure ends."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from turnout import __version__
+from turnout.errors import TurnoutError
+
+__all__ = ["main"]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="turnout", description="A smart-routing gateway for AI agents.")
+    parser.add_argument("--version", action="version", version=f"turnout {__version__}")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+
+    serve = verbs.add_parser("serve", help="run the gateway")
+    serve.add_argument("--config", metavar="FILE", help="turnout.toml; without it, what is found here is used")
+    serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="port to listen on, 0 for any free one (default 8787)")
+
+    demo = verbs.add_parser("demo", help="route recorded agent sessions and live prompts, with no key and no network")
+    demo.add_argument("--exit", action="store_true", help="end when done; else the gateway stays up")
+    demo.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")
+
+    route = verbs.add_parser("route", help="explain the decision for the request on standard input; nobody is called")
+    route.add_argument("--config", metavar="FILE")
+    route.add_argument("--mode", help="as the x-turnout-mode header")
+    route.add_argument("--anthropic", action="store_true", help="the request is in Anthropic's format, not OpenAI's")
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb. Exit status 0 on success, 1 on a failed job, 2 on wrong usage."""
+    args = build_parser().parse_args(argv)
+    try:
+        match args.verb:
+            case "serve":
+                from turnout.cli.serve import serve
+
+                return serve(args.config, args.host, args.port)
+            case "demo":
+                from turnout.lab.demo import demo
+
+                return demo(stay=not args.exit, port=args.port)
+            case _:
+                from turnout.cli.route import route
+
+                return route(args.config, sys.stdin.buffer.read(), mode=args.mode, anthropic=args.anthropic)
+    except TurnoutError as error:
+        print(f"turnout {args.verb}: {error.message}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130

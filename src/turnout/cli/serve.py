@@ -1,0 +1,70 @@
+"""`turnout serve`: the gateway under uvicorn, until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import uvicorn
+
+from turnout.config import Config, load_config
+from turnout.engine import Engine, build_engine, check_binding
+from turnout.errors import NoCapacity
+from turnout.server.app import App
+
+__all__ = ["make_server", "serve"]
+
+
+def serve(config_path: str | None, host: str | None, port: int | None) -> int:
+    """Run until a signal ends it. Raises ConfigError before anything is opened."""
+    config = load_config(config_path) if config_path else Config()
+
+    async def build() -> Engine:
+        engine = await build_engine(config, os.environ, discover=config_path is None)
+        if not len(engine.fleet):
+            await engine.aclose()
+            raise NoCapacity(
+                "no model was found: set a provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...), start a local "
+                "server, install turnout[local], or write a config"
+            )
+        return engine
+
+    server = make_server(App(build), config, host, port)
+    server.run()
+    return 0 if server.started else 1
+
+
+def make_server(app: App, config: Config, host: str | None, port: int | None) -> AnnouncingServer:
+    """The uvicorn server for `app`. Raises ConfigError where it may not listen."""
+    bind = host or config.server.host
+    check_binding(config, bind)
+    return AnnouncingServer(
+        uvicorn.Config(
+            app,
+            host=bind,
+            port=config.server.port if port is None else port,
+            loop="uvloop" if sys.platform != "win32" else "asyncio",
+            http="httptools",
+            ws="none",
+            lifespan="on",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            date_header=False,
+            timeout_graceful_shutdown=int(config.server.shutdown_grace_s),
+        )
+    )
+
+
+class AnnouncingServer(uvicorn.Server):
+    """Says where it listens once it does (with port 0 nobody else could know)."""
+
+    def address(self) -> str:
+        """`http://host:port` of the first socket. Valid once started."""
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def startup(self, sockets: list[object] | None = None) -> None:  # pyright: ignore
+        await super().startup(sockets)  # pyright: ignore
+        if self.started:
+            print(f"turnout: listening on {self.address()}", file=sys.stderr, flush=True)

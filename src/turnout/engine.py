@@ -1,0 +1,274 @@
+"""Builds a running gateway's parts from a Config: the one place where everything meets. Closes them again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from turnout.catalog.fleet import Fleet
+from turnout.catalog.catalog import Catalog
+from turnout.catalog.known import capabilities_of, default_models, tier_of
+from turnout.catalog.models import Capabilities, Deployment
+from turnout.catalog.prices import NANO_PER_USD, Price, price_from_usd_per_million
+from turnout.config import BrakesConfig, Config, ModelConfig, ModeConfig, PriceConfig, ProviderConfig, join, nearest
+from turnout.dialects import DIALECTS
+from turnout.errors import ConfigError
+from turnout.pipeline import Pipeline
+from turnout.providers.discovery import discover_local
+from turnout.providers.embedded import EMBEDDED_MODEL, EMBEDDED_ROW, EmbeddedTransport, available
+from turnout.providers.exchange import Provider
+from turnout.providers.http import HttpTransport
+from turnout.providers.registry import PROVIDERS, ProviderRow
+from turnout.providers.transport import Transport
+from turnout.routing.affinity import SessionTable
+from turnout.routing.names import ModeTarget, Names
+from turnout.routing.rank import Router
+from turnout.server.auth import Keyring
+from turnout.spend.brakes import Brakes
+from turnout.spend.budgets import BudgetRule, Budgets, Match, period_start
+from turnout.spend.ledger import Ledger
+from turnout.stores.sqlite import SqliteLedger
+
+__all__ = ["Engine", "Extra", "build_engine", "check_binding"]
+
+FREE = Price(input=0, output=0, cache_read=0, cache_write=0, source="local host, not charged by the token")
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Extra(Struct, frozen=True, kw_only=True):
+    """A provider that no config file names: the embedded model, or the demo's recorded one."""
+
+    provider: Provider
+    deployments: tuple[Deployment, ...]
+
+
+class Engine(Struct, frozen=True, kw_only=True):
+    """A gateway's parts. `aclose` flushes the ledger and ends connections and child processes."""
+
+    fleet: Fleet
+    names: Names
+    router: Router
+    pipeline: Pipeline
+    ledger: Ledger
+    keyring: Keyring
+    transports: tuple[Transport, ...]
+    max_body_bytes: int
+
+    async def aclose(self) -> None:
+        for transport in self.transports:
+            await transport.aclose()
+        self.ledger.close()
+
+
+async def build_engine(
+    config: Config, env: Mapping[str, str], *, discover: bool = False, extras: Sequence[Extra] = ()
+) -> Engine:
+    """Everything a gateway needs. Raises ConfigError.
+
+    `discover`: no config file was given, so use what is there: providers whose key variables are set, else
+    servers on loopback, else the embedded model.
+    """
+    http = HttpTransport()
+    rows = dict(config.providers)
+    if discover:
+        rows |= {n: ProviderConfig() for n, row in PROVIDERS.items() if n not in rows and _key_in(row, env)}
+    providers = {name: _provider(name, override, env, http) for name, override in rows.items()}
+    describe = _Describer(config, Catalog.load(), providers)
+    deployments = describe.configured()
+    if discover:
+        for found in await discover_local([r for r in PROVIDERS.values() if r.local and r.name not in providers]):
+            providers[found.provider] = _provider(found.provider, ProviderConfig(), env, http)
+            deployments += [describe(found.provider, model) for model in found.models]
+    transports: list[Transport] = [http]
+    if (discover and not deployments and available()) or EMBEDDED_ROW.name in rows:
+        extras = [*extras, embedded_extra(http)]
+    for extra in extras:
+        providers[extra.provider.row.name] = extra.provider
+        deployments += [describe.overridden(d) for d in extra.deployments]
+        transports.insert(0, extra.provider.transport)
+    fleet = Fleet(deployments, providers=providers, describe=describe, knows=describe.knows)
+    names = _names(config, fleet)
+    router = Router(fleet, names, short_prompt_tokens=config.routing.short_prompt_tokens)
+    ledger = SqliteLedger(config.store.ledger.removeprefix("sqlite:///"))
+    return Engine(
+        fleet=fleet,
+        names=names,
+        router=router,
+        pipeline=Pipeline(
+            router=router,
+            sessions=SessionTable(clock=time.monotonic),
+            providers=providers,
+            ledger=ledger,
+            budgets=_budgets(config, ledger),
+            brakes=_brakes(config.brakes),
+        ),
+        ledger=ledger,
+        keyring=Keyring(
+            {name: k.key.reveal() for name, k in config.keys.items()},
+            config.server.admin_key.reveal() if config.server.admin_key else None,
+        ),
+        transports=tuple(transports),
+        max_body_bytes=config.server.max_body_bytes,
+    )
+
+
+def embedded_extra(http: HttpTransport) -> Extra:
+    """The embedded small model as a provider: started at its first use."""
+    return Extra(
+        provider=Provider(
+            row=EMBEDDED_ROW, dialect=DIALECTS[EMBEDDED_ROW.dialect], api_key=None, transport=EmbeddedTransport(http)
+        ),
+        deployments=(EMBEDDED_MODEL,),
+    )
+
+
+def check_binding(config: Config, host: str) -> None:
+    """Raises ConfigError when a gateway without keys would listen beyond this machine."""
+    if host not in LOOPBACK and not config.keys:
+        raise ConfigError(
+            f"server.host = {host}: without keys the gateway listens on this machine alone; add a [keys.NAME] table",
+            param="server.host",
+        )
+
+
+def _key_in(row: ProviderRow, env: Mapping[str, str]) -> bool:
+    return any(env.get(name) for name in row.key_env)
+
+
+def _provider(name: str, override: ProviderConfig, env: Mapping[str, str], http: HttpTransport) -> Provider:
+    row = PROVIDERS.get(name) or (EMBEDDED_ROW if name == EMBEDDED_ROW.name else None)
+    if row is None:
+        if override.dialect is None or override.base_url is None:
+            near = nearest(name, PROVIDERS)
+            hint = f"did you mean {near[0]}?" if near else "give it a dialect and a base_url"
+            raise ConfigError(f"{join('providers', name)}: no provider of that name is known; {hint}", param=name)
+        row = ProviderRow(name=name, dialect=override.dialect, base_url=override.base_url)
+    if override.dialect is not None and override.dialect not in DIALECTS:
+        near = nearest(override.dialect, DIALECTS)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(DIALECTS)}"
+        raise ConfigError(f"{join('providers', name)}.dialect = {override.dialect!r}: unknown; {hint}")
+    row = replace(
+        row,
+        dialect=override.dialect or row.dialect,
+        base_url=override.base_url or row.base_url,
+        local=row.local if override.local is None else override.local,
+    )
+    from_env = next((env[n] for n in row.key_env if env.get(n)), None)
+    return Provider(
+        row=row,
+        dialect=DIALECTS[row.dialect],
+        api_key=override.api_key.reveal() if override.api_key else from_env,
+        transport=http,
+        connect_timeout_s=override.connect_timeout_s,
+        first_byte_timeout_s=override.first_byte_timeout_s,
+        idle_timeout_s=override.idle_timeout_s,
+    )
+
+
+class _Describer:
+    """Makes deployments: the catalogue's knowledge under the config's word."""
+
+    def __init__(self, config: Config, catalog: Catalog, providers: Mapping[str, Provider]) -> None:
+        self._config = config
+        self._catalog = catalog
+        self._providers = providers
+
+    def configured(self) -> list[Deployment]:
+        """The config's models; for a provider without any, the catalogue's usual ones."""
+        listed = [self(*name.split("/", 1)) for name in self._config.models]
+        for name in self._config.models:
+            if name.partition("/")[0] not in self._providers:
+                raise ConfigError(f'models."{name}": provider {name.partition("/")[0]} is not set up; '
+                                  f"add [providers.{name.partition('/')[0]}]", param=name)
+        told = {d.provider for d in listed}
+        return listed + [self(p, m) for p in self._providers if p not in told for m in default_models(p)]
+
+    def __call__(self, provider: str, model: str) -> Deployment:
+        row = self._providers[provider].row
+        price = self._catalog.price(provider, model, datetime.now(UTC).date())
+        return self.overridden(
+            Deployment(
+                id=f"{provider}/{model}",
+                provider=provider,
+                upstream_model=model,
+                dialect=row.dialect,
+                tier=tier_of(model) or ("small" if row.local else None),
+                capabilities=capabilities_of(provider, model),
+                price=FREE if row.local and price is None else price,
+            )
+        )
+
+    def knows(self, provider: str, model: str) -> bool:
+        return self._catalog.price(provider, model, datetime.now(UTC).date()) is not None
+
+    def overridden(self, deployment: Deployment) -> Deployment:
+        """`deployment` with what the config says of it."""
+        told = self._config.models.get(deployment.id)
+        if told is None:
+            return deployment
+        return replace(
+            deployment,
+            tier=told.tier or deployment.tier,
+            upstream_model=told.upstream_model or deployment.upstream_model,
+            capabilities=_capabilities(deployment.capabilities, told),
+            price=_price(deployment.id, told.price) if told.price else deployment.price,
+        )
+
+
+def _capabilities(known: Capabilities, told: ModelConfig) -> Capabilities:
+    fields = {name: getattr(told, name) for name in Capabilities.__struct_fields__}
+    return replace(known, **{name: value for name, value in fields.items() if value is not None})
+
+
+def _price(model: str, told: PriceConfig) -> Price:
+    return price_from_usd_per_million(
+        told.input, told.output, told.cache_read, told.cache_write, told.cache_write_1h, key=f'models."{model}".price'
+    )
+
+
+def _names(config: Config, fleet: Fleet) -> Names:
+    modes = {
+        name: ModeTarget(model=m.model, effort=m.effort) if isinstance(m, ModeConfig) else ModeTarget(model=m)
+        for name, m in config.modes.items()
+    }
+    return Names(
+        fleet, modes=modes, aliases=config.aliases, fallbacks=config.fallbacks, default=config.routing.default
+    )
+
+
+def _nano(usd: Decimal) -> int:
+    return int(usd * NANO_PER_USD)
+
+
+def _brakes(told: BrakesConfig) -> Brakes:
+    return Brakes(
+        max_session_nano_usd=None if told.max_session_usd is None else _nano(told.max_session_usd),
+        max_session_steps=told.max_session_steps,
+        repeat_call=told.repeat_call,
+    )
+
+
+def _budgets(config: Config, ledger: Ledger) -> Budgets:
+    """The config's budgets, with what the ledger says was spent in their current periods."""
+    rules = [
+        BudgetRule(
+            name=name,
+            amount_nano_usd=_nano(b.amount_usd),
+            period=b.period,
+            match=msgspec.convert(b.match, Match, from_attributes=True),
+            on_exhausted=b.on_exhausted,
+        )
+        for name, b in config.budgets.items()
+    ]
+    budgets = Budgets(rules)
+    if rules:
+        now = datetime.now(UTC)
+        for spent in ledger.spending(since=min(period_start(rule.period, now) for rule in rules)):
+            budgets.restore(spent.spender, spent.deployment, spent.provider, spent.cost_nano_usd, at=spent.day)
+    return budgets

@@ -1,0 +1,218 @@
+"""The life of a request, from the caller's bytes to the settled books. Read `Pipeline.run` first."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Mapping
+from functools import partial
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from turnout.catalog.models import Deployment
+from turnout.catalog.prices import cost_nano_usd
+from turnout.chat import Usage
+from turnout.context import Decision, Outcome, RequestContext, Spender
+from turnout.delivery.attempts import MAX_ATTEMPTS, attempt_in_order
+from turnout.dialects.base import Dialect
+from turnout.errors import NoCapacity, TurnoutError
+from turnout.headers import answer_headers, read_wishes
+from turnout.providers.exchange import Caller, Exchange, Provider, open_exchange
+from turnout.routing.affinity import SessionTable
+from turnout.routing.identity import read_hints
+from turnout.routing.needs import estimate_tokens, needs_of, worst_cost
+from turnout.routing.rank import Ask, Router
+from turnout.spend.brakes import Brakes
+from turnout.spend.budgets import Budgets
+from turnout.spend.ledger import Ledger, row_from_context
+
+__all__ = ["Call", "Pipeline", "Reply"]
+
+
+class Call(Struct, frozen=True, kw_only=True):
+    """One request as the server hands it over. `headers` has lower-case names; `started_s` is monotonic."""
+
+    request_id: str
+    dialect: Dialect
+    body: bytes
+    headers: Mapping[str, str]
+    started_s: float
+    key_id: str | None = None
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """What goes back: `body`, or `stream` when the caller streams. Closing the stream early settles too."""
+
+    headers: list[tuple[str, str]]
+    body: bytes | None = None
+    stream: AsyncIterator[bytes] | None = None
+
+
+class Pipeline:
+    """Composes the phases; owns no policy of its own."""
+
+    def __init__(
+        self,
+        *,
+        router: Router,
+        sessions: SessionTable,
+        providers: Mapping[str, Provider],
+        ledger: Ledger,
+        budgets: Budgets,
+        brakes: Brakes,
+    ) -> None:
+        self._router = router
+        self._sessions = sessions
+        self._providers = providers
+        self._ledger = ledger
+        self._budgets = budgets
+        self._brakes = brakes
+
+    async def run(self, call: Call) -> Reply:
+        """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
+        ctx = self.open(call)  # decode, identify
+        try:
+            self._brakes.check(ctx.session, lambda: call.dialect.decode_request(call.body).messages)
+            ctx.decision = self.decide(ctx)  # filter, rank
+            ctx.reservation = self._budgets.reserve(spender_of(ctx), worst_costs(ctx, ctx.decision))
+            exchange = await attempt_in_order(ctx, partial(self.send, ctx, call))  # send, fail over
+        except TurnoutError as error:
+            self.settle(ctx, "error", error=error)
+            raise
+        except asyncio.CancelledError:
+            self.settle(ctx, "cancelled")
+            raise
+        if exchange.body is None:
+            return Reply(headers=answer_headers(ctx, exchange.headers), stream=self.stream(ctx, exchange))
+        self.settle(ctx, "ok", exchange=exchange)
+        await exchange.aclose()
+        return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
+
+    def explain(self, call: Call) -> tuple[RequestContext, Decision]:
+        """The decision for a call that nobody serves: no step is counted, nothing is booked."""
+        ctx = self.open(call, peek=True)
+        ctx.decision = self.decide(ctx)
+        return ctx, ctx.decision
+
+    def open(self, call: Call, *, peek: bool = False) -> RequestContext:
+        """Decode what routing needs, and find out who asks. Raises InvalidRequest."""
+        outline = call.dialect.outline(call.body)
+        hints = read_hints(call.headers, outline)
+        wishes = read_wishes(call.headers)
+        locate = self._sessions.peek if peek else self._sessions.locate
+        return RequestContext(
+            request_id=call.request_id,
+            dialect=call.dialect.name,
+            outline=outline,
+            body=call.body,
+            started_s=call.started_s,
+            key_id=call.key_id,
+            tags=hints.tags,
+            mode=hints.mode,
+            quality=wishes.quality,
+            latency=wishes.latency,
+            max_cost_nano_usd=wishes.max_cost_nano_usd,
+            session=locate(call.key_id or "", hints, outline),
+            input_tokens_estimate=estimate_tokens(outline),
+        )
+
+    def decide(self, ctx: RequestContext) -> Decision:
+        """Whom to try, in order. A budget that leaves only small models decides a second time."""
+        ask = Ask(
+            outline=ctx.outline,
+            session=ctx.session,
+            mode=ctx.mode,
+            quality=ctx.quality,
+            max_cost_nano_usd=ctx.max_cost_nano_usd,
+        )
+        decision = self._router.decide(ask)
+        budget = self._budgets.left_to_small(spender_of(ctx), worst_costs(ctx, decision))
+        if budget is not None:
+            decision = self._router.decide(replace(ask, small_only=budget))
+            ctx.warn(f"budget {budget} leaves only small models")
+        if ctx.mode and decision.mode is None:
+            ctx.warn(f"mode {ctx.mode} is not in the config: recorded as a label, not routed by")
+        return decision
+
+    async def send(self, ctx: RequestContext, call: Call, deployment: Deployment) -> Exchange:
+        """One attempt: the request in the provider's format, open until its answer has begun."""
+        provider = self._providers.get(deployment.provider)
+        if provider is None:
+            raise NoCapacity(f"provider {deployment.provider} is not set up; set its key or base_url")
+        effort = ctx.decision.effort if ctx.decision else None
+        caller = Caller(
+            dialect=call.dialect, outline=ctx.outline, body=ctx.body, headers=call.headers, effort=effort
+        )
+        begun = time.monotonic()
+        exchange = await open_exchange(provider, deployment, caller)
+        for warning in exchange.warnings:
+            ctx.warn(warning)
+        ctx.ttft_s = begun - ctx.started_s + exchange.waited_s
+        ctx.overhead_s = time.monotonic() - ctx.started_s - exchange.waited_s - sum(a.duration_s for a in ctx.attempts)
+        return exchange
+
+    async def stream(self, ctx: RequestContext, exchange: Exchange) -> AsyncIterator[bytes]:
+        """The answer's bytes; settles when they end, fail or are no longer wanted."""
+        outcome: Outcome = "cancelled"
+        try:
+            async for data in exchange.stream():
+                yield data
+            outcome = "error" if exchange.error else "ok"
+        finally:
+            await exchange.aclose()
+            self.settle(ctx, outcome, exchange=exchange)
+
+    def settle(
+        self,
+        ctx: RequestContext,
+        outcome: Outcome,
+        *,
+        exchange: Exchange | None = None,
+        error: TurnoutError | None = None,
+    ) -> None:
+        """Close the books of a request, exactly once: usage, cost, session, ledger."""
+        if ctx.outcome != "open":
+            return
+        ctx.outcome = outcome
+        ctx.duration_s = time.monotonic() - ctx.started_s
+        ctx.status = error.status if error else 200 if exchange else 499
+        ctx.error_code = error.code if error else exchange.error.code if exchange and exchange.error else None
+        if exchange is not None:
+            ctx.usage, ctx.finish = exchange.usage, exchange.finish
+            if ctx.usage is None or ctx.usage.output is None:
+                ctx.usage, ctx.usage_estimated = estimated_usage(ctx, exchange), True
+        if ctx.served_by is not None and ctx.usage is not None and ctx.served_by.price is not None:
+            ctx.cost_nano_usd = cost_nano_usd(ctx.usage, ctx.served_by.price)
+        if ctx.reservation is not None:
+            self._budgets.settle(ctx.reservation, ctx.served_by, ctx.cost_nano_usd or 0)
+        pinned = ctx.served_by.id if ctx.served_by and ctx.decision and ctx.decision.pins else None
+        self._sessions.settle(
+            ctx.key_id or "", ctx.session, pinned=pinned, cost_nano_usd=ctx.cost_nano_usd or 0
+        )
+        self._ledger.append(row_from_context(ctx))
+
+
+def spender_of(ctx: RequestContext) -> Spender:
+    return Spender(key=ctx.key_id, tags=ctx.tags, mode=ctx.mode, session=ctx.session.id)
+
+
+def worst_costs(ctx: RequestContext, decision: Decision) -> list[tuple[Deployment, int | None]]:
+    """The candidates that may be tried, each with the most it may cost in nano-dollars."""
+    needs = needs_of(ctx.outline)
+    return [(c.deployment, worst_cost(c.deployment, needs)) for c in decision.candidates[:MAX_ATTEMPTS]]
+
+
+def estimated_usage(ctx: RequestContext, exchange: Exchange) -> Usage:
+    """Usage where the provider reported none (a cut or cancelled stream): the request's size, and one token
+    an event of the stream, which is how most providers stream."""
+    told = exchange.usage or Usage()
+    return Usage(
+        input=told.input if told.input is not None else ctx.input_tokens_estimate,
+        cache_read=told.cache_read,
+        cache_write=told.cache_write,
+        cache_write_1h=told.cache_write_1h,
+        output=told.output if told.output is not None else exchange.streamed_events,
+        reasoning=told.reasoning,
+        raw=told.raw,
+    )

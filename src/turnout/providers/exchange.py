@@ -1,0 +1,184 @@
+"""One call of one deployment: the request in the provider's wire format, the answer back in the caller's.
+
+Same dialect on both sides: the caller's bytes are patched and the provider's handed on, read along for the
+books. Different dialects: through the neutral types. Either way an exchange is open only when the answer
+has begun, so that whoever opened it may still go elsewhere when opening fails.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Mapping
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from turnout.catalog.models import Deployment
+from turnout.chat import FinishReason, ReasoningConfig, RequestOutline, StreamError, Usage
+from turnout.dialects.base import Dialect
+from turnout.errors import UpstreamFailure
+from turnout.providers.faults import failure_of
+from turnout.providers.pipes import Pipe, TappedPipe, TranslatingPipe
+from turnout.providers.registry import ProviderRow, api_path, returned_headers, upstream_headers
+from turnout.providers.transport import Transport, UpstreamRequest, UpstreamResponse
+
+__all__ = ["Caller", "Exchange", "Provider", "open_exchange"]
+
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_ERROR_BYTES = 256 * 1024
+
+
+class Provider(Struct, frozen=True, kw_only=True):
+    """A provider ready to be called: its registry row, dialect, key and transport. Timeouts in seconds."""
+
+    row: ProviderRow
+    dialect: Dialect
+    api_key: str | None
+    transport: Transport
+    connect_timeout_s: float = 10.0
+    first_byte_timeout_s: float = 300.0
+    idle_timeout_s: float = 120.0
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """What the caller sent, as far as an exchange needs it. `headers` has lower-case names."""
+
+    dialect: Dialect
+    outline: RequestOutline
+    body: bytes
+    headers: Mapping[str, str]
+    effort: str | None = None
+
+
+class Exchange:
+    """An answer that has begun. `body` holds it whole when the caller did not stream; else `stream()` does.
+
+    The books (`usage`, `finish`, `model`, `error`) are complete once the body or the stream is at its end.
+    `waited_s` is the time spent waiting for the provider before the answer began.
+    """
+
+    def __init__(self, caller: Caller, response: UpstreamResponse, row: ProviderRow) -> None:
+        self._caller = caller
+        self._response = response
+        self._pipe: Pipe | None = None
+        self._chunks: AsyncIterator[bytes] | None = None
+        self._first = b""
+        self.headers = returned_headers(row, response.headers)
+        self.warnings: list[str] = []
+        self.body: bytes | None = None
+        self.usage: Usage | None = None
+        self.finish: FinishReason | None = None
+        self.model: str | None = None
+        self.error: StreamError | None = None
+        self.streamed_events = 0
+        self.waited_s = 0.0
+
+    async def read_whole(self, dialect: Dialect) -> None:
+        """Take the whole answer in. Raises UpstreamFailure when it is none."""
+        raw = await self._response.read(MAX_ANSWER_BYTES)
+        if dialect.name == self._caller.dialect.name:
+            summary = dialect.summarise(raw)
+            self.body, self.usage, self.finish, self.model = raw, summary.usage, summary.finish, summary.model
+            return
+        answer = dialect.decode_response(raw)
+        encoded = self._caller.dialect.encode_response(answer)
+        self.body, self.usage, self.finish, self.model = encoded.body, answer.usage, answer.finish, answer.model
+        self.warnings.extend(encoded.warnings)
+
+    async def begin_stream(self, dialect: Dialect) -> None:
+        """Read until there is something to forward. Raises UpstreamFailure when the stream fails before."""
+        ours = self._caller.dialect
+        include_usage = self._caller.outline.include_usage
+        if dialect.name == ours.name:
+            pipe: Pipe = TappedPipe(dialect.stream_tap(include_usage=include_usage))
+        else:
+            pipe = TranslatingPipe(dialect.stream_decoder(), ours.stream_encoder(include_usage=include_usage))
+        self._pipe, self._chunks = pipe, self._response.chunks()
+        async for chunk in self._chunks:
+            self._first = pipe.feed(chunk)
+            if pipe.error is not None:
+                break
+            if self._first:
+                return
+        else:
+            self._first = pipe.close()
+        if pipe.error is not None:
+            raise UpstreamFailure(f"the provider's stream failed at its start: {pipe.error.message}",
+                                  upstream_code=pipe.error.code, upstream_status=pipe.error.status)
+        if not self._first:
+            raise UpstreamFailure("the provider's stream ended before it began")
+
+    async def stream(self) -> AsyncIterator[bytes]:
+        """The answer's bytes for the caller. A stream that fails ends with the caller's API's error event."""
+        pipe, chunks = self._pipe, self._chunks
+        if pipe is None or chunks is None:
+            return
+        try:
+            yield self._first
+            async for chunk in chunks:
+                self.streamed_events += chunk.count(b"data:")
+                if out := pipe.feed(chunk):
+                    yield out
+                if pipe.error is not None:
+                    break
+            else:
+                if out := pipe.close():
+                    yield out
+        except UpstreamFailure as failure:
+            pipe.fail(StreamError(code=failure.code, message=failure.message, status=failure.status))
+        finally:
+            self.usage, self.finish, self.model = pipe.usage, pipe.finish, pipe.model
+            self.error = pipe.error
+        if self.error is not None and not pipe.error_forwarded:
+            failure = UpstreamFailure(self.error.message, upstream_code=self.error.code)
+            yield self._caller.dialect.encode_stream_error(failure)
+
+    async def aclose(self) -> None:
+        """End the call, whether or not it is at its end: the provider stops generating."""
+        await self._response.aclose()
+
+
+async def open_exchange(provider: Provider, deployment: Deployment, caller: Caller) -> Exchange:
+    """Call `deployment` for `caller` and wait until its answer has begun.
+
+    Raises InvalidRequest where the request cannot be put in the provider's format, else UpstreamFailure.
+    """
+    body, warnings = _encode(provider.dialect, deployment, caller)
+    request = UpstreamRequest(
+        method="POST",
+        url=provider.row.base_url.rstrip("/") + api_path(provider.dialect.name),
+        headers=upstream_headers(provider.row, provider.api_key, caller.headers),
+        body=body,
+        connect_timeout_s=provider.connect_timeout_s,
+        first_byte_timeout_s=provider.first_byte_timeout_s,
+        idle_timeout_s=provider.idle_timeout_s,
+    )
+    begun = time.monotonic()
+    response = await provider.transport.send(request)
+    try:
+        if response.status >= 400:
+            raise failure_of(
+                provider.row.name, provider.dialect, response.status, response.headers,
+                await response.read(MAX_ERROR_BYTES),
+            )
+        exchange = Exchange(caller, response, provider.row)
+        exchange.warnings.extend(warnings)
+        if caller.outline.stream:
+            await exchange.begin_stream(provider.dialect)
+        else:
+            await exchange.read_whole(provider.dialect)
+    except BaseException:  # whatever ends this call early, the provider must stop generating
+        await response.aclose()
+        raise
+    exchange.waited_s = time.monotonic() - begun
+    return exchange
+
+
+def _encode(dialect: Dialect, deployment: Deployment, caller: Caller) -> tuple[bytes, tuple[str, ...]]:
+    if dialect.name == caller.dialect.name:
+        return dialect.patch_request(caller.outline, deployment.upstream_model, caller.effort), ()
+    request = replace(caller.dialect.decode_request(caller.body), model=deployment.upstream_model)
+    if caller.effort is not None:
+        request = replace(request, reasoning=ReasoningConfig(enabled=True, effort=caller.effort))
+    encoded = dialect.encode_request(request)
+    return encoded.body, encoded.warnings

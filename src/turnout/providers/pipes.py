@@ -1,0 +1,114 @@
+"""A stream on its way from provider to caller: handed on untouched, or translated event by event. No I/O."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from turnout.chat import FinishReason, ResponseEnd, ResponseStart, StreamError, StreamEvent, Usage
+from turnout.dialects.base import StreamDecoder, StreamEncoder, StreamTap
+
+__all__ = ["Pipe", "TappedPipe", "TranslatingPipe"]
+
+_CUT = StreamError(code="stream_cut", message="the provider's stream was cut before its end")
+
+
+class Pipe(Protocol):
+    """`error_forwarded`: the provider's own error event already went to the caller."""
+
+    usage: Usage | None
+    finish: FinishReason | None
+    model: str | None
+    error: StreamError | None
+    error_forwarded: bool
+
+    def feed(self, data: bytes) -> bytes: ...
+
+    def close(self) -> bytes: ...
+
+    def fail(self, error: StreamError) -> None: ...
+
+
+class TappedPipe:
+    """Same dialect on both sides."""
+
+    def __init__(self, tap: StreamTap) -> None:
+        self._tap = tap
+        self._failed: StreamError | None = None
+
+    @property
+    def usage(self) -> Usage | None:
+        return self._tap.usage
+
+    @property
+    def finish(self) -> FinishReason | None:
+        return self._tap.finish
+
+    @property
+    def model(self) -> str | None:
+        return self._tap.model
+
+    @property
+    def error(self) -> StreamError | None:
+        return self._failed or self._tap.error
+
+    @property
+    def error_forwarded(self) -> bool:
+        return self._failed is None and self._tap.error is not None
+
+    def feed(self, data: bytes) -> bytes:
+        return self._tap.feed(data)
+
+    def close(self) -> bytes:
+        rest = self._tap.close()
+        if not self._tap.complete and self._tap.error is None:
+            self._failed = _CUT
+        return rest
+
+    def fail(self, error: StreamError) -> None:
+        self._failed = error
+
+
+class TranslatingPipe:
+    """Different dialects: provider's bytes to events to the caller's bytes."""
+
+    def __init__(self, decoder: StreamDecoder, encoder: StreamEncoder) -> None:
+        self._decoder = decoder
+        self._encoder = encoder
+        self._ended = False
+        self.usage: Usage | None = None
+        self.finish: FinishReason | None = None
+        self.model: str | None = None
+        self.error: StreamError | None = None
+        self.error_forwarded = False
+
+    def feed(self, data: bytes) -> bytes:
+        return self._encode(self._decoder.feed(data))
+
+    def close(self) -> bytes:
+        out = self._encode(self._decoder.close())
+        if not self._ended and self.error is None:
+            self.error = _CUT
+        return out
+
+    def fail(self, error: StreamError) -> None:
+        self.error = error
+
+    def _encode(self, events: list[StreamEvent]) -> bytes:
+        out = bytearray()
+        for event in events:
+            match event:
+                case ResponseStart():
+                    self.model = event.model
+                    self.usage = event.usage or self.usage
+                case ResponseEnd():
+                    self._ended = True
+                    self.finish = event.finish
+                    self.usage = event.usage or self.usage
+                case StreamError():
+                    # Told once, by whoever owns the stream, in the caller's own shape.
+                    self.error = event
+                    break
+                case _:
+                    pass
+            out += self._encoder.feed(event)
+        return bytes(out)

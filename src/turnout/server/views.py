@@ -1,0 +1,119 @@
+"""What can be looked at over HTTP: health, models, the decision explained, one request's story."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from turnout import __version__
+from turnout.context import Candidate
+from turnout.dialects import DIALECTS
+from turnout.dialects.base import Dialect
+from turnout.engine import Engine
+from turnout.errors import MethodNotAllowed, NotFound, PathNotFound
+from turnout.headers import usd
+from turnout.pipeline import Call
+
+__all__ = ["explain", "look", "route_dialect"]
+
+
+def look(engine: Engine, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, object]:
+    """Status and JSON value of a GET (or HEAD) path. Raises PathNotFound and MethodNotAllowed."""
+    known = path in {"/", "/healthz", "/readyz", "/v1/models"} or path.startswith(("/v1/models/", "/admin/requests/"))
+    if not known:
+        raise PathNotFound(f"nothing is served at {path}; the API is under /v1, its models at /v1/models")
+    if method not in {"GET", "HEAD"}:
+        raise MethodNotAllowed(f"{path} takes GET, not {method}")
+    if path == "/":
+        return 200, {"name": "turnout", "version": __version__}
+    if path == "/healthz":
+        return 200, {"status": "ok"}
+    if path == "/readyz":
+        return ready(engine)
+    if path.startswith("/admin/requests/"):
+        engine.keyring.admit_admin(headers)
+        return 200, request_story(engine, path.rpartition("/")[2])
+    engine.keyring.caller(headers)
+    if path == "/v1/models":
+        return 200, models(engine, anthropic="anthropic-version" in headers)
+    name = path.removeprefix("/v1/models/")
+    engine.names.resolve(name)
+    return 200, model_card(name)
+
+
+def ready(engine: Engine) -> tuple[int, object]:
+    """Ready when there is a model to route to and the ledger can be written."""
+    checks = {"models": len(engine.fleet), "ledger": engine.ledger.healthy}
+    well = checks["models"] > 0 and engine.ledger.healthy
+    return (200 if well else 503), {"status": "ready" if well else "not ready", **checks}
+
+
+def model_card(name: str) -> dict[str, object]:
+    """One model as OpenAI lists it, with the fields of Anthropic's list beside: SDKs read their own."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": 0,
+        "owned_by": name.partition("/")[0] if "/" in name else "turnout",
+        "type": "model",
+        "display_name": name,
+        "created_at": "1970-01-01T00:00:00Z",
+    }
+
+
+def models(engine: Engine, *, anthropic: bool) -> dict[str, object]:
+    cards = [model_card(name) for name in engine.names.listing()]
+    if anthropic:
+        return {"data": cards, "has_more": False, "first_id": cards[0]["id"], "last_id": cards[-1]["id"]}
+    return {"object": "list", "data": cards}
+
+
+def request_story(engine: Engine, request_id: str) -> object:
+    row = engine.ledger.get(request_id)
+    if row is None:
+        raise NotFound(f"no request {request_id!r} in the ledger; the newest appear after a tenth of a second")
+    story: dict[str, Any] = msgspec.to_builtins(row)
+    for name in ("tags", "warnings", "decision", "usage_json"):
+        if isinstance(story.get(name), str):
+            story[name] = msgspec.json.decode(story[name])
+    return story
+
+
+def route_dialect(headers: Mapping[str, str]) -> Dialect:
+    """The wire format of an explain call's body: Anthropic's when its version header is there, else OpenAI's."""
+    return DIALECTS["anthropic-messages" if "anthropic-version" in headers else "openai-chat"]
+
+
+def explain(engine: Engine, call: Call) -> dict[str, object]:
+    """The decision for a request that nobody serves."""
+    ctx, decision = engine.pipeline.explain(call)
+    return {
+        "model": decision.candidates[0].deployment.id,
+        "reason": decision.reason,
+        "explanation": decision.explanation,
+        "mode": decision.mode,
+        "effort": decision.effort,
+        "candidates": [candidate_story(c) for c in decision.candidates],
+        "rejected": [candidate_story(c) for c in decision.rejected],
+        "request": {
+            "dialect": ctx.dialect,
+            "input_tokens_estimate": ctx.input_tokens_estimate,
+            "messages": len(ctx.outline.messages),
+            "tools": ctx.outline.tools,
+            "session": ctx.session.id,
+            "session_source": ctx.session.source,
+            "step": ctx.session.step,
+        },
+        "warnings": ctx.warnings,
+    }
+
+
+def candidate_story(candidate: Candidate) -> dict[str, object]:
+    return {
+        "model": candidate.deployment.id,
+        "tier": candidate.deployment.tier,
+        "expected_cost_usd": usd(candidate.expected_cost_nano_usd),
+        "rejected": candidate.rejected,
+    }

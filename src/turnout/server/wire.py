@@ -1,0 +1,122 @@
+"""ASGI by hand: reading a request's body, sending answers, noticing a caller who hangs up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from contextlib import aclosing
+from typing import Any
+
+import msgspec
+
+from turnout.errors import ClientClosed, InvalidRequest, TooLarge
+from turnout.pipeline import Reply
+
+__all__ = ["Hangup", "Receive", "Scope", "Send", "read_body", "request_headers", "send_body", "send_json", "send_reply"]
+
+Scope = MutableMapping[str, Any]  # as the ASGI specification types it
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = Iterable[tuple[str, str]]
+
+
+def request_headers(scope: Scope) -> dict[str, str]:
+    """Header values by lower-case name; of repeated headers the last one counts."""
+    return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+
+
+async def read_body(receive: Receive, headers: dict[str, str], limit: int) -> bytes:
+    """The whole body. Raises TooLarge, InvalidRequest (compressed) or ClientClosed."""
+    if headers.get("content-encoding", "identity") != "identity":
+        raise InvalidRequest("the body is compressed; send it with no content-encoding")
+    declared = headers.get("content-length", "0")
+    if declared.isdigit() and int(declared) > limit:
+        raise TooLarge(f"the body has {int(declared):,} bytes; at most {limit:,} are taken (server.max_body_bytes)")
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientClosed("the caller hung up while sending")
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise TooLarge(f"the body is over {limit:,} bytes (server.max_body_bytes)")
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return chunks[0] if len(chunks) == 1 else b"".join(chunks)
+
+
+class Hangup:
+    """While entered, a caller who hangs up cancels the task that serves it; that ends here, quietly.
+
+    `over()` must be called before the answer's last byte: after it, ASGI reports a disconnect to everyone.
+    """
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self._gone = False
+        self._watch: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Hangup:
+        task = asyncio.current_task()
+        if task is None:
+            raise RuntimeError("a request is served in a task")
+        self._watch = asyncio.create_task(self._wait(task))
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        self.over()
+        task = asyncio.current_task()
+        if self._gone and kind is asyncio.CancelledError and task is not None:
+            task.uncancel()
+            return True
+        return False
+
+    def over(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+    async def _wait(self, task: asyncio.Task[Any]) -> None:
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
+        self._gone = True
+        task.cancel()
+
+
+async def send_reply(send: Send, hangup: Hangup, reply: Reply, extra: Headers) -> None:
+    """An answer, whole or streamed. A stream is closed whatever happens, so that it settles."""
+    if reply.stream is None:
+        hangup.over()
+        await send_body(send, 200, reply.body or b"", [*reply.headers, *extra])
+        return
+    async with aclosing(reply.stream) as stream:
+        await _start(
+            send,
+            200,
+            [
+                ("content-type", "text/event-stream; charset=utf-8"),
+                ("cache-control", "no-cache"),
+                ("x-accel-buffering", "no"),
+                *reply.headers,
+                *extra,
+            ],
+        )
+        async for data in stream:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+    hangup.over()
+    await send({"type": "http.response.body", "body": b""})
+
+
+async def send_json(send: Send, status: int, value: object, headers: Headers = ()) -> None:
+    await send_body(send, status, msgspec.json.encode(value), headers)
+
+
+async def send_body(send: Send, status: int, body: bytes, headers: Headers = ()) -> None:
+    await _start(send, status, [("content-type", "application/json"), ("content-length", str(len(body))), *headers])
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _start(send: Send, status: int, headers: Headers) -> None:
+    encoded = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+    await send({"type": "http.response.start", "status": status, "headers": encoded})

@@ -1,0 +1,332 @@
+"""The ledger: one row a request, kept for good. What a row says, and what any store of rows must do.
+
+Appending is on the path of every request, so a row only gathers what the context holds; its JSON is written by
+the store, in its own thread (`to_record`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import astuple
+
+from turnout.catalog.models import Tier
+from turnout.chat import Json
+from turnout.context import Attempt, Candidate, Decision, Outcome, RequestContext
+from turnout.errors import InvalidRequest
+
+__all__ = [
+    "COLUMNS",
+    "GroupBy",
+    "Ledger",
+    "LedgerRow",
+    "Record",
+    "Totals",
+    "from_record",
+    "iso_utc",
+    "parse_group_by",
+    "row_from_context",
+    "to_record",
+]
+
+INT64_MAX = 2**63 - 1
+"""The largest integer a database column holds; a count beyond it is written as this."""
+
+MAX_TEXT = 100_000
+"""Characters kept of one text a caller or provider chose: a name of a megabyte is no name."""
+
+Record = tuple[str | int | None, ...]
+"""A row as a database takes it: text, integers and NULL, in the order of `COLUMNS`."""
+
+
+class LedgerRow(Struct, frozen=True, kw_only=True, gc=False):
+    """One request, settled. Tokens are counted as in `chat.Usage`; None: not reported.
+
+    `received_at` is UTC as text with milliseconds (`2026-11-23T10:00:00.000Z`): it sorts as time does.
+    `cost_nano_usd` None: unpriced, or nothing was used. `price_source` says whose prices the cost is from.
+    `overhead_us` in microseconds, `ttft_ms` and `duration_ms` in milliseconds. `usage_raw` is the provider's
+    own usage object. `decision`, `attempt_log` and `usage_raw` are plain JSON values in a row that was read; in
+    one that is being appended they may still be the context's own (immutable) objects.
+    """
+
+    request_id: str
+    received_at: str
+    key_id: str | None = None
+    session_id: str | None = None
+    agent: str | None = None
+    step: int = 0
+    dialect: str = ""
+    mode: str | None = None
+    tags: dict[str, str] = {}
+    requested_model: str = ""
+    deployment: str | None = None
+    provider: str | None = None
+    tier: Tier | None = None
+    reason: str | None = None
+    status: int | None = None
+    outcome: Outcome = "ok"
+    error_code: str | None = None
+    input_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    output_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    usage_estimated: bool = False
+    usage_raw: Json = None
+    cost_nano_usd: int | None = None
+    price_source: str | None = None
+    attempts: int = 0
+    overhead_us: int | None = None
+    ttft_ms: int | None = None
+    duration_ms: int | None = None
+    warnings: tuple[str, ...] = ()
+    decision: Json = None
+    attempt_log: Json = None
+
+
+COLUMNS: tuple[str, ...] = LedgerRow.__struct_fields__
+
+_JSON_COLUMNS = frozenset({"tags", "usage_raw", "warnings", "decision", "attempt_log"})
+
+_INTEGER_COLUMNS = frozenset(
+    {
+        "step",
+        "status",
+        "input_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "output_tokens",
+        "reasoning_tokens",
+        "usage_estimated",
+        "cost_nano_usd",
+        "attempts",
+        "overhead_us",
+        "ttft_ms",
+        "duration_ms",
+    }
+)
+
+
+class GroupBy(StrEnum):
+    """What totals can be broken down by. `all`: not at all."""
+
+    ALL = "all"
+    KEY = "key"
+    SESSION = "session"
+    AGENT = "agent"
+    MODE = "mode"
+    MODEL = "model"
+    DEPLOYMENT = "deployment"
+    PROVIDER = "provider"
+    TIER = "tier"
+    REASON = "reason"
+    OUTCOME = "outcome"
+    DAY = "day"
+    HOUR = "hour"
+
+
+class Totals(Struct, frozen=True, kw_only=True):
+    """Sums over the requests of one group. `group` None: the requests that have none (no key, not served).
+    `unpriced` counts requests that used tokens and have no cost: `cost_nano_usd` says nothing of them.
+    `errors` counts requests whose outcome is neither ok nor cancelled."""
+
+    group: str | None
+    requests: int
+    errors: int
+    input_tokens: int
+    cache_read_tokens: int
+    cache_write_tokens: int
+    output_tokens: int
+    reasoning_tokens: int
+    cost_nano_usd: int
+    unpriced: int
+
+
+class Ledger(Protocol):
+    """Where rows are kept. All methods may be called from any thread."""
+
+    @property
+    def healthy(self) -> bool:
+        """False while rows cannot be written; they wait in memory, up to a bound."""
+        ...
+
+    @property
+    def last_error(self) -> str | None:
+        """What is or was last wrong, one sentence with the next step."""
+        ...
+
+    @property
+    def dropped(self) -> int:
+        """Rows lost since the start."""
+        ...
+
+    def append(self, row: LedgerRow) -> None:
+        """Take a row: only into memory, in microseconds, never blocking or raising. Written soon after, once:
+        of two rows with one request id the first stays."""
+        ...
+
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        """Wait until every row appended before is written; False when that took longer than the timeout."""
+        ...
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        """Flush, then let go of the store. Rows that could not be written in time are counted as dropped."""
+        ...
+
+    # Reads wait for rows appended before. They block: call them off the event loop. They raise Internal when
+    # the store cannot be read.
+
+    def get(self, request_id: str) -> LedgerRow | None: ...
+
+    def recent(self, limit: int, session: str | None = None) -> list[LedgerRow]:
+        """The newest rows, newest first. Raises InvalidRequest for a limit outside 1 to 10,000."""
+        ...
+
+    def totals(
+        self,
+        since: datetime,
+        until: datetime,
+        group_by: str = GroupBy.ALL,
+        *,
+        tag: tuple[str, str] | None = None,
+    ) -> list[Totals]:
+        """Sums over requests received from `since` to before `until` (a naive time is UTC), the dearest group
+        first; only those tagged `tag` (name, value) if given. Raises InvalidRequest for an unknown group."""
+        ...
+
+
+def row_from_context(ctx: RequestContext) -> LedgerRow:
+    """The ledger's row of a settled request. Pure; nothing of the request's body is kept."""
+    decision, deployment, usage = ctx.decision, ctx.served_by, ctx.usage
+    return LedgerRow(
+        request_id=ctx.request_id,
+        received_at=iso_utc(ctx.received_at),
+        key_id=ctx.key_id,
+        session_id=ctx.session.id,
+        agent=ctx.session.agent,
+        step=ctx.session.step,
+        dialect=ctx.dialect,
+        mode=(decision.mode if decision else None) or ctx.mode,
+        tags=ctx.tags,
+        requested_model=ctx.outline.model,
+        deployment=deployment.id if deployment else None,
+        provider=deployment.provider if deployment else None,
+        tier=deployment.tier if deployment else None,
+        reason=decision.reason if decision else None,
+        status=ctx.status,
+        outcome=ctx.outcome,
+        error_code=ctx.error_code,
+        input_tokens=usage.input if usage else None,
+        cache_read_tokens=usage.cache_read if usage else None,
+        cache_write_tokens=usage.cache_write if usage else None,
+        output_tokens=usage.output if usage else None,
+        reasoning_tokens=usage.reasoning if usage else None,
+        usage_estimated=ctx.usage_estimated,
+        usage_raw=usage.raw if usage else None,
+        cost_nano_usd=ctx.cost_nano_usd,
+        price_source=deployment.price.source if deployment and deployment.price else None,
+        attempts=len(ctx.attempts),
+        overhead_us=_scaled(ctx.overhead_s, 1_000_000),
+        ttft_ms=_scaled(ctx.ttft_s, 1_000),
+        duration_ms=_scaled(ctx.duration_s, 1_000),
+        warnings=tuple(ctx.warnings),
+        decision=decision,
+        attempt_log=tuple(ctx.attempts),
+    )
+
+
+def _scaled(seconds: float | None, per_second: int) -> int | None:
+    return None if seconds is None else round(seconds * per_second)
+
+
+def iso_utc(at: datetime) -> str:
+    """A time as the ledger writes it; a naive one is taken as UTC."""
+    aware = at if at.tzinfo is UTC else at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+    return aware.isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def parse_group_by(name: str) -> GroupBy:
+    """The grouping called `name`. Raises InvalidRequest naming the choices."""
+    try:
+        return GroupBy(name)
+    except ValueError:
+        choices = ", ".join(GroupBy)
+        raise InvalidRequest(f"group_by = {name!r}: choose one of {choices}", param="group_by") from None
+
+
+def to_record(row: LedgerRow) -> Record:
+    """A row as a database takes it. Raises TypeError, ValueError or OverflowError for one that cannot be
+    written (a usage object that is not JSON)."""
+    return tuple(encode(value) for encode, value in zip(_ENCODERS, astuple(row), strict=True))
+
+
+def from_record(record: Sequence[str | int | None]) -> LedgerRow:
+    """The row that `to_record` wrote. Raises msgspec.MsgspecError for one it did not write."""
+    fields: dict[str, Json] = {
+        name: msgspec.json.decode(value) if name in _JSON_COLUMNS and isinstance(value, str) else value
+        for name, value in zip(COLUMNS, record, strict=True)
+    }
+    return msgspec.convert(fields, LedgerRow, strict=False)
+
+
+def _text(value: Json) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value[:MAX_TEXT]
+
+
+def _integer(value: Json) -> int | None:
+    return None if value is None else max(-INT64_MAX, min(int(value), INT64_MAX))
+
+
+def _json(value: Json) -> str | None:
+    return None if value is None else msgspec.json.encode(_plain(value)).decode()
+
+
+def _plain(value: Json) -> Json:
+    """A decision or the attempts in short: deployments by id, without all that the catalogue knows of them."""
+    match value:
+        case Decision():
+            return {
+                "reason": value.reason,
+                "explanation": value.explanation,
+                "mode": value.mode,
+                "effort": value.effort,
+                "pins": value.pins,
+                "candidates": [_candidate(c) for c in value.candidates],
+                "rejected": [_candidate(c) for c in value.rejected],
+            }
+        case tuple() if value and isinstance(value[0], Attempt):
+            return [_attempt(a) for a in value]
+        case _:
+            return value
+
+
+def _candidate(candidate: Candidate) -> Json:
+    return {
+        "deployment": candidate.deployment.id,
+        "expected_cost_nano_usd": candidate.expected_cost_nano_usd,
+        "rejected": candidate.rejected,
+    }
+
+
+def _attempt(attempt: Attempt) -> Json:
+    return {
+        "deployment": attempt.deployment.id,
+        "status": attempt.status,
+        "error_code": attempt.error_code,
+        "duration_ms": _scaled(attempt.duration_s, 1_000),
+        "ttft_ms": _scaled(attempt.ttft_s, 1_000),
+    }
+
+
+_ENCODERS = tuple(
+    _json if name in _JSON_COLUMNS else _integer if name in _INTEGER_COLUMNS else _text for name in COLUMNS
+)

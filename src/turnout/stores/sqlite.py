@@ -1,0 +1,450 @@
+"""The ledger in one SQLite file, written by one thread.
+
+A request's thread only puts its row on a queue. The writer wakes every `flush_interval_s`, takes all that waits
+and writes it in one transaction (WAL, synchronous=NORMAL): a killed process loses what came in since the last
+flush and nothing before; a power cut may take the newest transactions too, and never the file. When the disk
+fails, rows wait in memory up to `max_waiting` and are tried again, at longer and longer intervals.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from turnout.errors import ConfigError, Internal, InvalidRequest
+from turnout.spend.ledger import (
+    COLUMNS,
+    GroupBy,
+    LedgerRow,
+    Record,
+    Totals,
+    from_record,
+    iso_utc,
+    parse_group_by,
+    to_record,
+)
+
+__all__ = ["MIGRATIONS", "SqliteLedger", "migrate"]
+
+logger = logging.getLogger(__name__)
+
+MEMORY = ":memory:"
+
+BATCH = 2_000
+"""Rows a transaction: enough that its cost vanishes, few enough that a flush behind them need not wait long."""
+
+MAX_RETRY_S = 5.0
+
+BUSY_TIMEOUT_S = 1.0
+"""How long SQLite itself waits for another process's lock before the batch is put off."""
+
+# Enterprise Linux 9 has SQLite 3.34, STRICT came with 3.37; the rows we write are typed either way.
+_STRICT = "STRICT" if sqlite3.sqlite_version_info >= (3, 37) else ""
+
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        f"""
+        CREATE TABLE requests (
+            request_id TEXT PRIMARY KEY NOT NULL,
+            received_at TEXT NOT NULL,
+            key_id TEXT,
+            session_id TEXT,
+            agent TEXT,
+            step INTEGER NOT NULL,
+            dialect TEXT NOT NULL,
+            mode TEXT,
+            tags TEXT NOT NULL,
+            requested_model TEXT NOT NULL,
+            deployment TEXT,
+            provider TEXT,
+            tier TEXT,
+            reason TEXT,
+            status INTEGER,
+            outcome TEXT NOT NULL,
+            error_code TEXT,
+            input_tokens INTEGER,
+            cache_read_tokens INTEGER,
+            cache_write_tokens INTEGER,
+            output_tokens INTEGER,
+            reasoning_tokens INTEGER,
+            usage_estimated INTEGER NOT NULL,
+            usage_raw TEXT,
+            cost_nano_usd INTEGER,
+            price_source TEXT,
+            attempts INTEGER NOT NULL,
+            overhead_us INTEGER,
+            ttft_ms INTEGER,
+            duration_ms INTEGER,
+            warnings TEXT NOT NULL,
+            decision TEXT,
+            attempt_log TEXT
+        ) {_STRICT}
+        """,
+        "CREATE INDEX requests_received_at ON requests (received_at)",
+        "CREATE INDEX requests_session ON requests (session_id, received_at)",
+    ),
+)
+"""Version n of the file is what the first n entries made. Only ever add to the end."""
+
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM requests"  # noqa: S608 - our own column names
+# Not INSERT OR IGNORE: that would also swallow a row with a hole where none may be.
+_INSERT = (
+    f"INSERT INTO requests ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "  # noqa: S608
+    "ON CONFLICT (request_id) DO NOTHING"
+)
+
+_GROUPS: dict[GroupBy, str] = {
+    GroupBy.ALL: "'all'",
+    GroupBy.KEY: "key_id",
+    GroupBy.SESSION: "session_id",
+    GroupBy.AGENT: "agent",
+    GroupBy.MODE: "mode",
+    GroupBy.MODEL: "requested_model",
+    GroupBy.DEPLOYMENT: "deployment",
+    GroupBy.PROVIDER: "provider",
+    GroupBy.TIER: "tier",
+    GroupBy.REASON: "reason",
+    GroupBy.OUTCOME: "outcome",
+    GroupBy.DAY: "substr(received_at, 1, 10)",
+    GroupBy.HOUR: "substr(received_at, 1, 13)",
+}
+
+_TOTALS = {
+    group: f"""
+        SELECT {column}, count(*), sum(outcome NOT IN ('ok', 'cancelled')),
+            ifnull(sum(input_tokens), 0), ifnull(sum(cache_read_tokens), 0), ifnull(sum(cache_write_tokens), 0),
+            ifnull(sum(output_tokens), 0), ifnull(sum(reasoning_tokens), 0), ifnull(sum(cost_nano_usd), 0),
+            sum(cost_nano_usd IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL))
+        FROM requests WHERE received_at >= ?1 AND received_at < ?2
+            AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) AS t WHERE t.key = ?3 AND t.value = ?4))
+        GROUP BY 1 ORDER BY 9 DESC, 2 DESC, 1
+        """  # noqa: S608 - the column is one of the table above
+    for group, column in _GROUPS.items()
+}
+
+_CAUSES = {
+    sqlite3.SQLITE_BUSY: "another process holds a lock on it; end that process",
+    sqlite3.SQLITE_LOCKED: "another connection holds a lock on it; end that connection",
+    sqlite3.SQLITE_FULL: "the disk is full; make room",
+    sqlite3.SQLITE_READONLY: "it is read-only; give this user write permission",
+    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that the folder exists and is writable",
+    sqlite3.SQLITE_IOERR: "the disk fails to read or write; check the disk",
+    sqlite3.SQLITE_CORRUPT: "the file is damaged; move it away and restart, or restore a copy",
+    sqlite3.SQLITE_NOTADB: "the file is not an SQLite database; name another file",
+}
+
+_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
+
+
+class _Marker(threading.Event):
+    """Stands in the queue behind the rows that a flush waits for."""
+
+
+_Queued = LedgerRow | _Marker
+
+
+class SqliteLedger:
+    """A `Ledger` in the SQLite file `path`, or in memory alone for `:memory:`.
+
+    The file is made if there is none; its folder is not. Raises ConfigError, with the path and the next step,
+    for a file that cannot be opened or is not a ledger of this version or an older one.
+    """
+
+    def __init__(self, path: str | Path, *, flush_interval_s: float = 0.1, max_waiting: int = 100_000) -> None:
+        self._path = str(path)
+        self._interval = flush_interval_s
+        self._max_waiting = max_waiting
+        self._queue: deque[_Queued] = deque()
+        # Rows taken from the queue whose transaction has not succeeded yet. The writer's own.
+        self._batch: list[_Queued] = []
+        self._drop_lock = threading.Lock()
+        self._dropped = 0
+        self._failing = False
+        self._last_error: str | None = None
+        self._closing = threading.Event()
+        self._wake = threading.Event()
+        self._deadline = float("inf")
+        self._write_db: sqlite3.Connection | None = _open(self._path)
+        # A database in memory belongs to its connection, so there reads and writes share one and take turns.
+        self._read_db = self._write_db if self._path == MEMORY else _open(self._path)
+        self._read_lock = threading.Lock()
+        self._write_lock = self._read_lock if self._path == MEMORY else threading.Lock()
+        self._writer = threading.Thread(target=self._run, name="turnout-ledger", daemon=True)
+        self._writer.start()
+
+    @property
+    def healthy(self) -> bool:
+        return not self._failing
+
+    @property
+    def last_error(self) -> str | None:
+        return self._last_error
+
+    @property
+    def dropped(self) -> int:
+        return self._dropped
+
+    def append(self, row: LedgerRow) -> None:
+        if len(self._queue) >= self._max_waiting or self._closing.is_set():
+            self._drop(
+                1, "the ledger is closed" if self._closing.is_set() else "too many rows wait to be written"
+            )
+            return
+        self._queue.append(row)
+
+    def flush(self, timeout_s: float = 5.0) -> bool:
+        if not self._writer.is_alive():
+            return not self._queue and not self._batch
+        marker = _Marker()
+        self._queue.append(marker)
+        self._wake.set()
+        return marker.wait(timeout_s)
+
+    def close(self, timeout_s: float = 5.0) -> None:
+        if self._closing.is_set():
+            return
+        self._deadline = time.monotonic() + timeout_s
+        self._closing.set()
+        self._wake.set()
+        # The writer stops at the deadline by itself; SQLite may keep it a little longer on a lock.
+        self._writer.join(timeout_s + BUSY_TIMEOUT_S + 1)
+        with self._read_lock:
+            self._read_db.close()
+
+    def get(self, request_id: str) -> LedgerRow | None:
+        rows = self._read(f"{_SELECT} WHERE request_id = ?", (request_id,))
+        return self._rows(rows)[0] if rows else None
+
+    def recent(self, limit: int, session: str | None = None) -> list[LedgerRow]:
+        if not 1 <= limit <= 10_000:
+            raise InvalidRequest(f"limit = {limit}: choose 1 to 10000", param="limit")
+        order = "ORDER BY received_at DESC, rowid DESC LIMIT ?"
+        if session is None:
+            return self._rows(self._read(f"{_SELECT} {order}", (limit,)))
+        return self._rows(self._read(f"{_SELECT} WHERE session_id = ? {order}", (session, limit)))
+
+    def totals(
+        self,
+        since: datetime,
+        until: datetime,
+        group_by: str = GroupBy.ALL,
+        *,
+        tag: tuple[str, str] | None = None,
+    ) -> list[Totals]:
+        name, value = tag or (None, None)
+        query = _TOTALS[parse_group_by(group_by)]
+        rows = self._read(query, (iso_utc(since), iso_utc(until), name, value))
+        return [msgspec.convert(dict(zip(Totals.__struct_fields__, r, strict=True)), Totals) for r in rows]
+
+    def _read(self, query: str, values: Sequence[str | int | None]) -> list[Record]:
+        if not self._closing.is_set():
+            self.flush()
+        try:
+            with self._read_lock:
+                return self._read_db.execute(query, values).fetchall()
+        except sqlite3.Error as error:
+            raise Internal(f"the ledger {self._path} cannot be read: {_cause(error)}") from error
+
+    def _rows(self, records: Sequence[Record]) -> list[LedgerRow]:
+        try:
+            return [from_record(r) for r in records]
+        except msgspec.MsgspecError as error:
+            raise Internal(f"the ledger {self._path} holds a row that is not Turnout's: {error}") from error
+
+    # The writer's thread.
+
+    def _run(self) -> None:
+        wait = self._interval
+        while True:
+            self._wake.wait(wait)
+            self._wake.clear()
+            # Read before the rows are: what was appended before closing is in the queue by now.
+            closing = self._closing.is_set()
+            wait = self._interval if self._drain() else min(max(wait, self._interval) * 2, MAX_RETRY_S)
+            left = self._deadline - time.monotonic()
+            if closing and ((not self._batch and not self._queue) or left <= 0):
+                break
+            if closing:
+                wait = min(wait, max(left, 0.001))
+        self._end()
+
+    def _drain(self) -> bool:
+        """Write all that waits; False when the disk would not take it."""
+        while True:
+            while self._queue and len(self._batch) < BATCH:
+                self._batch.append(self._queue.popleft())
+            if not self._batch:
+                return True
+            try:
+                self._write([row for row in self._batch if isinstance(row, LedgerRow)])
+            except (sqlite3.Error, ConfigError) as error:
+                self._failed(error)
+                return False
+            self._recovered()
+            for marker in self._batch:
+                if isinstance(marker, _Marker):
+                    marker.set()
+            self._batch.clear()
+
+    def _write(self, rows: Sequence[LedgerRow]) -> None:
+        """One transaction. Raises sqlite3.Error when it failed as a whole, ConfigError when the file, opened
+        anew, is no ledger any more."""
+        records = [record for row in rows if (record := self._record(row)) is not None]
+        if not records:
+            return
+        if self._write_db is None:
+            self._reopen()
+        try:
+            self._insert(records)
+        except (sqlite3.IntegrityError, ValueError):
+            # One row that no try will ever write (lone surrogates) must not hold up the others.
+            for record in records:
+                try:
+                    self._insert([record])
+                except (sqlite3.IntegrityError, ValueError) as error:
+                    self._drop(1, f"request {record[0]!a} cannot be written ({type(error).__name__})")
+
+    def _insert(self, records: Sequence[Record]) -> None:
+        db = self._write_db
+        if db is None:
+            return
+        with self._write_lock:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                db.executemany(_INSERT, records)
+                db.execute("COMMIT")
+            finally:
+                # After a success, or a full disk that SQLite rolled back by itself, there is none to end.
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
+    def _record(self, row: LedgerRow) -> Record | None:
+        """The row as SQLite takes it; None, and counted as lost, for one that is none."""
+        try:
+            return to_record(row)
+        except (TypeError, ValueError, OverflowError) as error:
+            self._drop(1, f"request {row.request_id!a} cannot be written ({type(error).__name__})")
+            return None
+
+    def _reopen(self) -> None:
+        """Open the file anew: it may have been moved away, restored or made good."""
+        self._write_db = _open(self._path)
+        with self._read_lock:
+            self._read_db.close()
+            self._read_db = _open(self._path)
+
+    def _failed(self, error: sqlite3.Error | ConfigError) -> None:
+        cause = _cause(error) if isinstance(error, sqlite3.Error) else error.message
+        self._last_error = (
+            f"the ledger {self._path} cannot be written: {cause}. "
+            f"Rows wait in memory, up to {self._max_waiting:,}."
+        )
+        if not self._failing:
+            logger.error("%s", self._last_error)
+        self._failing = True
+        # A connection that met damage stays damaged; one that met a lock or a full disk is as good as ever.
+        if self._write_db is not None and self._path != MEMORY and _code(error) not in _PASSING:
+            self._write_db.close()
+            self._write_db = None
+
+    def _recovered(self) -> None:
+        if self._failing:
+            logger.warning("the ledger %s is written again", self._path)
+        self._failing = False
+
+    def _drop(self, rows: int, why: str) -> None:
+        with self._drop_lock:
+            first = self._dropped == 0
+            self._dropped += rows
+        if first:
+            # Kept beside what made the rows wait: that is the cause, this the effect.
+            self._last_error = f"{self._last_error or ''} Rows of the ledger are lost: {why}.".strip()
+            logger.error("rows of the ledger %s are lost: %s", self._path, why)
+
+    def _end(self) -> None:
+        lost = sum(isinstance(row, LedgerRow) for row in (*self._batch, *self._queue))
+        if lost:
+            self._drop(lost, "the ledger was closed before the disk took them")
+        if self._write_db is not None and self._path != MEMORY:
+            self._write_db.close()
+
+
+def migrate(db: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
+    """Bring a file to the newest version, in one transaction: two processes that start together do it once.
+
+    Raises ConfigError for a file of a newer version or another program's, sqlite3.Error for what SQLite says.
+    """
+    if _version(db) == len(migrations):
+        return
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(db)
+        if version > len(migrations):
+            raise ConfigError(
+                f"it is of version {version} and this Turnout knows up to {len(migrations)}: upgrade Turnout"
+            )
+        if version == 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+            raise ConfigError("it is another program's database: name another file")
+        for statements in migrations[version:]:
+            for statement in statements:
+                db.execute(statement)
+        # A pragma takes no parameters; the number is our own.
+        db.execute(f"PRAGMA user_version = {len(migrations):d}")
+        db.execute("COMMIT")
+    finally:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return db.execute("PRAGMA user_version").fetchone()[0]
+
+
+def _open(path: str) -> sqlite3.Connection:
+    """A connection to the newest version of the file. Raises ConfigError."""
+    if not path or "\0" in path:
+        # SQLite takes an empty name for a temporary file and would lose the ledger at the end.
+        raise ConfigError(f"store.ledger: {path!r} is no file name", param="store.ledger")
+    try:
+        db = _connect(path)
+    except sqlite3.Error as error:
+        raise ConfigError(f"store.ledger: {path}: {_cause(error)}", param="store.ledger") from error
+    try:
+        migrate(db)
+    except ConfigError as error:
+        db.close()
+        raise ConfigError(f"store.ledger: {path}: {error.message}", param="store.ledger") from None
+    except sqlite3.Error as error:
+        db.close()
+        raise ConfigError(f"store.ledger: {path}: {_cause(error)}", param="store.ledger") from error
+    return db
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    # isolation_level None: transactions are begun and ended here, by name.
+    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    try:
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = NORMAL")
+    except sqlite3.Error:
+        db.close()
+        raise
+    return db
+
+
+def _cause(error: sqlite3.Error) -> str:
+    """What went wrong and what to do."""
+    return _CAUSES.get(_code(error), f"SQLite says: {error}")
+
+
+def _code(error: Exception) -> int:
+    """SQLite's primary result code, which extended ones carry in their low byte; 0 where there is none."""
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF

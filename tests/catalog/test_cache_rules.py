@@ -1,0 +1,48 @@
+"""Which part of a prompt a provider reads from its cache, with the lengths of the providers' own documents."""
+
+from __future__ import annotations
+
+import pytest
+
+from turnout.catalog.cache_rules import NO_CACHE, cache_rule_of, readable_tokens
+
+
+@pytest.mark.parametrize(
+    ("provider", "model", "matching", "readable"),
+    [
+        # OpenAI: from 1,024 in steps of 128.
+        ("openai", "gpt-4o", 1023, 0),
+        ("openai", "gpt-4o", 1024, 1024),
+        ("openai", "gpt-4o", 1151, 1024),
+        ("openai", "gpt-5.5", 2006, 1920),
+        # From gpt-5.6 on matches end at breakpoints.
+        ("openai", "gpt-5.6-sol", 2006, 2006),
+        # Anthropic: the minimum depends on the model.
+        ("anthropic", "claude-sonnet-4-5", 1023, 0),
+        ("anthropic", "claude-sonnet-4-5", 1024, 1024),
+        ("anthropic", "claude-haiku-4-5", 4095, 0),
+        ("anthropic", "claude-opus-4-6", 4096, 4096),
+        ("bedrock", "us.anthropic.claude-opus-4-7-v1:0", 2047, 0),
+        ("anthropic", "claude-opus-5", 512, 512),
+        ("google", "gemini-2.5-pro", 2048, 2048),
+        ("google", "gemini-3.5-flash", 4095, 0),
+        # DeepSeek: units of 64.
+        ("deepseek", "deepseek-chat", 63, 0),
+        ("deepseek", "deepseek-chat", 130, 128),
+        ("openrouter", "deepseek/deepseek-chat", 130, 128),
+        ("openrouter", "openai/gpt-4o", 1151, 1024),
+        ("groq", "llama-3.3-70b", 100_000, 0),
+        ("openai", "gpt-4o", -5, 0),
+    ],
+)
+def test_readable_tokens(provider: str, model: str, matching: int, readable: int) -> None:
+    assert readable_tokens(cache_rule_of(provider, model), matching) == readable
+
+
+def test_lifetimes_and_breakpoints() -> None:
+    claude = cache_rule_of("openrouter", "anthropic/claude-sonnet-5")
+    assert (claude.ttl_s, claude.long_ttl_s, claude.max_breakpoints, claude.lookback) == (300, 3600, 4, 20)
+    assert not claude.automatic
+    assert cache_rule_of("azure", "gpt-4.1").ttl_s == 300
+    assert cache_rule_of("azure", "gpt-6-sol").ttl_s == 1800
+    assert cache_rule_of("lab", "gpt-4.1") is NO_CACHE

@@ -1,0 +1,77 @@
+"""Whose request it is, read from what real clients send."""
+
+import msgspec
+import pytest
+from support.fleets import outline
+
+from turnout.routing.identity import agent_hash, chain_hashes, parse_tags, read_hints
+
+HELLO = outline(("user", "hello"))
+UUID = "2c718db8-42d7-40c8-8065-73dade1d8ea8"
+
+
+@pytest.mark.parametrize(
+    ("headers", "metadata", "session", "source"),
+    [
+        ({"x-turnout-session": "mine", "x-claude-code-session-id": UUID}, {}, "mine", "x-turnout-session"),
+        ({"x-claude-code-session-id": UUID}, {"session": "meta"}, "meta", "metadata.session"),
+        ({"x-claude-code-session-id": UUID}, {}, UUID, "x-claude-code-session-id"),
+        ({}, {"user_id": f"user_ab_account_cd_session_{UUID}"}, UUID, "metadata.user_id"),
+        ({}, {"user_id": '{"device_id":"d","session_id":"' + UUID + '"}'}, UUID, "metadata.user_id"),
+        ({"session-id": UUID, "x-session-id": "later"}, {}, UUID, "session-id"),
+        ({"session_id": "codex"}, {}, "codex", "session_id"),
+        ({"x-opencode-session": "oc"}, {}, "oc", "x-opencode-session"),
+        ({"x-litellm-trace-id": "t"}, {}, "t", "x-litellm-trace-id"),
+        ({}, {"user_id": "just-a-user"}, None, "prefix"),
+        ({}, {"user_id": "{not json"}, None, "prefix"),
+    ],
+)
+def test_the_session_is_found_in_the_documented_order(headers, metadata, session, source):
+    hints = read_hints(headers, outline(("user", "hello"), metadata=metadata))
+    assert (hints.session, hints.session_source) == (session, source)
+
+
+def test_prompt_cache_key_is_the_last_hint():
+    told = outline(("user", "hello"), prompt_cache_key="cache-me")
+    assert read_hints({}, told).session == "cache-me"
+    assert read_hints({"x-session-id": "sid"}, told).session == "sid"
+
+
+def test_mode_and_tags_from_headers_and_metadata():
+    told = outline(("user", "hi"), metadata={"mode": "review", "tags": {"team": "core", "n": 3}})
+    assert read_hints({}, told).mode == "review"
+    assert read_hints({"x-turnout-mode": "plan"}, told).mode == "plan"
+    assert read_hints({"x-turnout-tags": "team=web"}, told).tags == {"team": "web", "n": "3"}
+
+
+def test_tags_take_what_people_type():
+    assert parse_tags(" feature=search, team = core ,urgent,,=x") == {
+        "feature": "search",
+        "team": "core",
+        "urgent": "true",
+    }
+    assert len(parse_tags(",".join(f"t{i}=1" for i in range(1000)))) == 20
+
+
+def test_strange_hints_never_break_a_request():
+    hints = read_hints({}, outline(("user", "hi"), metadata={"session": 7, "mode": ["x"], "tags": 3}))
+    assert (hints.session, hints.mode, hints.tags) == (None, None, {})
+    assert len(read_hints({"x-session-id": "x" * 5000}, HELLO).session or "") == 200
+
+
+def test_an_agent_is_its_system_text_and_tools():
+    main = outline(("system", "You plan."), ("user", "a"))
+    later = outline(("system", "You plan."), ("user", "a"), ("assistant", "b"), ("user", "c"))
+    other = outline(("system", "You search."), ("user", "a"))
+    tools = outline(("system", "You plan."), ("user", "a"), prefix=(msgspec.Raw(b"[1]"),))
+    assert agent_hash(main) == agent_hash(later)
+    assert len({agent_hash(main), agent_hash(other), agent_hash(tools)}) == 3
+
+
+def test_chain_hashes_agree_exactly_as_far_as_the_messages_do():
+    one = outline(("user", "a"), ("assistant", "b"), ("user", "c")).messages
+    two = outline(("user", "a"), ("assistant", "b"), ("user", "d")).messages
+    a, b = chain_hashes("s", one), chain_hashes("s", two)
+    assert a[:2] == b[:2]
+    assert a[2] != b[2]
+    assert chain_hashes("t", one)[0] != a[0]

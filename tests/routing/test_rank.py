@@ -1,0 +1,118 @@
+"""The decision: who is tried, in which order, and the reason that is given."""
+
+import pytest
+from support.fleets import FLEET, NAMES, outline, session
+
+from turnout.errors import BudgetExhausted, NoCapacity, NotFound
+from turnout.routing.rank import Ask, Router
+
+ROUTER = Router(FLEET, NAMES, short_prompt_tokens=100)
+SHORT = ("user", "What is the capital of France?")
+
+
+def decide(*messages, pinned=None, step=0, mode=None, quality=None, max_cost=None, **facts):
+    ask = Ask(
+        outline=outline(*messages, **facts),
+        session=session(step, pinned),
+        mode=mode,
+        quality=quality,
+        max_cost_nano_usd=max_cost,
+    )
+    return ROUTER.decide(ask)
+
+
+def ids(decision):
+    return [c.deployment.id for c in decision.candidates]
+
+
+def test_a_short_question_goes_to_the_cheapest_small_model():
+    decision = decide(SHORT)
+    assert decision.reason == "short"
+    assert ids(decision)[:2] == ["lab/tiny", "openai/nano"]
+
+
+def test_a_longer_question_goes_to_the_middle():
+    assert decide(("user", "word " * 200)).reason == "medium"
+    assert ids(decide(("user", "word " * 200)))[0] == "openai/mini"
+
+
+def test_an_agent_step_goes_to_the_cheapest_frontier_model():
+    decision = decide(SHORT, tools=3)
+    assert decision.reason == "agent"
+    assert ids(decision)[0] == "openai/big"
+    assert "lab/tiny" not in ids(decision), "it takes no tools"
+
+
+def test_a_session_stays_with_the_model_that_serves_it():
+    decision = decide(SHORT, ("assistant", "Paris."), ("user", "And of Spain?"), pinned="anthropic/opus", step=1)
+    assert decision.reason == "pinned"
+    assert ids(decision)[0] == "anthropic/opus"
+
+
+def test_a_session_leaves_a_model_that_cannot_go_on():
+    decision = decide(("user", "x" * 9_000), pinned="lab/tiny", step=4)
+    assert decision.reason != "pinned"
+    assert "lab/tiny" not in ids(decision)
+
+
+def test_full_quality_means_frontier_even_against_the_pin():
+    assert ids(decide(SHORT, quality=1.0))[0] == "openai/big"
+    assert ids(decide(SHORT, quality=1.0, pinned="openai/nano", step=2))[0] == "openai/big"
+
+
+def test_a_declared_mode_decides_and_brings_its_effort():
+    decision = decide(SHORT, mode="architecture", tools=2)
+    assert (decision.reason, decision.mode, decision.effort) == ("mode", "architecture", "high")
+    assert ids(decision) == ["anthropic/opus", "openai/big"], "the config's fallback comes after it"
+
+
+def test_a_mode_for_a_tier_takes_its_cheapest_able_model():
+    assert ids(decide(SHORT, model="mode/data_entry", tools=1))[0] == "openai/nano"
+
+
+def test_a_tier_stays_with_the_sessions_own_model():
+    assert ids(decide(SHORT, model="tier/frontier", pinned="anthropic/opus", step=3))[0] == "anthropic/opus"
+
+
+def test_an_explicit_model_is_tried_alone():
+    decision = decide(SHORT, model="openai/mini")
+    assert (decision.reason, ids(decision)) == ("explicit", ["openai/mini"])
+    assert not decision.pins
+
+
+def test_rejected_candidates_say_why():
+    why = {c.deployment.id: c.rejected for c in decide(SHORT, tools=1).rejected}
+    assert why == {"lab/tiny": "does not take tools"}
+    why = {c.deployment.id: c.rejected for c in decide(("user", "x" * 20_000)).rejected}
+    assert why["lab/tiny"].startswith("context window 2,000 is below about 5,")
+
+
+def test_a_cost_limit_leaves_out_the_dear_and_the_unpriced():
+    decision = decide(SHORT, quality=1.0, max_cost=200_000, max_output_tokens=10)
+    assert "anthropic/opus" not in ids(decision)
+    assert "lab/mystery" not in ids(decision)
+    assert "openai/nano" in ids(decision)
+
+
+def test_nobody_within_the_limit_is_a_402():
+    with pytest.raises(BudgetExhausted, match="x-turnout-max-cost-usd"):
+        decide(SHORT, model="anthropic/opus", max_cost=1)
+
+
+def test_nobody_able_is_a_503_that_says_why():
+    with pytest.raises(NoCapacity, match="lab/tiny: does not take tools"):
+        decide(SHORT, model="lab/tiny", tools=1)
+
+
+@pytest.mark.parametrize(
+    ("model", "told"),
+    [
+        ("openai/minni", "did you mean openai/mini"),
+        ("mode/data_enty", "did you mean mode/data_entry"),
+        ("tier/huge", "there are small, mid, frontier"),
+        ("mode/loop", "leads in a circle"),
+    ],
+)
+def test_an_unknown_name_is_a_404_with_near_ones(model, told):
+    with pytest.raises(NotFound, match=told):
+        decide(SHORT, model=model)
