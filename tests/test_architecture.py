@@ -39,7 +39,9 @@ def test_rooms_stay_small(file):
             assert length <= MAX_FUNCTION_LINES, f"{file.name}:{node.name} has {length} lines"
 
 
-@pytest.mark.parametrize("file", [f for f in FILES if f.name != "__main__.py"], ids=[i for i in IDS if "__main__" not in i])
+@pytest.mark.parametrize(
+    "file", [f for f in FILES if f.name != "__main__.py"], ids=[i for i in IDS if "__main__" not in i]
+)
 def test_exported_names_exist_and_are_sorted(file):
     module = importlib.import_module(module_name(file))
     names = getattr(module, "__all__", None)
@@ -52,7 +54,10 @@ def test_exported_names_exist_and_are_sorted(file):
 
 def test_import_directions():
     result = subprocess.run(
-        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT.parent.parent, capture_output=True, text=True
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        cwd=ROOT.parent.parent,
+        capture_output=True,
+        text=True,
     )
     assert result.returncode == 0, result.stdout
 
@@ -68,6 +73,8 @@ def test_the_only_module_that_opens_upstream_sockets():
     offenders = [
         str(f.relative_to(ROOT))
         for f in FILES
-        if "providers" not in f.parts and "lab" not in f.parts and "import pyreqwest" in f.read_text().replace("from ", "import ")
+        if "providers" not in f.parts
+        and "lab" not in f.parts
+        and "import pyreqwest" in f.read_text().replace("from ", "import ")
     ]
     assert offenders == []

@@ -4,7 +4,7 @@
     python tools/pick_sessions.py calibrate TRACES    error of the token estimate on recorded usage
     python tools/pick_sessions.py cache-share         simulated against recorded cache reads, packaged sessions
 
-TRACES is a folder with `tools.json` and `given/*.jsonl`. The choice depends on ids alone: same traces, same bytes.
+TRACES is a folder with `tools.json` and `given/*.jsonl`. Same traces, same bytes: no chance in it.
 """
 
 from __future__ import annotations
@@ -170,7 +170,8 @@ async def cache_share() -> None:
     sessions = [s for s in packaged_sessions() if all(step.usage for step in s.steps)]
     transport = RecordedTransport(turns_of(sessions, dialect, packaged_tools()), dialect)
     total = [0, 0, 0, 0]
-    print("| session | input | recorded | simulated, one replay | alone, cold, recorded times |\n|---|---|---|---|---|")
+    print("| session | input | recorded | simulated, one replay | alone, cold, recorded times |")
+    print("|---|---|---|---|---|")
     for session in sessions:
         row = [
             sum(step.usage.input for step in session.steps if step.usage),

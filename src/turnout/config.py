@@ -84,7 +84,6 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     base_url: str | None = None
     api_key: Secret | None = None
     local: bool | None = None
-    connect_timeout_s: float = 10.0
     first_byte_timeout_s: float = 300.0
     idle_timeout_s: float = 120.0
 
@@ -268,17 +267,13 @@ def refuse_unknown_keys(raw: object, kind: Any, path: str) -> None:
             if key not in hints:
                 close = nearest(key, hints)
                 hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(hints))}"
-                raise ConfigError(
-                    f"unknown key {join(path, key)} = {shown(value)}; {hint}", param=join(path, key)
-                )
+                raise ConfigError(f"unknown key {join(path, key)} = {shown(value)}; {hint}", param=join(path, key))
             refuse_unknown_keys(value, hints[key], join(path, key))
 
 
 def shown(value: object) -> str:
     """A value for an error message: short, and no table's content (it may hold a secret)."""
-    return (
-        "{...}" if isinstance(value, (dict, list)) else msgspec.json.encode(value, enc_hook=str).decode()[:60]
-    )
+    return "{...}" if isinstance(value, (dict, list)) else msgspec.json.encode(value, enc_hook=str).decode()[:60]
 
 
 def check_values(config: Config) -> None:
@@ -288,9 +283,7 @@ def check_values(config: Config) -> None:
             f"routing.quality = {config.routing.quality}: must lie between 0 and 1", param="routing.quality"
         )
     if not 0 <= config.server.port <= 65535:
-        raise ConfigError(
-            f"server.port = {config.server.port}: must lie between 0 and 65535", param="server.port"
-        )
+        raise ConfigError(f"server.port = {config.server.port}: must lie between 0 and 65535", param="server.port")
     for name in config.models:
         if "/" not in name:
             raise ConfigError(f'models."{name}": a model is named provider/model', param=f'models."{name}"')
@@ -299,7 +292,9 @@ def check_values(config: Config) -> None:
             path = f"{join('budgets', name)}.amount_usd"
             raise ConfigError(f"{path} = {budget.amount_usd}: must not be negative", param=path)
     if config.brakes.repeat_call is not None and config.brakes.repeat_call < 2:
-        raise ConfigError(f"brakes.repeat_call = {config.brakes.repeat_call}: the first call repeats nothing; use 2 or more")
+        raise ConfigError(
+            f"brakes.repeat_call = {config.brakes.repeat_call}: the first call repeats nothing; use 2 or more"
+        )
     if config.store.shared != "memory:":
         raise ConfigError(
             f'store.shared = {shown(config.store.shared)}: only "memory:" is there in this version',

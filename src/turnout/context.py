@@ -11,7 +11,16 @@ from msgspec import Struct, field
 from turnout.catalog.models import Deployment
 from turnout.chat import FinishReason, RequestOutline, Usage
 
-__all__ = ["Attempt", "Candidate", "Decision", "Outcome", "RequestContext", "Reservation", "SessionView", "Spender"]
+__all__ = [
+    "Attempt",
+    "Candidate",
+    "Decision",
+    "Outcome",
+    "RequestContext",
+    "Reservation",
+    "SessionView",
+    "Spender",
+]
 
 
 class SessionView(Struct, frozen=True, kw_only=True):

@@ -11,12 +11,21 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from turnout.catalog.fleet import Fleet
 from turnout.catalog.catalog import Catalog
+from turnout.catalog.fleet import Fleet
 from turnout.catalog.known import capabilities_of, default_models, tier_of
 from turnout.catalog.models import Capabilities, Deployment
 from turnout.catalog.prices import NANO_PER_USD, Price, price_from_usd_per_million
-from turnout.config import BrakesConfig, Config, ModelConfig, ModeConfig, PriceConfig, ProviderConfig, join, nearest
+from turnout.config import (
+    BrakesConfig,
+    Config,
+    ModeConfig,
+    ModelConfig,
+    PriceConfig,
+    ProviderConfig,
+    join,
+    nearest,
+)
 from turnout.dialects import DIALECTS
 from turnout.errors import ConfigError
 from turnout.pipeline import Pipeline
@@ -82,7 +91,7 @@ async def build_engine(
     describe = _Describer(config, Catalog.load(), providers)
     deployments = describe.configured()
     if discover:
-        for found in await discover_local([r for r in PROVIDERS.values() if r.local and r.name not in providers]):
+        for found in await discover_local([r for r in PROVIDERS.values() if r.local and r.name not in providers], http):
             providers[found.provider] = _provider(found.provider, ProviderConfig(), env, http)
             deployments += [describe(found.provider, model) for model in found.models]
     transports: list[Transport] = [http]
@@ -122,7 +131,10 @@ def embedded_extra(http: HttpTransport) -> Extra:
     """The embedded small model as a provider: started at its first use."""
     return Extra(
         provider=Provider(
-            row=EMBEDDED_ROW, dialect=DIALECTS[EMBEDDED_ROW.dialect], api_key=None, transport=EmbeddedTransport(http)
+            row=EMBEDDED_ROW,
+            dialect=DIALECTS[EMBEDDED_ROW.dialect],
+            api_key=None,
+            transport=EmbeddedTransport(http),
         ),
         deployments=(EMBEDDED_MODEL,),
     )
@@ -132,7 +144,7 @@ def check_binding(config: Config, host: str) -> None:
     """Raises ConfigError when a gateway without keys would listen beyond this machine."""
     if host not in LOOPBACK and not config.keys:
         raise ConfigError(
-            f"server.host = {host}: without keys the gateway listens on this machine alone; add a [keys.NAME] table",
+            f"server.host = {host}: without keys the gateway listens on this machine alone; add [keys.NAME]",
             param="server.host",
         )
 
@@ -165,7 +177,6 @@ def _provider(name: str, override: ProviderConfig, env: Mapping[str, str], http:
         dialect=DIALECTS[row.dialect],
         api_key=override.api_key.reveal() if override.api_key else from_env,
         transport=http,
-        connect_timeout_s=override.connect_timeout_s,
         first_byte_timeout_s=override.first_byte_timeout_s,
         idle_timeout_s=override.idle_timeout_s,
     )
@@ -184,8 +195,11 @@ class _Describer:
         listed = [self(*name.split("/", 1)) for name in self._config.models]
         for name in self._config.models:
             if name.partition("/")[0] not in self._providers:
-                raise ConfigError(f'models."{name}": provider {name.partition("/")[0]} is not set up; '
-                                  f"add [providers.{name.partition('/')[0]}]", param=name)
+                raise ConfigError(
+                    f'models."{name}": provider {name.partition("/")[0]} is not set up; '
+                    f"add [providers.{name.partition('/')[0]}]",
+                    param=name,
+                )
         told = {d.provider for d in listed}
         return listed + [self(p, m) for p in self._providers if p not in told for m in default_models(p)]
 
@@ -228,7 +242,12 @@ def _capabilities(known: Capabilities, told: ModelConfig) -> Capabilities:
 
 def _price(model: str, told: PriceConfig) -> Price:
     return price_from_usd_per_million(
-        told.input, told.output, told.cache_read, told.cache_write, told.cache_write_1h, key=f'models."{model}".price'
+        told.input,
+        told.output,
+        told.cache_read,
+        told.cache_write,
+        told.cache_write_1h,
+        key=f'models."{model}".price',
     )
 
 
@@ -237,9 +256,7 @@ def _names(config: Config, fleet: Fleet) -> Names:
         name: ModeTarget(model=m.model, effort=m.effort) if isinstance(m, ModeConfig) else ModeTarget(model=m)
         for name, m in config.modes.items()
     }
-    return Names(
-        fleet, modes=modes, aliases=config.aliases, fallbacks=config.fallbacks, default=config.routing.default
-    )
+    return Names(fleet, modes=modes, aliases=config.aliases, fallbacks=config.fallbacks, default=config.routing.default)
 
 
 def _nano(usd: Decimal) -> int:

@@ -163,7 +163,7 @@ class UpstreamRejected(UpstreamFailure):
         self.code = upstream_code or "invalid_request"
 
     def shown_as(self, status: int, code: str) -> UpstreamRejected:
-        """The same refusal with the status and code that the caller gets, where they differ from the provider's."""
+        """The same refusal, with the status and code that the caller gets where they differ."""
         self.status, self.code = status, code
         return self
 

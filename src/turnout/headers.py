@@ -22,7 +22,7 @@ class Wishes(Struct, frozen=True, kw_only=True):
 
 
 def read_wishes(headers: Mapping[str, str]) -> Wishes:
-    """The `x-turnout-quality`, `-latency` and `-max-cost-usd` headers. Raises InvalidRequest naming the header."""
+    """The `x-turnout-quality`, `-latency` and `-max-cost-usd` headers. Raises InvalidRequest naming one."""
     quality = _number(headers, "x-turnout-quality")
     if quality is not None and not 0 <= quality <= 1:
         raise _bad("x-turnout-quality", "a number from 0 to 1")
@@ -30,7 +30,7 @@ def read_wishes(headers: Mapping[str, str]) -> Wishes:
     if limit is not None and limit < 0:
         raise _bad("x-turnout-max-cost-usd", "a number of US dollars, not negative")
     latency = headers.get("x-turnout-latency", "interactive")
-    if latency != "interactive" and latency != "batch":
+    if latency != "interactive" and latency != "batch":  # noqa: PLR1714 (narrows the type)
         raise _bad("x-turnout-latency", "interactive or batch")
     return Wishes(
         quality=None if quality is None else float(quality),
@@ -56,9 +56,7 @@ def _bad(name: str, wanted: str) -> InvalidRequest:
     return InvalidRequest(f"header {name} must be {wanted}", param=name)
 
 
-def answer_headers(
-    ctx: RequestContext, provider_headers: Sequence[tuple[str, str]]
-) -> list[tuple[str, str]]:
+def answer_headers(ctx: RequestContext, provider_headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     """The headers of an answer. Cost is there only once it is known, so not on streams."""
     served = ctx.served_by
     headers = [

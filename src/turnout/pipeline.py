@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from functools import partial
 
 from msgspec import Struct
@@ -46,7 +46,7 @@ class Reply(Struct, frozen=True, kw_only=True):
 
     headers: list[tuple[str, str]]
     body: bytes | None = None
-    stream: AsyncIterator[bytes] | None = None
+    stream: AsyncGenerator[bytes] | None = None
 
 
 class Pipeline:
@@ -141,9 +141,7 @@ class Pipeline:
         if provider is None:
             raise NoCapacity(f"provider {deployment.provider} is not set up; set its key or base_url")
         effort = ctx.decision.effort if ctx.decision else None
-        caller = Caller(
-            dialect=call.dialect, outline=ctx.outline, body=ctx.body, headers=call.headers, effort=effort
-        )
+        caller = Caller(dialect=call.dialect, outline=ctx.outline, body=ctx.body, headers=call.headers, effort=effort)
         begun = time.monotonic()
         exchange = await open_exchange(provider, deployment, caller)
         for warning in exchange.warnings:
@@ -152,7 +150,7 @@ class Pipeline:
         ctx.overhead_s = time.monotonic() - ctx.started_s - exchange.waited_s - sum(a.duration_s for a in ctx.attempts)
         return exchange
 
-    async def stream(self, ctx: RequestContext, exchange: Exchange) -> AsyncIterator[bytes]:
+    async def stream(self, ctx: RequestContext, exchange: Exchange) -> AsyncGenerator[bytes]:
         """The answer's bytes; settles when they end, fail or are no longer wanted."""
         outcome: Outcome = "cancelled"
         try:
@@ -187,9 +185,7 @@ class Pipeline:
         if ctx.reservation is not None:
             self._budgets.settle(ctx.reservation, ctx.served_by, ctx.cost_nano_usd or 0)
         pinned = ctx.served_by.id if ctx.served_by and ctx.decision and ctx.decision.pins else None
-        self._sessions.settle(
-            ctx.key_id or "", ctx.session, pinned=pinned, cost_nano_usd=ctx.cost_nano_usd or 0
-        )
+        self._sessions.settle(ctx.key_id or "", ctx.session, pinned=pinned, cost_nano_usd=ctx.cost_nano_usd or 0)
         self._ledger.append(row_from_context(ctx))
 
 

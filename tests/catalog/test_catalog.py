@@ -57,9 +57,7 @@ def names_in(clause: Clause) -> Iterator[str]:
 
 def names_of(row: ModelRow) -> set[str]:
     found = {row.id, *names_in(row.match)}
-    return (
-        found | {f"{n}-20260131" for n in found} | {n.upper() for n in found} | {f"{n}-preview" for n in found}
-    )
+    return found | {f"{n}-20260131" for n in found} | {n.upper() for n in found} | {f"{n}-preview" for n in found}
 
 
 def their_cost(model: theirs.ModelInfo, usage: Usage, provider: theirs.Provider, at: datetime) -> Decimal:
@@ -101,9 +99,7 @@ def test_every_model_costs_what_the_library_says(provider: str) -> None:
     for row, model in zip(rows, home.models, strict=True):
         for at in MOMENTS:
             # Another row of the provider may stand before this one and match its id: look the row up itself.
-            condition = next(
-                (c for c in reversed(row.prices) if c.holds(at.replace(tzinfo=None))), row.prices[0]
-            )
+            condition = next((c for c in reversed(row.prices) if c.holds(at.replace(tzinfo=None))), row.prices[0])
             if condition.price is None:
                 assert unpriced_on_purpose(model.get_prices(at)), (row.id, at)
                 continue
@@ -137,9 +133,7 @@ def test_a_time_of_another_zone_is_compared_in_utc() -> None:
     assert peak.input == 2 * calm.input
 
 
-@pytest.mark.parametrize(
-    ("hour", "minute", "holds"), [(23, 0, True), (0, 29, True), (0, 30, False), (22, 59, False)]
-)
+@pytest.mark.parametrize(("hour", "minute", "holds"), [(23, 0, True), (0, 29, True), (0, 30, False), (22, 59, False)])
 def test_a_daily_price_may_run_past_midnight(hour: int, minute: int, holds: bool) -> None:
     night = Condition(price=None, daily=("23:00", "00:30"))
     assert night.holds(datetime(2026, 1, 1, hour, minute)) is holds  # noqa: DTZ001 - the table's times are naive UTC

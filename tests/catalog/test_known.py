@@ -7,7 +7,8 @@ import re
 import pytest
 
 from turnout.catalog.catalog import Catalog
-from turnout.catalog.known import CapabilityRule, capabilities_of, known_models, tier_of
+from turnout.catalog.known import CapabilityRule, capabilities_of, default_models, known_models, tier_of
+from turnout.catalog.models import TIERS
 
 
 @pytest.mark.parametrize(
@@ -97,3 +98,16 @@ def test_the_price_datas_context_window_comes_before_the_familys() -> None:
 def test_a_capability_rule_differs_from_the_default() -> None:
     for rule in known_models().capabilities:
         assert rule != CapabilityRule(match=rule.match), rule.match
+
+
+def test_a_providers_usual_models_are_priced_and_one_of_a_tier_highest_first() -> None:
+    for provider, models in known_models().usual.items():
+        assert all(Catalog.load().price(provider, model) for model in models), provider
+        ranks = [TIERS.index(tier) for model in models if (tier := tier_of(model))]
+        assert ranks == sorted(set(ranks), reverse=True), provider
+        assert len(ranks) == len(models) >= 2, provider
+
+
+def test_usual_models_by_a_providers_other_name() -> None:
+    assert default_models("xai") == default_models("x-ai") != ()
+    assert default_models("lab") == ()

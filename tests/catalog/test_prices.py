@@ -1,4 +1,4 @@
-"""What an answer costs: each expected figure is worked out by hand beside it, from the provider's price list."""
+"""What an answer costs: each figure is worked out by hand beside it, from the provider's price list."""
 
 from __future__ import annotations
 
@@ -97,9 +97,7 @@ def test_a_float_of_the_config_is_the_figure_it_prints_as() -> None:
     assert price_from_usd_per_million(Decimal("0.000001"), 0).input == 1
 
 
-@pytest.mark.parametrize(
-    "figure", [-1, "-0.01", "NaN", "Infinity", "1e300", "dear", "", True, 100_001, "0.0000001"]
-)
+@pytest.mark.parametrize("figure", [-1, "-0.01", "NaN", "Infinity", "1e300", "dear", "", True, 100_001, "0.0000001"])
 def test_a_figure_that_is_no_price_names_its_key(figure: str | float) -> None:
     with pytest.raises(ConfigError) as caught:
         price_from_usd_per_million("1", "1", cache_write=figure, key='models."lab/x".price')

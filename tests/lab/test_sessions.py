@@ -35,8 +35,8 @@ LINE = (
 )
 
 
-def call(id, name="find", arguments='{"q": 1}'):
-    return {"id": id, "type": "function", "function": {"name": name, "arguments": arguments}}
+def call(call_id, name="find", arguments='{"q": 1}'):
+    return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
 
 
 def session(*steps):
@@ -61,7 +61,7 @@ def test_a_line_becomes_a_session_and_money_stays_exact(tmp_path):
 
 def test_bad_lines_are_counted_and_the_rest_is_read(tmp_path):
     trace = tmp_path / "t.jsonl"
-    trace.write_bytes(LINE + b"\n{not json\n" + b'{"id":"x","steps":[{"add":[]}]}\n' + b'\xff\xfe\n' + LINE)
+    trace.write_bytes(LINE + b"\n{not json\n" + b'{"id":"x","steps":[{"add":[]}]}\n' + b"\xff\xfe\n" + LINE)
     count = ReadCount()
     assert [s.id for s in read_sessions(trace, count=count)] == ["s1", "s1"]
     assert (count.lines, count.sessions, count.bad) == (5, 2, 3)
@@ -72,20 +72,26 @@ def test_bad_lines_are_counted_and_the_rest_is_read(tmp_path):
     ("line", "told"),
     [
         (b'{"id":"x"}', "missing required field `steps`"),
-        (b'{"id":"x","steps":[{"add":[],"out":{"role":"user","content":""}}]}', "`out` is not an assistant message"),
+        (
+            b'{"id":"x","steps":[{"add":[],"out":{"role":"user","content":""}}]}',
+            "`out` is not an assistant message",
+        ),
         (b'{"id":"x","steps":[{"add":[{"role":"robot"}],"out":{"role":"assistant"}}]}', "unknown role 'robot'"),
         (
             b'{"id":"x","steps":[{"add":[],"out":{"role":"assistant","tool_calls":[{"id":"a"}]}}]}',
             "a tool call names no function",
         ),
         (b'{"id":"x","steps":[{"add":[],"out":{"role":"assistant","tool_calls":["a"]}}]}', "names no function"),
-        (b'{"id":"x","steps":[{"add":[],"out":{"role":"assistant","tool_calls":7}}]}', "tool_calls is not a list"),
+        (
+            b'{"id":"x","steps":[{"add":[],"out":{"role":"assistant","tool_calls":7}}]}',
+            "tool_calls is not a list",
+        ),
     ],
 )
 def test_strict_names_file_line_and_cause(tmp_path, line, told):
     trace = tmp_path / "t.jsonl"
     trace.write_bytes(LINE + line + b"\n")
-    with pytest.raises(InvalidRequest, match="t.jsonl line 2 is not a recorded session") as raised:
+    with pytest.raises(InvalidRequest, match=r"t\.jsonl line 2 is not a recorded session") as raised:
         list(read_sessions(trace, strict=True))
     assert told in raised.value.message
     assert raised.value.param == "t.jsonl:2"
@@ -95,7 +101,7 @@ def test_a_folder_is_all_its_traces_and_a_missing_file_an_error(tmp_path):
     for name in ("b", "a"):
         (tmp_path / f"{name}.jsonl").write_bytes(LINE.replace(b'"s1"', f'"{name}"'.encode()))
     assert [s.id for s in read_sessions(tmp_path)] == ["a", "b"]
-    with pytest.raises(InvalidRequest, match="cannot read .*none.jsonl: No such file"):
+    with pytest.raises(InvalidRequest, match=r"cannot read .*none\.jsonl: No such file"):
         list(read_sessions(tmp_path / "none.jsonl"))
 
 
@@ -137,7 +143,10 @@ def test_calls_and_answers_without_each_other_are_made_whole():
     mended = mend(
         session(
             ([user("go")], {"role": "assistant", "tool_calls": [call("a")]}),
-            ([user("never mind"), {"role": "tool", "tool_call_id": "z", "content": "late"}], {"role": "assistant"}),
+            (
+                [user("never mind"), {"role": "tool", "tool_call_id": "z", "content": "late"}],
+                {"role": "assistant"},
+            ),
         )
     )
     assert mended.steps[1].add == (
@@ -173,7 +182,10 @@ def test_tools_that_were_not_recorded_are_inferred_from_their_calls():
     calls = [call("a", "open", '{"path": "x", "line": 3}'), call("b", "submit", "")]
     made = session(([user("go")], {"role": "assistant", "content": None, "tool_calls": calls}))
     opened, submit = tools_of(made, {})
-    assert opened["function"]["parameters"]["properties"] == {"path": {"type": "string"}, "line": {"type": "integer"}}
+    assert opened["function"]["parameters"]["properties"] == {
+        "path": {"type": "string"},
+        "line": {"type": "integer"},
+    }
     assert submit["function"]["name"] == "submit"
 
 
@@ -268,7 +280,7 @@ def check_openai(messages):
 
 
 def check_anthropic(request):
-    """What Anthropic's API refuses: repeated ids, empty text, results that do not open the next user message."""
+    """What Anthropic's API refuses: repeated ids, empty text, results that do not come first and next."""
     asked, used = [], set()
     for before, message in zip([None, *request["messages"]], request["messages"], strict=False):
         assert before is None or before["role"] != message["role"]

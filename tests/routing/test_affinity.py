@@ -1,7 +1,6 @@
 """Sessions found again step by step, with and without an id."""
 
 from support.fleets import outline
-
 from turnout.routing.affinity import SessionTable
 from turnout.routing.identity import Hints
 

@@ -2,8 +2,8 @@
 
 import msgspec
 import pytest
-from support.fleets import outline
 
+from support.fleets import outline
 from turnout.routing.identity import agent_hash, chain_hashes, parse_tags, read_hints
 
 HELLO = outline(("user", "hello"))

@@ -1,8 +1,8 @@
 """What a model's name means."""
 
 import pytest
-from support.fleets import FLEET, NAMES, deployment
 
+from support.fleets import FLEET, NAMES, deployment
 from turnout.catalog.fleet import Fleet
 from turnout.errors import NotFound
 from turnout.routing.names import Names

@@ -1,8 +1,8 @@
 """The decision: who is tried, in which order, and the reason that is given."""
 
 import pytest
-from support.fleets import FLEET, NAMES, outline, session
 
+from support.fleets import FLEET, NAMES, outline, session
 from turnout.errors import BudgetExhausted, NoCapacity, NotFound
 from turnout.routing.rank import Ask, Router
 

@@ -1,8 +1,8 @@
 """Brakes: what stops a run, and what does not."""
 
 import pytest
-from support.fleets import session
 
+from support.fleets import session
 from turnout.chat import Message, Text, ToolCall, ToolResult
 from turnout.errors import RunPaused
 from turnout.spend.brakes import Brakes, most_repeated_call

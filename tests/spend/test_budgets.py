@@ -4,8 +4,8 @@ import random
 from datetime import UTC, datetime
 
 import pytest
-from support.fleets import deployment
 
+from support.fleets import deployment
 from turnout.context import Spender
 from turnout.errors import BudgetExhausted
 from turnout.spend.budgets import BudgetRule, Budgets, Match, period_start
@@ -48,7 +48,9 @@ def test_what_is_reserved_is_held_and_what_is_spent_is_booked():
 def test_two_at_once_cannot_spend_the_same_money():
     book, _ = budgets(company())
     book.reserve(spender(), [(BIG, 600_000_000)])
-    with pytest.raises(BudgetExhausted, match=r"budget company has \$0\.40.* left of \$1\.00.* until 2026-12-01 00:00 UTC"):
+    with pytest.raises(
+        BudgetExhausted, match=r"budget company has \$0\.40.* left of \$1\.00.* until 2026-12-01 00:00 UTC"
+    ):
         book.reserve(spender(), [(BIG, 600_000_000)])
 
 
@@ -61,7 +63,8 @@ def test_the_dearest_candidate_is_what_must_fit():
 
 def test_all_matching_budgets_must_have_the_money_or_none_holds_it():
     book, _ = budgets(
-        company(10), BudgetRule(name="search", amount_nano_usd=5, period="day", match=Match(tag="feature=search"))
+        company(10),
+        BudgetRule(name="search", amount_nano_usd=5, period="day", match=Match(tag="feature=search")),
     )
     with pytest.raises(BudgetExhausted, match="budget search"):
         book.reserve(spender(feature="search"), [(BIG, 100)])

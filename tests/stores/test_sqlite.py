@@ -89,8 +89,7 @@ def test_many_threads_append_at_once(tmp_path: Path) -> None:
     file = tmp_path / "turnout.db"
     with ledger_at(file, flush_interval_s=0.001) as ledger:
         threads = [
-            threading.Thread(target=lambda t=t: [ledger.append(row(f"{t}-{n}")) for n in range(500)])
-            for t in range(8)
+            threading.Thread(target=lambda t=t: [ledger.append(row(f"{t}-{n}")) for n in range(500)]) for t in range(8)
         ]
         for thread in threads:
             thread.start()
@@ -166,21 +165,54 @@ def test_the_wait_has_a_bound_and_what_is_lost_is_counted(tmp_path: Path) -> Non
     assert count(file) == 0
 
 
-def test_a_file_that_is_replaced_by_rubbish_is_said_and_mended(tmp_path: Path) -> None:
+def test_a_file_that_is_replaced_by_rubbish_is_said_and_rows_wait(tmp_path: Path) -> None:
     file = tmp_path / "turnout.db"
     with ledger_at(file, flush_interval_s=0.01) as ledger:
         ledger.append(row("r1"))
         assert ledger.flush()
-        with file.open("r+b") as raw:
-            raw.write(b"rubbish!" * 2_000)
-        (tmp_path / "turnout.db-wal").write_bytes(b"")
+        (tmp_path / "rubbish").write_bytes(b"rubbish!" * 2_000)
+        (tmp_path / "rubbish").replace(file)
+        # With its log SQLite would mend the file; take that away too.
+        (tmp_path / "turnout.db-wal").unlink()
+        (tmp_path / "turnout.db-shm").unlink()
         ledger.append(row("r2"))
         assert until(lambda: not ledger.healthy)
-        assert "damaged" in str(ledger.last_error) or "not an SQLite database" in str(ledger.last_error)
-        for name in ("turnout.db", "turnout.db-wal", "turnout.db-shm"):
-            (tmp_path / name).unlink(missing_ok=True)
+        assert "not an SQLite database" in str(ledger.last_error)
+        with pytest.raises(Internal, match="not an SQLite database"):
+            ledger.get("r1")
+        file.unlink()
         assert until(lambda: ledger.healthy)
         assert [r.request_id for r in ledger.recent(10)] == ["r2"]
+        assert ledger.dropped == 0
+
+
+def test_a_file_that_is_deleted_is_made_anew(tmp_path: Path) -> None:
+    file = tmp_path / "turnout.db"
+    with ledger_at(file, flush_interval_s=0.01) as ledger:
+        ledger.append(row("r1"))
+        assert ledger.flush()
+        for name in ("turnout.db", "turnout.db-wal", "turnout.db-shm"):
+            (tmp_path / name).unlink()
+        ledger.append(row("r2"))
+        assert [r.request_id for r in ledger.recent(10)] == ["r2"]
+    assert count(file) == 1
+
+
+def test_a_folder_that_becomes_a_file_keeps_rows_until_it_is_a_folder_again(tmp_path: Path) -> None:
+    folder, away = tmp_path / "data", tmp_path / "away"
+    folder.mkdir()
+    with ledger_at(folder / "turnout.db", flush_interval_s=0.01) as ledger:
+        ledger.append(row("r1"))
+        assert ledger.flush()
+        folder.rename(away)
+        folder.write_text("in the way")
+        ledger.append(row("r2"))
+        assert until(lambda: not ledger.healthy)
+        assert "check that the folder exists and is writable" in str(ledger.last_error)
+        folder.unlink()
+        away.rename(folder)
+        assert until(lambda: ledger.healthy)
+        assert {r.request_id for r in ledger.recent(10)} == {"r1", "r2"}
 
 
 def test_a_row_that_cannot_be_written_does_not_hold_up_the_others(tmp_path: Path) -> None:
@@ -337,9 +369,11 @@ def test_totals() -> None:
 
         one_day = (NOON, NOON + timedelta(days=1))
         totals = ledger.totals(*one_day, "deployment")
-        assert [
-            (t.group, t.requests, t.errors, t.input_tokens, t.cost_nano_usd, t.unpriced) for t in totals
-        ] == [("x/big", 1, 0, 10, 5_000, 0), ("x/small", 2, 0, 20, 300, 1), (None, 1, 1, 0, 0, 0)]
+        assert [(t.group, t.requests, t.errors, t.input_tokens, t.cost_nano_usd, t.unpriced) for t in totals] == [
+            ("x/big", 1, 0, 10, 5_000, 0),
+            ("x/small", 2, 0, 20, 300, 1),
+            (None, 1, 1, 0, 0, 0),
+        ]
         (everything,) = ledger.totals(NOON, NOON + timedelta(days=2))
         assert (everything.group, everything.requests, everything.cost_nano_usd) == ("all", 5, 5_307)
         assert everything.cache_read_tokens == 4

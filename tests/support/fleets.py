@@ -14,9 +14,7 @@ from turnout.routing.names import ModeTarget, Names
 MICRO = 1_000_000  # pico-dollars a token for 1 USD per million tokens
 
 
-def deployment(
-    name: str, tier: Tier | None, usd: int | None, *, window: int | None = None, **can: bool
-) -> Deployment:
+def deployment(name: str, tier: Tier | None, usd: int | None, *, window: int | None = None, **can: bool) -> Deployment:
     """A deployment priced `usd` per million tokens in and four times that out (None: unpriced)."""
     provider, model = name.split("/")
     return Deployment(

@@ -19,7 +19,7 @@ from msgspec.structs import replace
 
 from turnout.catalog.prices import Price
 
-__all__ = ["Catalog"]
+__all__ = ["ALIASES", "Catalog"]
 
 PRICES = Path(__file__).parent / "data" / "prices.json"
 

@@ -1,4 +1,4 @@
-"""What we know of models by their names: which tier they belong to and what they cannot do.
+"""What we know of models by their names: their tier, what they cannot do, and which of a host are usual.
 
 The rows (`data/models.json`, made by hand) are patterns of families, not a list of models: a new member of a
 family gets its family's place. They are judgement, and the config overrides each of them. A tier is the
@@ -17,10 +17,10 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from turnout.catalog.catalog import Catalog
+from turnout.catalog.catalog import ALIASES, Catalog
 from turnout.catalog.models import Capabilities, Tier
 
-__all__ = ["capabilities_of", "tier_of"]
+__all__ = ["capabilities_of", "default_models", "tier_of"]
 
 MODELS = Path(__file__).parent / "data" / "models.json"
 
@@ -48,16 +48,24 @@ class CapabilityRule(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class KnownModels(Struct, frozen=True, forbid_unknown_fields=True):
-    """Both lists are ordered: the first pattern found anywhere in a model's lower-case name decides."""
+    """Both lists of rules are ordered: the first pattern found anywhere in a model's lower-case name decides.
+    `usual` is by provider, the highest tier first."""
 
     tiers: tuple[TierRule, ...]
     capabilities: tuple[CapabilityRule, ...]
+    usual: dict[str, tuple[str, ...]]
 
 
 @cache
 def known_models() -> KnownModels:
     """The rows, read on first use."""
     return msgspec.json.decode(MODELS.read_bytes(), type=KnownModels)
+
+
+def default_models(provider: str) -> tuple[str, ...]:
+    """The models to offer of a provider when the config names none: its current one of each tier, as far as it
+    has them. Empty for a provider we have no choice for."""
+    return known_models().usual.get(ALIASES.get(provider, provider), ())
 
 
 # Callers choose model names, so what is remembered of them has a bound.

@@ -91,9 +91,7 @@ def _pico(figure: Decimal | str | float, key: str) -> int:
     try:
         usd = Decimal(str(figure))
     except InvalidOperation:
-        raise ConfigError(
-            f"{key} = {figure!r} is not a number; write USD per million tokens", param=key
-        ) from None
+        raise ConfigError(f"{key} = {figure!r} is not a number; write USD per million tokens", param=key) from None
     # Comparing first also keeps out NaN, which compares with nothing, and infinity.
     if usd.is_nan() or not 0 <= usd <= MAX_USD_PER_MILLION:
         raise ConfigError(

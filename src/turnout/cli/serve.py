@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import socket
 import sys
 
 import uvicorn
@@ -24,8 +26,8 @@ def serve(config_path: str | None, host: str | None, port: int | None) -> int:
         if not len(engine.fleet):
             await engine.aclose()
             raise NoCapacity(
-                "no model was found: set a provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...), start a local "
-                "server, install turnout[local], or write a config"
+                "no model was found: set a provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...), "
+                "start a local server, install turnout[local], or write a config"
             )
         return engine
 
@@ -59,12 +61,17 @@ def make_server(app: App, config: Config, host: str | None, port: int | None) ->
 class AnnouncingServer(uvicorn.Server):
     """Says where it listens once it does (with port 0 nobody else could know)."""
 
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+
     def address(self) -> str:
         """`http://host:port` of the first socket. Valid once started."""
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
-    async def startup(self, sockets: list[object] | None = None) -> None:  # pyright: ignore
-        await super().startup(sockets)  # pyright: ignore
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
         if self.started:
+            self.listening.set()
             print(f"turnout: listening on {self.address()}", file=sys.stderr, flush=True)

@@ -1,1 +1,12 @@
 """Wire formats, pure: bytes to and from the neutral types of `turnout.chat`."""
+
+from collections.abc import Mapping
+
+from turnout.dialects.anthropic_messages import AnthropicMessages
+from turnout.dialects.base import Dialect
+from turnout.dialects.openai_chat import OpenAIChat
+
+__all__ = ["DIALECTS"]
+
+DIALECTS: Mapping[str, Dialect] = {dialect.name: dialect for dialect in (OpenAIChat(), AnthropicMessages())}
+"""Every wire format by its name in the config."""

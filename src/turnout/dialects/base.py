@@ -10,7 +10,15 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from turnout.chat import ChatRequest, ChatResponse, FinishReason, RequestOutline, StreamError, StreamEvent, Usage
+from turnout.chat import (
+    ChatRequest,
+    ChatResponse,
+    FinishReason,
+    RequestOutline,
+    StreamError,
+    StreamEvent,
+    Usage,
+)
 from turnout.errors import TurnoutError
 
 __all__ = ["Dialect", "Encoded", "Fault", "StreamDecoder", "StreamEncoder", "StreamTap", "Summary"]

@@ -1,4 +1,4 @@
-"""A JSON object's top-level values as untouched bytes: read the few that are needed, put the rest back as they came."""
+"""A JSON object's top-level values as untouched bytes: a few are read, the rest go back as they came."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Server-sent events: bytes split anywhere to whole events, and back. The WHATWG HTML standard, section 9.2.6."""
+"""Server-sent events (WHATWG HTML standard, 9.2.6): bytes split anywhere to whole events, and back."""
 
 from __future__ import annotations
 

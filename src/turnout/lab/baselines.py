@@ -1,4 +1,4 @@
-"""What recorded sessions would have cost elsewhere: one model for everything, with and without its cache. Pure."""
+"""What recorded sessions would have cost with one model for everything, cached and not. Pure."""
 
 from __future__ import annotations
 

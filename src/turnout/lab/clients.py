@@ -88,6 +88,7 @@ async def drive_session(
     recordings: Mapping[str, Session],
     clients: Clients,
     engine: Engine,
+    *,
     mode: str | None,
     sdk: str,
 ) -> AsyncIterator[Step]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,7 +19,7 @@ from turnout.catalog.catalog import Catalog
 from turnout.catalog.models import Capabilities, Deployment, Tier
 from turnout.catalog.prices import Price
 from turnout.cli.serve import AnnouncingServer, make_server
-from turnout.config import Config, ProviderConfig, StoreConfig, parse_config
+from turnout.config import ProviderConfig, StoreConfig, parse_config
 from turnout.dialects import DIALECTS
 from turnout.engine import Engine, Extra, build_engine
 from turnout.errors import ConfigError
@@ -118,7 +117,7 @@ def price_of(offered: str) -> Price:
 async def _demo(*, stay: bool, port: int) -> int:
     sessions = packaged_sessions()
     report = Report(Console(), price_of("frontier"), cache_rule_of("openai", PRICED_AS["frontier"]))
-    async with _gateway(sessions, port) as (server, engine):
+    async with _gateway(sessions, port) as (server, engine, running):
         report.opening(server.address(), embedded=available())
         clients = Clients.to(server.address())
         for plan in plans(sessions):
@@ -132,8 +131,7 @@ async def _demo(*, stay: bool, port: int) -> int:
         await clients.aclose()
         if stay:
             report.staying(server.address())
-            while not server.should_exit:
-                await asyncio.sleep(0.2)
+            await running
     return 0
 
 
@@ -142,14 +140,16 @@ async def _drive(plan: Plan, sessions: list[Session], clients: Clients, engine: 
     frontier = by_model["frontier"]
     report.heading(f"{frontier.bench}  {plan.task.rpartition('/')[2]}", f"{plan.sdk} SDK, {plan.mode or 'no mode'}")
     steps: list[Step] = []
-    async for step in drive_session(plan.task, by_model, clients, engine, plan.mode, plan.sdk):
+    async for step in drive_session(plan.task, by_model, clients, engine, mode=plan.mode, sdk=plan.sdk):
         report.step(step)
         steps.append(step)
     report.session(by_model[steps[-1].followed], frontier, steps)
 
 
 @contextlib.asynccontextmanager
-async def _gateway(sessions: list[Session], port: int) -> AsyncIterator[tuple[AnnouncingServer, Engine]]:
+async def _gateway(
+    sessions: list[Session], port: int
+) -> AsyncGenerator[tuple[AnnouncingServer, Engine, asyncio.Task[None]]]:
     """A gateway on loopback in this process, ended on leaving."""
     config = replace(
         parse_config(CONFIG, {}),
@@ -165,12 +165,13 @@ async def _gateway(sessions: list[Session], port: int) -> AsyncIterator[tuple[An
 
     server = make_server(App(build), config, "127.0.0.1", port)
     running = asyncio.create_task(server.serve())
-    while not server.started:
-        if running.done():
-            raise ConfigError(f"the demo's gateway did not start on port {port}; choose another with --port")
-        await asyncio.sleep(0.01)
+    starting = asyncio.create_task(server.listening.wait())
+    await asyncio.wait({running, starting}, return_when=asyncio.FIRST_COMPLETED)
+    if not server.started:
+        starting.cancel()
+        raise ConfigError(f"the demo's gateway did not start on port {port}; choose another with --port")
     try:
-        yield server, built[0]
+        yield server, built[0], running
     finally:
         server.should_exit = True
         await running

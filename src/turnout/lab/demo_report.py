@@ -20,7 +20,20 @@ from turnout.spend.ledger import LedgerRow
 
 __all__ = ["Report"]
 
-COLUMNS = f"{'step':>4}  {'mode':<11} {'model':<31} {'reason':<9} {'context':>8} {'cached':>8} {'output':>7} {'cost':>11}"
+COLUMNS = (
+    f"{'step':>4}  {'mode':<11} {'model':<31} {'reason':<9} {'context':>8} {'cached':>8} {'output':>7} {'cost':>11}"
+)
+
+
+ASSUMPTIONS = (
+    "Measured: every request went through the gateway over HTTP; tokens of the retail sessions are their "
+    "provider's own, those of live prompts the embedded model's. Estimated: tokens of airline and coding sessions "
+    "(none were recorded). Simulated: cached tokens, by OpenAI's documented rule (from 1,024 tokens, in steps of "
+    "128, kept 5 minutes). Assumed: list prices of gpt-4.1 and gpt-4.1-mini for recorded/frontier and "
+    "recorded/small, whoever recorded them; the embedded model is free; the frontier would need as many tokens for "
+    "a live prompt. Which tasks were declared order_desk is the demo's choice, not a prediction. The embedded model "
+    "stands in for your own 8B-70B model and answers badly."
+)
 
 
 class Report:
@@ -38,13 +51,13 @@ class Report:
 
     def opening(self, url: str, *, embedded: bool) -> None:
         self._say(f"[bold]Turnout demo[/] on {url}: no key, no network.")
-        self._say("Agent sessions are recordings; their answers come from the [bold]recorded[/] provider, token by token.")
+        self._say("Agent sessions are recordings; the [bold]recorded[/] provider answers them.")
         if not embedded:
             self._say("The embedded model is not installed (pip install 'turnout[local]'): live prompts are left out.")
 
     def heading(self, title: str, how: str) -> None:
         self._say(f"\n[bold]{escape(title)}[/]  [dim]{escape(how)}[/]")
-        self._say(f"[dim]{COLUMNS}[/]")
+        self._say(f"[dim]{LINE.format(*HEADINGS)}[/]")
 
     def step(self, step: Step) -> None:
         row = step.row
@@ -85,34 +98,31 @@ class Report:
 
     def explained(self, prompt: str, told: dict[str, Any]) -> None:
         """One decision that nobody carries out."""
-        self._say(f"\n[bold]A hard prompt, explained and not sent[/]  [dim]POST /v1/route[/]\n      {escape(prompt[:55])}...")
+        self._say(
+            f"\n[bold]A hard prompt, explained and not sent[/]  [dim]POST /v1/route[/]\n      {escape(prompt[:55])}..."
+        )
         self._say(f"      -> {told['model']}: {escape(told['explanation'])}")
 
     def closing(self) -> None:
         """The totals against both baselines, and what stands behind each figure."""
         base = Bill.sum(self._baseline)
         spent = sum(row.cost_nano_usd or 0 for row in self._rows)
-        read = sum(row.cache_read_tokens or 0 for row in self._rows)
         table = Table(title=f"\n{len(self._rows)} requests", title_justify="left")
-        for name, side in (("", "left"), ("input tokens", "right"), ("cached", "right"), ("output", "right"), ("cost", "right"), ("Turnout saves", "right")):
-            table.add_column(name, justify=side)  # pyright: ignore[reportArgumentType]
-        table.add_row("frontier for everything, no caching", f"{base.input:,}", "0", f"{base.output:,}",
-                      format_usd(base.uncached_nano_usd), _saved(spent, base.uncached_nano_usd))
-        table.add_row("frontier for everything, with caching", f"{base.input:,}", f"{base.cached:,}", f"{base.output:,}",
-                      format_usd(base.cached_nano_usd), _saved(spent, base.cached_nano_usd))
-        table.add_row("[bold]Turnout[/]", f"{sum(r.input_tokens or 0 for r in self._rows):,}", f"{read:,}",
-                      f"{sum(r.output_tokens or 0 for r in self._rows):,}", f"[bold]{format_usd(spent)}[/]", "")
+        table.add_column("")
+        for name in ("input tokens", "cached", "output", "cost", "Turnout saves"):
+            table.add_column(name, justify="right")
+        for name, cached, cost in (
+            ("frontier for everything, no caching", 0, base.uncached_nano_usd),
+            ("frontier for everything, with caching", base.cached, base.cached_nano_usd),
+        ):
+            saved = f"{100 * (cost - spent) / cost:.1f} %" if cost else "-"
+            table.add_row(name, f"{base.input:,}", f"{cached:,}", f"{base.output:,}", format_usd(cost), saved)
+        tokens = ("input_tokens", "cache_read_tokens", "output_tokens")
+        own = [sum(getattr(row, name) or 0 for row in self._rows) for name in tokens]
+        table.add_row("[bold]Turnout[/]", *(f"{n:,}" for n in own), f"[bold]{format_usd(spent)}[/]", "")
         self._console.print(table)
         self._say(f"Answers equal to the recording: {self._same} of {self._compared}.")
-        self._say(
-            "[dim]Measured: every request above went through the gateway over HTTP; tokens of the retail sessions are the "
-            "provider's own, those of live prompts the embedded model's. "
-            "Estimated: tokens of airline and coding sessions (none were recorded). "
-            "Simulated: cached tokens, by OpenAI's documented rule (from 1,024 tokens, in steps of 128, kept 5 minutes). "
-            "Assumed: list prices of gpt-4.1 and gpt-4.1-mini for recorded/frontier and recorded/small, whoever recorded them; "
-            "the embedded model is free; the frontier would need as many tokens for a live prompt. "
-            "The embedded model stands in for your own 8B-70B model: it answers about 12 of 30 simple questions right.[/]"
-        )
+        self._say(f"[dim]{ASSUMPTIONS}[/]")
 
     def staying(self, url: str) -> None:
         self._say(f"\nThe gateway stays up at [bold]{url}[/] (Ctrl-C ends it). Try:")
@@ -129,15 +139,11 @@ class Report:
 
 def _line(row: LedgerRow) -> str:
     cost = "unpriced" if row.cost_nano_usd is None else format_usd(row.cost_nano_usd)
-    return (
-        f"{row.step + 1:>4}  {escape(row.mode or '-'):<11} {escape(row.deployment or '-'):<31} {row.reason or '-':<9} "
-        f"{row.input_tokens or 0:>8,} {row.cache_read_tokens or 0:>8,} {row.output_tokens or 0:>7,} {cost:>11}"
+    tokens = (f"{n or 0:,}" for n in (row.input_tokens, row.cache_read_tokens, row.output_tokens))
+    return LINE.format(
+        row.step + 1, escape(row.mode or "-"), escape(row.deployment or "-"), row.reason or "-", *tokens, cost
     )
 
 
 def _passed(outcome: float | None) -> str:
     return "not judged" if outcome is None else "solved" if outcome >= 1 else "not solved"
-
-
-def _saved(spent: int, baseline: int) -> str:
-    return f"{100 * (baseline - spent) / baseline:.1f} %" if baseline else "-"

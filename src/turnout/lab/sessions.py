@@ -116,9 +116,7 @@ _decode_session = msgspec.json.Decoder(Session).decode
 _decode_tools = msgspec.json.Decoder(dict[str, list[dict[str, Any]]]).decode
 
 
-def read_sessions(
-    path: str | Path, *, strict: bool = False, count: ReadCount | None = None
-) -> Iterator[Session]:
+def read_sessions(path: str | Path, *, strict: bool = False, count: ReadCount | None = None) -> Iterator[Session]:
     """Sessions of a trace file, or of every `*.jsonl` in a folder, one line at a time.
 
     A line that is no session is counted in `count` and left out; with `strict` it raises InvalidRequest
@@ -340,7 +338,13 @@ def _arguments(text: str) -> dict[str, Json]:
 
 
 def _json_type(value: Json) -> str:
-    for kind, name in ((bool, "boolean"), (int, "integer"), (float, "number"), (str, "string"), (list, "array")):
+    for kind, name in (
+        (bool, "boolean"),
+        (int, "integer"),
+        (float, "number"),
+        (str, "string"),
+        (list, "array"),
+    ):
         if isinstance(value, kind):
             return name
     return "object"

@@ -35,7 +35,6 @@ class Provider(Struct, frozen=True, kw_only=True):
     dialect: Dialect
     api_key: str | None
     transport: Transport
-    connect_timeout_s: float = 10.0
     first_byte_timeout_s: float = 300.0
     idle_timeout_s: float = 120.0
 
@@ -57,13 +56,13 @@ class Exchange:
     `waited_s` is the time spent waiting for the provider before the answer began.
     """
 
-    def __init__(self, caller: Caller, response: UpstreamResponse, row: ProviderRow) -> None:
+    def __init__(self, caller: Caller, response: UpstreamResponse) -> None:
         self._caller = caller
         self._response = response
         self._pipe: Pipe | None = None
         self._chunks: AsyncIterator[bytes] | None = None
         self._first = b""
-        self.headers = returned_headers(row, response.headers)
+        self.headers = returned_headers(response.headers)
         self.warnings: list[str] = []
         self.body: bytes | None = None
         self.usage: Usage | None = None
@@ -103,8 +102,11 @@ class Exchange:
         else:
             self._first = pipe.close()
         if pipe.error is not None:
-            raise UpstreamFailure(f"the provider's stream failed at its start: {pipe.error.message}",
-                                  upstream_code=pipe.error.code, upstream_status=pipe.error.status)
+            raise UpstreamFailure(
+                f"the provider's stream failed at its start: {pipe.error.message}",
+                upstream_code=pipe.error.code,
+                upstream_status=pipe.error.status,
+            )
         if not self._first:
             raise UpstreamFailure("the provider's stream ended before it began")
 
@@ -146,31 +148,34 @@ async def open_exchange(provider: Provider, deployment: Deployment, caller: Call
     body, warnings = _encode(provider.dialect, deployment, caller)
     request = UpstreamRequest(
         method="POST",
-        url=provider.row.base_url.rstrip("/") + api_path(provider.dialect.name),
+        url=provider.row.base_url.rstrip("/") + api_path(provider.row),
         headers=upstream_headers(provider.row, provider.api_key, caller.headers),
         body=body,
-        connect_timeout_s=provider.connect_timeout_s,
         first_byte_timeout_s=provider.first_byte_timeout_s,
         idle_timeout_s=provider.idle_timeout_s,
     )
     begun = time.monotonic()
     response = await provider.transport.send(request)
     try:
-        if response.status >= 400:
-            raise failure_of(
-                provider.row.name, provider.dialect, response.status, response.headers,
-                await response.read(MAX_ERROR_BYTES),
-            )
-        exchange = Exchange(caller, response, provider.row)
-        exchange.warnings.extend(warnings)
-        if caller.outline.stream:
-            await exchange.begin_stream(provider.dialect)
-        else:
-            await exchange.read_whole(provider.dialect)
+        exchange = await _begin(provider, caller, response)
     except BaseException:  # whatever ends this call early, the provider must stop generating
         await response.aclose()
         raise
+    exchange.warnings.extend(warnings)
     exchange.waited_s = time.monotonic() - begun
+    return exchange
+
+
+async def _begin(provider: Provider, caller: Caller, response: UpstreamResponse) -> Exchange:
+    """The answer, begun. Raises UpstreamFailure when it is an error or no answer at all."""
+    if response.status >= 400:
+        body = await response.read(MAX_ERROR_BYTES)
+        raise failure_of(provider.row.name, provider.dialect, response.status, response.headers, body)
+    exchange = Exchange(caller, response)
+    if caller.outline.stream:
+        await exchange.begin_stream(provider.dialect)
+    else:
+        await exchange.read_whole(provider.dialect)
     return exchange
 
 

@@ -15,11 +15,20 @@ _CUT = StreamError(code="stream_cut", message="the provider's stream was cut bef
 class Pipe(Protocol):
     """`error_forwarded`: the provider's own error event already went to the caller."""
 
-    usage: Usage | None
-    finish: FinishReason | None
-    model: str | None
-    error: StreamError | None
-    error_forwarded: bool
+    @property
+    def usage(self) -> Usage | None: ...
+
+    @property
+    def finish(self) -> FinishReason | None: ...
+
+    @property
+    def model(self) -> str | None: ...
+
+    @property
+    def error(self) -> StreamError | None: ...
+
+    @property
+    def error_forwarded(self) -> bool: ...
 
     def feed(self, data: bytes) -> bytes: ...
 

@@ -141,4 +141,3 @@ class SessionTable:
             if entry.seen_s >= oldest_allowed:
                 return
             self._forget(key)
-

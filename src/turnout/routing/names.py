@@ -112,8 +112,6 @@ class Names:
     def _mode(self, mode: str) -> ModeTarget:
         if mode not in self._modes:
             near = difflib.get_close_matches(mode, list(self._modes), n=3)
-            hint = (
-                f"did you mean mode/{near[0]}?" if near else f"known modes: {', '.join(self._modes) or 'none'}"
-            )
+            hint = f"did you mean mode/{near[0]}?" if near else f"known modes: {', '.join(self._modes) or 'none'}"
             raise NotFound(f"mode {mode!r} is not in the config; {hint}", param="model")
         return self._modes[mode]

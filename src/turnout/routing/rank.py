@@ -155,14 +155,10 @@ class Router:
                 f"no model is configured for {selection.name!r}; add one under [models] or set a provider's key"
             )
         money = [
-            c
-            for c in rejected
-            if c.rejected and ("x-turnout-max-cost-usd" in c.rejected or "budget" in c.rejected)
+            c for c in rejected if c.rejected and ("x-turnout-max-cost-usd" in c.rejected or "budget" in c.rejected)
         ]
         if money:
-            return BudgetExhausted(
-                f"no model within the limit can take this request ({reasons}); raise the limit"
-            )
+            return BudgetExhausted(f"no model within the limit can take this request ({reasons}); raise the limit")
         return NoCapacity(f"no configured model can take this request ({reasons})")
 
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from turnout.dialects import DIALECTS
 from turnout.dialects.base import Dialect
 from turnout.engine import Engine
-from turnout.errors import ClientClosed, Internal, MethodNotAllowed, PathNotFound, TurnoutError
+from turnout.errors import ClientClosed, Internal, MethodNotAllowed, TurnoutError
 from turnout.pipeline import Call
 from turnout.server import views
 from turnout.server.wire import (
@@ -36,8 +36,6 @@ CHAT_PATHS: Mapping[str, str] = {
     "/v1/messages": "anthropic-messages",
 }
 """Where each wire format is spoken. An error on any other path takes OpenAI's shape."""
-
-View = Callable[[Engine, str, Mapping[str, str]], Awaitable[tuple[int, object]] | tuple[int, object]]
 
 
 class App:
@@ -72,7 +70,7 @@ class App:
         path: str = scope["path"]
         dialect = DIALECTS[CHAT_PATHS.get(path, "openai-chat")]
         try:
-            await self._dispatch(scope, receive, send, dialect, request_id, started_s)
+            await self._dispatch(scope, receive, send, dialect=dialect, request_id=request_id, started_s=started_s)
         except ClientClosed:
             return
         except TurnoutError as error:
@@ -84,7 +82,7 @@ class App:
             await send_error(send, dialect, fault, request_id)
 
     async def _dispatch(
-        self, scope: Scope, receive: Receive, send: Send, dialect: Dialect, request_id: str, started_s: float
+        self, scope: Scope, receive: Receive, send: Send, *, dialect: Dialect, request_id: str, started_s: float
     ) -> None:
         engine, method, path = self._ready_engine(), scope["method"], scope["path"]
         headers = request_headers(scope)

@@ -73,7 +73,7 @@ def models(engine: Engine, *, anthropic: bool) -> dict[str, object]:
 def request_story(engine: Engine, request_id: str) -> object:
     row = engine.ledger.get(request_id)
     if row is None:
-        raise NotFound(f"no request {request_id!r} in the ledger; the newest appear after a tenth of a second")
+        raise NotFound(f"no request {request_id!r} in the ledger; the newest appear within 0.1 s")
     story: dict[str, Any] = msgspec.to_builtins(row)
     for name in ("tags", "warnings", "decision", "usage_json"):
         if isinstance(story.get(name), str):

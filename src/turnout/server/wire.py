@@ -5,14 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from contextlib import aclosing
-from typing import Any
+from typing import Any, Self
 
 import msgspec
 
 from turnout.errors import ClientClosed, InvalidRequest, TooLarge
 from turnout.pipeline import Reply
 
-__all__ = ["Hangup", "Receive", "Scope", "Send", "read_body", "request_headers", "send_body", "send_json", "send_reply"]
+__all__ = [
+    "Hangup",
+    "Receive",
+    "Scope",
+    "Send",
+    "read_body",
+    "request_headers",
+    "send_body",
+    "send_json",
+    "send_reply",
+]
 
 Scope = MutableMapping[str, Any]  # as the ASGI specification types it
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -58,7 +68,7 @@ class Hangup:
         self._gone = False
         self._watch: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> Hangup:
+    async def __aenter__(self) -> Self:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a request is served in a task")

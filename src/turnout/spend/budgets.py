@@ -111,9 +111,7 @@ class Budgets:
             if rule.covers(spender, model, provider):
                 self._purse(rule.name, period_start(rule.period, at)).spent += cost_nano_usd
 
-    def left_to_small(
-        self, spender: Spender, priced: Sequence[tuple[Deployment, int | None]]
-    ) -> str | None:
+    def left_to_small(self, spender: Spender, priced: Sequence[tuple[Deployment, int | None]]) -> str | None:
         """The budget that only small models may still use, when the dearest of `priced` no longer fits it."""
         for rule in self._rules.values():
             if rule.on_exhausted == "small":
@@ -153,9 +151,7 @@ class Budgets:
         for name, start, amount in reservation.held:
             self._purse(name, start).held -= amount
         if deployment is not None and cost_nano_usd:
-            self.restore(
-                reservation.spender, deployment.id, deployment.provider, cost_nano_usd, at=reservation.at
-            )
+            self.restore(reservation.spender, deployment.id, deployment.provider, cost_nano_usd, at=reservation.at)
         self._drop_old()
 
     def _left(self, rule: BudgetRule) -> int:
@@ -177,6 +173,7 @@ class Budgets:
         end = period_end(rule.period, period_start(rule.period, self._now()))
         left = format_usd(max(0, self._left(rule)))
         return BudgetExhausted(
-            f"budget {rule.name} has {left} left of {format_usd(rule.amount_nano_usd)} until {end:%Y-%m-%d %H:%M} UTC, "
-            f"and this request may cost {format_usd(need)}; raise budgets.{rule.name}.amount_usd or ask for less output"
+            f"budget {rule.name} has {left} left of {format_usd(rule.amount_nano_usd)} "
+            f"until {end:%Y-%m-%d %H:%M} UTC, and this request may cost {format_usd(need)}; "
+            f"raise budgets.{rule.name}.amount_usd or ask for less output"
         )

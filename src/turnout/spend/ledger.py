@@ -17,7 +17,7 @@ from msgspec.structs import astuple
 
 from turnout.catalog.models import Tier
 from turnout.chat import Json
-from turnout.context import Attempt, Candidate, Decision, Outcome, RequestContext
+from turnout.context import Attempt, Candidate, Decision, Outcome, RequestContext, Spender
 from turnout.errors import InvalidRequest
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "Ledger",
     "LedgerRow",
     "Record",
+    "Spent",
     "Totals",
     "from_record",
     "iso_utc",
@@ -147,6 +148,16 @@ class Totals(Struct, frozen=True, kw_only=True):
     unpriced: int
 
 
+class Spent(Struct, frozen=True, kw_only=True):
+    """What one spender paid for one deployment on one UTC day, which `day` begins; only what has a cost."""
+
+    day: datetime
+    spender: Spender
+    deployment: str
+    provider: str
+    cost_nano_usd: int
+
+
 class Ledger(Protocol):
     """Where rows are kept. All methods may be called from any thread."""
 
@@ -197,6 +208,10 @@ class Ledger(Protocol):
     ) -> list[Totals]:
         """Sums over requests received from `since` to before `until` (a naive time is UTC), the dearest group
         first; only those tagged `tag` (name, value) if given. Raises InvalidRequest for an unknown group."""
+        ...
+
+    def spending(self, since: datetime) -> list[Spent]:
+        """What was spent since `since`, as far apart as budgets ask: they are filled from it at the start."""
         ...
 
 

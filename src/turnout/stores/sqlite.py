@@ -14,17 +14,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from turnout.context import Spender
 from turnout.errors import ConfigError, Internal, InvalidRequest
 from turnout.spend.ledger import (
     COLUMNS,
     GroupBy,
     LedgerRow,
     Record,
+    Spent,
     Totals,
     from_record,
     iso_utc,
@@ -130,6 +133,13 @@ _TOTALS = {
     for group, column in _GROUPS.items()
 }
 
+_SPENDING = """
+    SELECT substr(received_at, 1, 10) AS day, key_id, tags, mode, ifnull(session_id, ''), deployment, provider,
+        sum(cost_nano_usd)
+    FROM requests WHERE received_at >= ? AND cost_nano_usd > 0 AND deployment IS NOT NULL
+    GROUP BY day, key_id, tags, mode, session_id, deployment, provider ORDER BY day
+    """
+
 _CAUSES = {
     sqlite3.SQLITE_BUSY: "another process holds a lock on it; end that process",
     sqlite3.SQLITE_LOCKED: "another connection holds a lock on it; end that connection",
@@ -175,6 +185,7 @@ class SqliteLedger:
         self._write_db: sqlite3.Connection | None = _open(self._path)
         # A database in memory belongs to its connection, so there reads and writes share one and take turns.
         self._read_db = self._write_db if self._path == MEMORY else _open(self._path)
+        self._file = _identity(self._path)
         self._read_lock = threading.Lock()
         self._write_lock = self._read_lock if self._path == MEMORY else threading.Lock()
         self._writer = threading.Thread(target=self._run, name="turnout-ledger", daemon=True)
@@ -194,9 +205,7 @@ class SqliteLedger:
 
     def append(self, row: LedgerRow) -> None:
         if len(self._queue) >= self._max_waiting or self._closing.is_set():
-            self._drop(
-                1, "the ledger is closed" if self._closing.is_set() else "too many rows wait to be written"
-            )
+            self._drop(1, "the ledger is closed" if self._closing.is_set() else "too many rows wait to be written")
             return
         self._queue.append(row)
 
@@ -244,14 +253,19 @@ class SqliteLedger:
         rows = self._read(query, (iso_utc(since), iso_utc(until), name, value))
         return [msgspec.convert(dict(zip(Totals.__struct_fields__, r, strict=True)), Totals) for r in rows]
 
+    def spending(self, since: datetime) -> list[Spent]:
+        return [_spent(record) for record in self._read(_SPENDING, (iso_utc(since),))]
+
     def _read(self, query: str, values: Sequence[str | int | None]) -> list[Record]:
-        if not self._closing.is_set():
+        # While the disk fails, a reader gets what is there and does not wait for it.
+        if not self._closing.is_set() and not self._failing:
             self.flush()
         try:
             with self._read_lock:
                 return self._read_db.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            raise Internal(f"the ledger {self._path} cannot be read: {_cause(error)}") from error
+            why = self._last_error if self._failing else _cause(error)
+            raise Internal(f"the ledger {self._path} cannot be read: {why}") from error
 
     def _rows(self, records: Sequence[Record]) -> list[LedgerRow]:
         try:
@@ -300,7 +314,7 @@ class SqliteLedger:
         records = [record for row in rows if (record := self._record(row)) is not None]
         if not records:
             return
-        if self._write_db is None:
+        if self._write_db is None or self._moved():
             self._reopen()
         try:
             self._insert(records)
@@ -334,26 +348,34 @@ class SqliteLedger:
             self._drop(1, f"request {row.request_id!a} cannot be written ({type(error).__name__})")
             return None
 
+    def _moved(self) -> bool:
+        """Whether the name now means another file or none: SQLite would go on writing to one nobody finds."""
+        return self._path != MEMORY and _identity(self._path) != self._file
+
     def _reopen(self) -> None:
-        """Open the file anew: it may have been moved away, restored or made good."""
-        self._write_db = _open(self._path)
+        """Open the file anew: it was damaged, moved away or replaced."""
+        # All old connections go first: the last one to close deletes the WAL by its name.
+        self._disconnect()
         with self._read_lock:
             self._read_db.close()
+            self._write_db = _open(self._path)
             self._read_db = _open(self._path)
+        self._file = _identity(self._path)
+
+    def _disconnect(self) -> None:
+        if self._write_db is not None:
+            self._write_db.close()
+            self._write_db = None
 
     def _failed(self, error: sqlite3.Error | ConfigError) -> None:
-        cause = _cause(error) if isinstance(error, sqlite3.Error) else error.message
-        self._last_error = (
-            f"the ledger {self._path} cannot be written: {cause}. "
-            f"Rows wait in memory, up to {self._max_waiting:,}."
-        )
+        said = error.message if isinstance(error, ConfigError) else f"{self._path}: {_cause(error)}"
+        self._last_error = f"the ledger cannot be written: {said}. Rows wait in memory, up to {self._max_waiting:,}."
         if not self._failing:
             logger.error("%s", self._last_error)
         self._failing = True
         # A connection that met damage stays damaged; one that met a lock or a full disk is as good as ever.
-        if self._write_db is not None and self._path != MEMORY and _code(error) not in _PASSING:
-            self._write_db.close()
-            self._write_db = None
+        if self._path != MEMORY and _code(error) not in _PASSING:
+            self._disconnect()
 
     def _recovered(self) -> None:
         if self._failing:
@@ -373,8 +395,19 @@ class SqliteLedger:
         lost = sum(isinstance(row, LedgerRow) for row in (*self._batch, *self._queue))
         if lost:
             self._drop(lost, "the ledger was closed before the disk took them")
-        if self._write_db is not None and self._path != MEMORY:
-            self._write_db.close()
+        if self._path != MEMORY:
+            self._disconnect()
+
+
+def _spent(record: Sequence[Any]) -> Spent:
+    day, key, tags, mode, session, deployment, provider, cost = record
+    return Spent(
+        day=datetime.fromisoformat(day).replace(tzinfo=UTC),
+        spender=Spender(key=key, tags=msgspec.json.decode(tags), mode=mode, session=session),
+        deployment=deployment,
+        provider=provider,
+        cost_nano_usd=cost,
+    )
 
 
 def migrate(db: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
@@ -438,6 +471,15 @@ def _connect(path: str) -> sqlite3.Connection:
         db.close()
         raise
     return db
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    """Which file a name means; None for no file."""
+    try:
+        stat = Path(path).stat()
+    except OSError:
+        return None
+    return stat.st_dev, stat.st_ino
 
 
 def _cause(error: sqlite3.Error) -> str:

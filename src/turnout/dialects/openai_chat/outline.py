@@ -1,0 +1,109 @@
+"""The outline of a chat completion request: what routing needs, by partial decoding, and the patch upstream."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta, Raw, Struct
+
+from turnout.chat import RequestOutline
+from turnout.dialects.fields import decode_fields, decode_value, encode, get, join_fields
+from turnout.errors import InvalidRequest
+
+__all__ = ["outline", "patch"]
+
+Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+Positive = Annotated[int, Meta(ge=1)]
+
+
+class _MessageHead(Struct):
+    role: Role
+    content: Raw = Raw(b"null")
+
+
+class _PartHead(Struct):
+    type: str = ""
+
+
+class _StreamOptions(Struct):
+    include_usage: bool | None = None
+
+
+class _ResponseFormat(Struct):
+    type: str = "text"
+
+
+_string = msgspec.json.Decoder(str)
+_bool = msgspec.json.Decoder(bool)
+_positive = msgspec.json.Decoder(Positive)
+_object = msgspec.json.Decoder(dict[str, Any])
+_raws = msgspec.json.Decoder(list[Raw])
+_message = msgspec.json.Decoder(_MessageHead)
+_parts = msgspec.json.Decoder(list[_PartHead])
+_stream_options = msgspec.json.Decoder(_StreamOptions)
+_response_format = msgspec.json.Decoder(_ResponseFormat)
+
+
+def outline(body: bytes) -> RequestOutline:
+    """Raises InvalidRequest that names the field."""
+    fields = decode_fields(body)
+    model = get(fields, "model", _string)
+    if not model:
+        raise InvalidRequest("model is missing: name one, or `auto`", param="model")
+    raws = get(fields, "messages", _raws)
+    if not raws:
+        raise InvalidRequest("messages must be a list with at least one message", param="messages")
+    heads = [decode_value(raw, f"messages[{i}]", _message) for i, raw in enumerate(raws)]
+    kinds = _part_kinds(heads)
+    tools = get(fields, "tools", _raws) or ()
+    options = get(fields, "stream_options", _stream_options)
+    response_format = get(fields, "response_format", _response_format)
+    limit = get(fields, "max_completion_tokens", _positive) or get(fields, "max_tokens", _positive)
+    return RequestOutline(
+        model=model,
+        fields=fields,
+        messages=tuple(raws),
+        roles=tuple(head.role for head in heads),
+        prefix=tuple(fields[name] for name in ("tools", "functions") if name in fields),
+        stream=get(fields, "stream", _bool) or False,
+        include_usage=bool(options and options.include_usage),
+        max_output_tokens=limit,
+        tools=len(tools) + len(get(fields, "functions", _raws) or ()),
+        tools_bytes=sum(len(memoryview(raw)) for raw in tools),
+        messages_bytes=sum(len(memoryview(raw)) for raw in raws),
+        images=kinds.count("image_url"),
+        files=kinds.count("file"),
+        audio=kinds.count("input_audio"),
+        json_schema=response_format is not None and response_format.type == "json_schema",
+        reasoning=get(fields, "reasoning_effort", _string) not in {None, "none", "minimal"},
+        tool_result_last=heads[-1].role in {"tool", "function"},
+        metadata=get(fields, "metadata", _object) or {},
+        user=get(fields, "user", _string),
+        prompt_cache_key=get(fields, "prompt_cache_key", _string),
+    )
+
+
+def _part_kinds(heads: list[_MessageHead]) -> list[str]:
+    """The types of all content parts; texts are passed over, not copied."""
+    kinds: list[str] = []
+    for i, head in enumerate(heads):
+        first = bytes(memoryview(head.content)[:1])
+        if first == b"[":
+            kinds.extend(part.type for part in decode_value(head.content, f"messages[{i}].content", _parts))
+        elif first not in {b'"', b"n"}:
+            raise InvalidRequest(
+                f"messages[{i}].content must be a string or a list of parts", param=f"messages[{i}].content"
+            )
+    return kinds
+
+
+def patch(told: RequestOutline, model: str, effort: str | None) -> bytes:
+    """The caller's bytes with the model exchanged, usage asked for in a stream, and the effort a mode sets."""
+    fields: dict[str, Raw | bytes] = {**told.fields, "model": encode(model)}
+    if told.stream and not told.include_usage:
+        options = get(told.fields, "stream_options", _object) or {}
+        fields["stream_options"] = encode({**options, "include_usage": True})
+    if effort is not None:
+        fields["reasoning_effort"] = encode(effort)
+    return join_fields(fields)

@@ -1,0 +1,340 @@
+"""Chat completion requests to and from `ChatRequest`.
+
+Encoding what was decoded gives the same JSON, less null values of optional keys. What only this format knows
+travels in `extras["openai-chat"]`: unknown keys as they are, `_form` for which of several spellings was used.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+
+from turnout.chat import (
+    Audio,
+    ChatRequest,
+    File,
+    Image,
+    Json,
+    Message,
+    Opaque,
+    Part,
+    Reasoning,
+    ReasoningConfig,
+    Refusal,
+    ResponseFormat,
+    Source,
+    Text,
+    ToolCall,
+    ToolChoice,
+    ToolResult,
+    ToolSpec,
+)
+from turnout.errors import InvalidRequest
+
+__all__ = ["NAME", "PLAIN", "data_url", "decode_request", "known_source", "rest_of"]
+
+NAME = "openai-chat"
+
+PLAIN = (
+    "temperature",
+    "top_p",
+    "top_k",
+    "frequency_penalty",
+    "presence_penalty",
+    "seed",
+    "n",
+    "logprobs",
+    "top_logprobs",
+    "parallel_tool_calls",
+    "user",
+    "service_tier",
+    "prompt_cache_key",
+)
+_TOP = frozenset(
+    {
+        *PLAIN,
+        "model",
+        "messages",
+        "tools",
+        "tool_choice",
+        "response_format",
+        "reasoning_effort",
+        "max_tokens",
+        "max_completion_tokens",
+        "stop",
+        "stream",
+        "metadata",
+    }
+)
+_MESSAGE = frozenset(
+    {"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning_content", "reasoning"}
+)
+
+
+def rest_of(value: dict[str, Json], known: frozenset[str], form: Json = None) -> dict[str, dict[str, Json]]:
+    """`extras` for the keys of `value` that are not `known`."""
+    rest = {k: v for k, v in value.items() if k not in known}
+    if form is not None:
+        rest["_form"] = form
+    return {NAME: rest} if rest else {}
+
+
+def bad(path: str, wanted: str) -> InvalidRequest:
+    return InvalidRequest(f"{path} must be {wanted}", param=path)
+
+
+def decode_request(body: bytes) -> ChatRequest:
+    """Raises InvalidRequest that names the field."""
+    try:
+        raw: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not valid JSON: {error}") from None
+    if not isinstance(raw, dict):
+        raise InvalidRequest("the body must be a JSON object")
+    told = cast("dict[str, Json]", raw)
+    messages = told.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise bad("messages", "a list with at least one message")
+    limit_key = "max_completion_tokens" if told.get("max_completion_tokens") is not None else "max_tokens"
+    stop = told.get("stop")
+    form = {
+        "max_tokens": limit_key,
+        "stop": "string" if isinstance(stop, str) else "list",
+        "stream": "stream" in told,
+    }
+    plain = {name: told.get(name) for name in PLAIN if told.get(name) is not None}
+    value: dict[str, Json] = {
+        **plain,
+        "model": told.get("model"),
+        "stop": [] if stop is None else [stop] if isinstance(stop, str) else stop,
+        "stream": told.get("stream") or False,
+        "metadata": told.get("metadata") or {},
+        "max_output_tokens": told.get(limit_key),
+    }
+    try:
+        request = msgspec.convert({**value, "messages": ()}, ChatRequest)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"wrong value: {error}") from None
+    return msgspec.structs.replace(
+        request,
+        messages=tuple(_message(m, f"messages[{i}]") for i, m in enumerate(cast("list[Json]", messages))),
+        tools=tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(_list(told, "tools"))),
+        tool_choice=_tool_choice(told.get("tool_choice")),
+        response_format=_response_format(told.get("response_format")),
+        reasoning=_reasoning(told.get("reasoning_effort")),
+        extras=rest_of(told, _TOP, form),
+    )
+
+
+def _list(told: dict[str, Json], name: str) -> list[Json]:
+    value = told.get(name) or []
+    if not isinstance(value, list):
+        raise bad(name, "a list")
+    return cast("list[Json]", value)
+
+
+def _object(value: Json, path: str) -> dict[str, Json]:
+    if not isinstance(value, dict):
+        raise bad(path, "an object")
+    return cast("dict[str, Json]", value)
+
+
+def _text(value: Json, path: str) -> str:
+    if not isinstance(value, str):
+        raise bad(path, "a string")
+    return value
+
+
+def _message(value: Json, path: str) -> Message:
+    told = _object(value, path)
+    role = told.get("role")
+    if role not in {"system", "developer", "user", "assistant", "tool", "function"}:
+        raise bad(f"{path}.role", "system, developer, user, assistant or tool")
+    content = told.get("content")
+    parts: list[Part] = []
+    parts.extend(
+        Reasoning(text=told[key], provider=NAME, extras={NAME: {"key": key}})
+        for key in ("reasoning_content", "reasoning")
+        if isinstance(told.get(key), str)
+    )
+    inner = _content(content, f"{path}.content")
+    if role in {"tool", "function"}:
+        call_id = told.get("tool_call_id") if role == "tool" else told.get("name")
+        result = cast("tuple[Text | Image | File | Audio | Opaque, ...]", tuple(inner))
+        parts.append(ToolResult(call_id=_text(call_id, f"{path}.tool_call_id"), parts=result, name=told.get("name")))
+    else:
+        parts.extend(inner)
+    if isinstance(told.get("refusal"), str):
+        parts.append(Refusal(text=told["refusal"], extras={NAME: {"key": True}}))
+    calls = told.get("tool_calls") or []
+    if not isinstance(calls, list):
+        raise bad(f"{path}.tool_calls", "a list")
+    parts.extend(_call(c, f"{path}.tool_calls[{i}]") for i, c in enumerate(cast("list[Json]", calls)))
+    form = _form_of(told)
+    return Message(
+        role="tool" if role == "function" else role,
+        parts=tuple(parts),
+        name=told.get("name") if isinstance(told.get("name"), str) and role not in {"tool", "function"} else None,
+        extras=rest_of(told, _MESSAGE, {"content": form, "role": role}),
+    )
+
+
+def _form_of(told: dict[str, Json]) -> str:
+    """How a message's content was written: this format has several spellings of the same."""
+    if "content" not in told:
+        return "absent"
+    content = told["content"]
+    return "null" if content is None else "string" if isinstance(content, str) else "list"
+
+
+def _call(value: Json, path: str) -> ToolCall:
+    told = _object(value, path)
+    kind = told.get("type", "function")
+    known = frozenset({"id", "type", "function"})
+    if kind != "function":
+        custom = _object(told.get(kind), f"{path}.{kind}")
+        return ToolCall(
+            id=_text(told.get("id"), f"{path}.id"),
+            name=_text(custom.get("name"), f"{path}.{kind}.name"),
+            arguments=_text(custom.get("input", ""), f"{path}.{kind}.input"),
+            extras={NAME: {"type": kind}},
+        )
+    function = _object(told.get("function"), f"{path}.function")
+    rest = rest_of(told, known)
+    if "type" not in told:
+        rest = {NAME: {**rest.get(NAME, {}), "_form": "no type"}}
+    return ToolCall(
+        id=_text(told.get("id"), f"{path}.id"),
+        name=_text(function.get("name"), f"{path}.function.name"),
+        arguments=_text(function.get("arguments", ""), f"{path}.function.arguments"),
+        extras=rest,
+    )
+
+
+def _content(content: Json, path: str) -> list[Part]:
+    if content is None:
+        return []
+    if isinstance(content, str):
+        return [Text(text=content)]
+    if not isinstance(content, list):
+        raise bad(path, "a string or a list of parts")
+    return [_part(part, f"{path}[{i}]") for i, part in enumerate(cast("list[Json]", content))]
+
+
+def _part(value: Json, path: str) -> Part:
+    told = _object(value, path)
+    kind = told.get("type")
+    extras = rest_of(told, frozenset({"type", str(kind)}))
+    inner = told.get(str(kind))
+    match kind:
+        case "text":
+            return Text(text=_text(inner, f"{path}.text"), extras=extras)
+        case "refusal":
+            return Refusal(text=_text(inner, f"{path}.refusal"), extras=extras)
+        case "image_url":
+            image = _object(inner, f"{path}.image_url")
+            source = known_source(_text(image.get("url"), f"{path}.image_url.url"))
+            return Image(source=source, detail=image.get("detail"), extras=extras)
+        case "input_audio":
+            audio = _object(inner, f"{path}.input_audio")
+            data = _text(audio.get("data"), f"{path}.input_audio.data")
+            return Audio(source=Source(data=data), format=audio.get("format"), extras=extras)
+        case "file":
+            return _file(_object(inner, f"{path}.file"), extras)
+        case _:
+            return Opaque(provider=NAME, data=told)
+
+
+def _file(told: dict[str, Json], extras: dict[str, dict[str, Json]]) -> File:
+    data = told.get("file_data")
+    if isinstance(data, str):
+        source = known_source(data)
+        if source.url is not None:  # bare base64, as some hosts take it
+            source = Source(data=data)
+    else:
+        source = Source(file_id=told.get("file_id"))
+    return File(source=source, filename=told.get("filename"), extras=extras)
+
+
+def known_source(url: str) -> Source:
+    """A data URL taken apart; any other URL as it is."""
+    if url.startswith("data:"):
+        head, comma, data = url.partition(",")
+        if comma and head.endswith(";base64"):
+            return Source(media_type=head.removeprefix("data:").removesuffix(";base64"), data=data)
+    return Source(url=url)
+
+
+def data_url(source: Source) -> str:
+    """The inverse of `known_source`."""
+    if source.data is not None:
+        return f"data:{source.media_type or 'application/octet-stream'};base64,{source.data}"
+    return source.url or ""
+
+
+def _tool(value: Json, path: str) -> ToolSpec:
+    told = _object(value, path)
+    if told.get("type") != "function":
+        kind = str(told.get("type"))
+        inner = told.get(kind)
+        name = cast("dict[str, Json]", inner).get("name", kind) if isinstance(inner, dict) else kind
+        return ToolSpec(name=str(name), provider=NAME, opaque=told)
+    function = _object(told.get("function"), f"{path}.function")
+    known = frozenset({"name", "description", "parameters", "strict"})
+    extras = rest_of(function, known)
+    outer = {k: v for k, v in told.items() if k not in {"type", "function"}}
+    if outer:
+        extras = {NAME: {**extras.get(NAME, {}), "_outer": outer}}
+    return ToolSpec(
+        name=_text(function.get("name"), f"{path}.function.name"),
+        description=function.get("description"),
+        schema=function.get("parameters"),
+        strict=function.get("strict"),
+        extras=extras,
+    )
+
+
+def _tool_choice(value: Json) -> ToolChoice | None:
+    if value is None:
+        return None
+    if isinstance(value, str):
+        if value == "auto" or value == "none" or value == "required":  # noqa: PLR1714 (narrows the type)
+            return ToolChoice(mode=value)
+        raise bad("tool_choice", "auto, none, required or a function")
+    told = _object(value, "tool_choice")
+    function = told.get("function")
+    if told.get("type") != "function" or not isinstance(function, dict):
+        raise bad("tool_choice", "auto, none, required or a function")
+    return ToolChoice(
+        mode="tool", name=_text(cast("dict[str, Json]", function).get("name"), "tool_choice.function.name")
+    )
+
+
+def _response_format(value: Json) -> ResponseFormat | None:
+    if value is None:
+        return None
+    told = _object(value, "response_format")
+    match told.get("type"):
+        case "text":
+            return ResponseFormat(kind="text")
+        case "json_object":
+            return ResponseFormat(kind="json")
+        case "json_schema":
+            schema = _object(told.get("json_schema"), "response_format.json_schema")
+            return ResponseFormat(
+                kind="json_schema",
+                name=schema.get("name"),
+                schema=schema.get("schema"),
+                strict=schema.get("strict"),
+                description=schema.get("description"),
+            )
+        case _:
+            raise bad("response_format.type", "text, json_object or json_schema")
+
+
+def _reasoning(value: Json) -> ReasoningConfig | None:
+    if value is None:
+        return None
+    effort = _text(value, "reasoning_effort")
+    return ReasoningConfig(enabled=effort != "none", effort=effort)

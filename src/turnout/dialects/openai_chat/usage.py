@@ -1,0 +1,61 @@
+"""Token usage as OpenAI and its kin count it: input includes cached tokens, output includes reasoning."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from turnout.chat import Json, Usage
+
+__all__ = ["decode_usage", "encode_usage"]
+
+
+def decode_usage(value: Json) -> Usage | None:
+    """The neutral usage of a `usage` object; None where there is none. Strange values count as not reported.
+
+    Besides OpenAI's own details it reads DeepSeek's `prompt_cache_hit_tokens` and the `cache_write_tokens`
+    that OpenRouter and newer OpenAI models report.
+    """
+    if not isinstance(value, dict):
+        return None
+    told = cast("dict[str, Json]", value)
+    input_details = _object(told.get("prompt_tokens_details"))
+    output_details = _object(told.get("completion_tokens_details"))
+    cache_read = _count(input_details.get("cached_tokens"))
+    if cache_read is None:
+        cache_read = _count(told.get("prompt_cache_hit_tokens"))
+    return Usage(
+        input=_count(told.get("prompt_tokens")),
+        cache_read=cache_read,
+        cache_write=_count(input_details.get("cache_write_tokens")),
+        output=_count(told.get("completion_tokens")),
+        reasoning=_count(output_details.get("reasoning_tokens")),
+        raw=told,
+    )
+
+
+def encode_usage(usage: Usage | None) -> dict[str, Json] | None:
+    """The `usage` object: the provider's own when it was of this format."""
+    if usage is None:
+        return None
+    if isinstance(usage.raw, dict) and "prompt_tokens" in usage.raw:
+        return cast("dict[str, Json]", usage.raw)
+    details = {"cached_tokens": usage.cache_read or 0}
+    if usage.cache_write is not None:
+        details["cache_write_tokens"] = usage.cache_write
+    out: dict[str, Json] = {
+        "prompt_tokens": usage.input or 0,
+        "completion_tokens": usage.output or 0,
+        "total_tokens": (usage.input or 0) + (usage.output or 0),
+        "prompt_tokens_details": details,
+    }
+    if usage.reasoning is not None:
+        out["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
+    return out
+
+
+def _object(value: Json) -> dict[str, Json]:
+    return cast("dict[str, Json]", value) if isinstance(value, dict) else {}
+
+
+def _count(value: Json) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
