@@ -58,6 +58,7 @@ def test_import_directions():
         cwd=ROOT.parent.parent,
         capture_output=True,
         text=True,
+        check=False,
     )
     assert result.returncode == 0, result.stdout
 

@@ -20,9 +20,8 @@ from turnout.spend.ledger import LedgerRow
 
 __all__ = ["Report"]
 
-COLUMNS = (
-    f"{'step':>4}  {'mode':<11} {'model':<31} {'reason':<9} {'context':>8} {'cached':>8} {'output':>7} {'cost':>11}"
-)
+HEADINGS = ("step", "mode", "model", "reason", "context", "cached", "output", "cost")
+LINE = "{:>4}  {:<11} {:<31} {:<9} {:>8} {:>8} {:>7} {:>11}"
 
 
 ASSUMPTIONS = (

@@ -6,8 +6,12 @@ Source: platform.openai.com/docs/api-reference/chat, and recorded traffic of hos
 from __future__ import annotations
 
 from turnout.chat import ChatRequest, ChatResponse, RequestOutline
+from turnout.dialects.openai_chat import errors, stream
+from turnout.dialects.openai_chat.encode import encode_request
+from turnout.dialects.openai_chat.outline import outline, patch
+from turnout.dialects.openai_chat.request import NAME, decode_request
+from turnout.dialects.openai_chat.response import decode_response, encode_response, summarise
 from turnout.dialects.base import Encoded, Fault, StreamDecoder, StreamEncoder, StreamTap, Summary
-from turnout.dialects.openai_chat import encode, errors, outline, request, response, stream
 from turnout.errors import TurnoutError
 
 __all__ = ["OpenAIChat"]
@@ -16,28 +20,28 @@ __all__ = ["OpenAIChat"]
 class OpenAIChat:
     """A Dialect."""
 
-    name = request.NAME
+    name = NAME
 
     def outline(self, body: bytes) -> RequestOutline:
-        return outline.outline(body)
+        return outline(body)
 
-    def patch_request(self, outline_: RequestOutline, model: str, effort: str | None = None) -> bytes:
-        return outline.patch(outline_, model, effort)
+    def patch_request(self, outline: RequestOutline, model: str, effort: str | None = None) -> bytes:
+        return patch(outline, model, effort)
 
     def decode_request(self, body: bytes) -> ChatRequest:
-        return request.decode_request(body)
+        return decode_request(body)
 
     def encode_request(self, request: ChatRequest) -> Encoded:
-        return encode.encode_request(request)
+        return encode_request(request)
 
     def decode_response(self, body: bytes) -> ChatResponse:
-        return response.decode_response(body)
+        return decode_response(body)
 
-    def encode_response(self, response_: ChatResponse) -> Encoded:
-        return response.encode_response(response_)
+    def encode_response(self, response: ChatResponse) -> Encoded:
+        return encode_response(response)
 
     def summarise(self, body: bytes) -> Summary:
-        return response.summarise(body)
+        return summarise(body)
 
     def stream_decoder(self) -> StreamDecoder:
         return stream.Decoder()

@@ -1,0 +1,253 @@
+"""Content blocks of the Messages API to and from neutral parts, as they stand in requests and answers alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import cast
+
+import msgspec
+
+from turnout.chat import (
+    Audio,
+    CacheBreakpoint,
+    File,
+    Image,
+    Json,
+    Opaque,
+    Part,
+    Reasoning,
+    Refusal,
+    Source,
+    Text,
+    ToolCall,
+    ToolResult,
+)
+from turnout.errors import InvalidRequest, NotTranslatable
+
+__all__ = ["NAME", "cache_of", "cache_wire", "decode_block", "encode_blocks", "extras_of"]
+
+NAME = "anthropic-messages"
+
+_KNOWN: dict[str, frozenset[str]] = {
+    "text": frozenset({"type", "text", "citations", "cache_control"}),
+    "image": frozenset({"type", "source", "cache_control"}),
+    "document": frozenset({"type", "source", "title", "cache_control"}),
+    "thinking": frozenset({"type", "thinking", "signature"}),
+    "redacted_thinking": frozenset({"type", "data"}),
+    "tool_use": frozenset({"type", "id", "name", "input", "cache_control"}),
+    "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
+}
+
+
+def bad(path: str, wanted: str) -> InvalidRequest:
+    return InvalidRequest(f"{path} must be {wanted}", param=path)
+
+
+def text_at(value: Json, path: str) -> str:
+    if not isinstance(value, str):
+        raise bad(path, "a string")
+    return value
+
+
+def object_at(value: Json, path: str) -> dict[str, Json]:
+    if not isinstance(value, dict):
+        raise bad(path, "an object")
+    return cast("dict[str, Json]", value)
+
+
+def cache_of(value: Json, path: str) -> CacheBreakpoint | None:
+    if value is None:
+        return None
+    ttl = object_at(value, path).get("ttl")
+    if ttl not in {None, "5m", "1h"}:
+        raise bad(f"{path}.ttl", "5m or 1h")
+    return CacheBreakpoint(ttl)
+
+
+def cache_wire(cache: CacheBreakpoint | None) -> dict[str, Json]:
+    if cache is None:
+        return {}
+    return {"cache_control": {"type": "ephemeral", **({"ttl": cache.ttl} if cache.ttl else {})}}
+
+
+def extras_of(told: dict[str, Json], known: frozenset[str], **form: Json) -> dict[str, dict[str, Json]]:
+    """`extras` for the keys nobody else knows; `form` notes how something was spelled, where it was unusual."""
+    rest = {k: v for k, v in told.items() if k not in known}
+    kept = {f"_{k}": v for k, v in form.items() if v is not None}
+    return {NAME: {**rest, **kept}} if rest or kept else {}
+
+
+def decode_block(value: Json, path: str) -> Part:
+    """One block. Raises InvalidRequest that names the field; blocks we do not know are kept whole."""
+    told = object_at(value, path)
+    kind = told.get("type")
+    if not isinstance(kind, str) or kind not in _KNOWN:
+        return Opaque(provider=NAME, data=told, cache=cache_of(told.get("cache_control"), f"{path}.cache_control"))
+    cache = cache_of(told.get("cache_control"), f"{path}.cache_control")
+    extras = extras_of(told, _KNOWN[kind])
+    match kind:
+        case "text":
+            citations = told.get("citations") or ()
+            form = "null" if "citations" in told and told["citations"] is None else None
+            extras = extras_of(told, _KNOWN[kind], citations=form)
+            return Text(text=text_at(told.get("text"), f"{path}.text"), citations=tuple(citations), cache=cache, extras=extras)
+        case "image" | "document":
+            return _media(kind, told, path, cache, extras)
+        case "thinking":
+            thought = text_at(told.get("thinking", ""), f"{path}.thinking")
+            return Reasoning(text=thought, signature=told.get("signature"), provider=NAME, extras=extras)
+        case "redacted_thinking":
+            return Reasoning(redacted=text_at(told.get("data"), f"{path}.data"), provider=NAME, extras=extras)
+        case "tool_use":
+            arguments = msgspec.json.encode(told.get("input") or {}).decode()
+            name = text_at(told.get("name"), f"{path}.name")
+            return ToolCall(id=text_at(told.get("id"), f"{path}.id"), name=name, arguments=arguments, cache=cache, extras=extras)
+        case _:
+            return _result(told, path, cache)
+
+
+def _media(
+    kind: str, told: dict[str, Json], path: str, cache: CacheBreakpoint | None, extras: dict[str, dict[str, Json]]
+) -> Part:
+    source = object_at(told.get("source"), f"{path}.source")
+    match source.get("type"):
+        case "base64":
+            known = Source(media_type=source.get("media_type"), data=text_at(source.get("data"), f"{path}.source.data"))
+        case "url":
+            known = Source(url=text_at(source.get("url"), f"{path}.source.url"))
+        case "file":
+            known = Source(file_id=text_at(source.get("file_id"), f"{path}.source.file_id"))
+        case _:  # documents made of text or of blocks: only this API has them
+            return Opaque(provider=NAME, data=told, cache=cache)
+    if kind == "image":
+        return Image(source=known, cache=cache, extras=extras)
+    return File(source=known, filename=told.get("title"), cache=cache, extras=extras)
+
+
+def _result(told: dict[str, Json], path: str, cache: CacheBreakpoint | None) -> ToolResult:
+    content = told.get("content")
+    if content is None or isinstance(content, str):
+        parts: list[Part] = [] if content is None else [Text(text=content)]
+        form = "absent" if "content" not in told else "string" if content is not None else "null"
+    elif isinstance(content, list):
+        parts = [decode_block(b, f"{path}.content[{i}]") for i, b in enumerate(cast("list[Json]", content))]
+        form = None
+    else:
+        raise bad(f"{path}.content", "a string or a list of blocks")
+    flag = told.get("is_error")
+    return ToolResult(
+        call_id=text_at(told.get("tool_use_id"), f"{path}.tool_use_id"),
+        parts=tuple(p for p in parts if isinstance(p, (Text, Image, File, Audio, Opaque))),
+        is_error=flag is True,
+        cache=cache,
+        extras=extras_of(told, _KNOWN["tool_result"], content=form, is_error="false" if flag is False else None),
+    )
+
+
+# ---- And back ----------------------------------------------------------------------------------------------
+
+
+def encode_blocks(parts: Iterable[Part], warnings: list[str]) -> list[dict[str, Json]]:
+    """Blocks for `parts`. What has no counterpart is left out with a warning; empty texts are, too, because the
+    API refuses them. Raises NotTranslatable for audio."""
+    out: list[dict[str, Json]] = []
+    for part in parts:
+        wire = _block(part, warnings)
+        if wire is None:
+            continue
+        ours = {} if isinstance(part, Opaque) else {k: v for k, v in part.extras.get(NAME, {}).items() if k[0] != "_"}
+        cache = {} if isinstance(part, Opaque) else cache_wire(part.cache)
+        out.append({**wire, **cache, **ours})
+    return out
+
+
+def _block(part: Part, warnings: list[str]) -> dict[str, Json] | None:
+    match part:
+        case Text():
+            return _text(part)
+        case Refusal():
+            return {"type": "text", "text": part.text} if part.text else None
+        case Reasoning():
+            return _thinking(part, warnings)
+        case ToolCall():
+            return {"type": "tool_use", "id": safe_id(part.id), "name": part.name, "input": _input(part, warnings)}
+        case ToolResult():
+            return _tool_result(part, warnings)
+        case Image():
+            return {"type": "image", "source": _source(part.source)}
+        case File():
+            return _document(part, warnings)
+        case Audio():
+            raise NotTranslatable("audio has no counterpart in the chosen model's API; name a model that hears")
+        case Opaque() if part.provider == NAME:
+            return part.data
+        case Opaque():
+            warnings.append("a block of another API has no counterpart in the chosen model's and was left out")
+            return None
+
+
+def _text(part: Text) -> dict[str, Json] | None:
+    if not part.text and NAME not in part.extras and not part.citations:
+        return None
+    out: dict[str, Json] = {"type": "text", "text": part.text}
+    if part.citations:
+        out["citations"] = list(part.citations)
+    elif part.extras.get(NAME, {}).get("_citations") == "null":
+        out["citations"] = None
+    return out
+
+
+def _thinking(part: Reasoning, warnings: list[str]) -> dict[str, Json] | None:
+    if part.provider == NAME and part.redacted is not None:
+        return {"type": "redacted_thinking", "data": part.redacted}
+    if part.provider == NAME and part.signature is not None:
+        return {"type": "thinking", "thinking": part.text, "signature": part.signature}
+    warnings.append("thinking of another model was left out: its author alone may have it back")
+    return None
+
+
+def _input(call: ToolCall, warnings: list[str]) -> Json:
+    try:
+        value: Json = msgspec.json.decode(call.arguments or "{}")
+    except (msgspec.DecodeError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return cast("Json", value)
+    warnings.append(f"the arguments of {call.name} are no JSON object and were passed on as text")
+    return {"_raw": call.arguments}
+
+
+def _tool_result(part: ToolResult, warnings: list[str]) -> dict[str, Json]:
+    form = part.extras.get(NAME, {}).get("_content")
+    out: dict[str, Json] = {"type": "tool_result", "tool_use_id": safe_id(part.call_id)}
+    if form in {"string", "null"}:
+        out["content"] = None if form == "null" else "".join(p.text for p in part.parts if isinstance(p, Text))
+    elif form != "absent":
+        out["content"] = encode_blocks(part.parts, warnings)
+    if part.is_error:
+        out["is_error"] = True
+    elif part.extras.get(NAME, {}).get("_is_error") == "false":
+        out["is_error"] = False
+    return out
+
+
+def _source(source: Source) -> dict[str, Json]:
+    if source.file_id is not None:
+        return {"type": "file", "file_id": source.file_id}
+    if source.data is not None:
+        return {"type": "base64", "media_type": source.media_type or "application/octet-stream", "data": source.data}
+    return {"type": "url", "url": source.url}
+
+
+def _document(part: File, warnings: list[str]) -> dict[str, Json] | None:
+    media_type = part.source.media_type
+    if media_type is not None and media_type != "application/pdf" and part.source.data is not None and not part.extras:
+        warnings.append(f"a file of type {media_type} has no counterpart in the chosen model's API and was left out")
+        return None
+    return {"type": "document", "source": _source(part.source), **({"title": part.filename} if part.filename else {})}
+
+
+def safe_id(call_id: str) -> str:
+    """Ids here have only letters, digits, `_` and `-`; the same id always becomes the same."""
+    return re.sub(r"[^A-Za-z0-9_-]", "_", call_id) or "call"

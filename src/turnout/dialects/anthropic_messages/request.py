@@ -1,0 +1,167 @@
+"""Messages requests to `ChatRequest`. Encoding what was decoded gives the same JSON.
+
+What only this API knows travels in `extras["anthropic-messages"]`; keys that begin with `_` note spellings.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+
+from turnout.chat import (
+    ChatRequest,
+    Json,
+    Message,
+    Part,
+    ReasoningConfig,
+    ResponseFormat,
+    Text,
+    ToolChoice,
+    ToolSpec,
+)
+from turnout.dialects.anthropic_messages.blocks import NAME, bad, cache_of, decode_block, extras_of, object_at, text_at
+from turnout.errors import InvalidRequest
+
+__all__ = ["decode_request"]
+
+_PLAIN = frozenset({"model", "max_tokens", "temperature", "top_p", "top_k", "service_tier"})
+_TOP = _PLAIN | {
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+    "stop_sequences",
+    "stream",
+    "metadata",
+}
+_MESSAGE = frozenset({"role", "content"})
+_TOOL = frozenset({"name", "description", "input_schema", "strict", "cache_control"})
+_CHOICES = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
+
+
+def decode_request(body: bytes) -> ChatRequest:
+    """Raises InvalidRequest that names the field."""
+    try:
+        raw: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"the body is not valid JSON: {error}") from None
+    told = object_at(raw, "the body")
+    messages = told.get("messages")
+    if not isinstance(messages, list) or not messages:
+        raise bad("messages", "a list with at least one message")
+    value = {k: told[k] for k in _PLAIN if told.get(k) is not None}
+    value["max_output_tokens"] = value.pop("max_tokens", None)
+    value["stop"] = told.get("stop_sequences") or ()
+    value["stream"] = told.get("stream") or False
+    value["metadata"] = told.get("metadata") or {}
+    value["model"] = told.get("model")
+    try:
+        request = msgspec.convert({**value, "messages": ()}, ChatRequest)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"wrong value: {error}") from None
+    system = _system(told["system"]) if told.get("system") is not None else ()
+    decoded = [_message(m, f"messages[{i}]") for i, m in enumerate(cast("list[Json]", messages))]
+    user = request.metadata.get("user_id")
+    choice, parallel = _tool_choice(told.get("tool_choice"))
+    output = object_at(told.get("output_config") or {}, "output_config")
+    return msgspec.structs.replace(
+        request,
+        messages=(*system, *decoded),
+        tools=tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(_list(told, "tools"))),
+        tool_choice=choice,
+        parallel_tool_calls=parallel,
+        response_format=_response_format(output.get("format")),
+        reasoning=_reasoning(told.get("thinking"), output.get("effort")),
+        user=user if isinstance(user, str) else None,
+        extras=_top_extras(told),
+    )
+
+
+def _top_extras(told: dict[str, Json]) -> dict[str, dict[str, Json]]:
+    kept = {k: told[k] for k in ("thinking", "output_config", "tool_choice") if k in told}
+    spelled = {"stream": told.get("stream") is False, **kept, "empty": [k for k in ("tools", "stop_sequences") if told.get(k) == []]}
+    return extras_of(told, _TOP, **{k: v for k, v in spelled.items() if v})
+
+
+def _list(told: dict[str, Json], name: str) -> list[Json]:
+    value = told.get(name) or []
+    if not isinstance(value, list):
+        raise bad(name, "a list")
+    return cast("list[Json]", value)
+
+
+def _blocks(content: Json, path: str) -> tuple[Part, ...]:
+    if isinstance(content, str):
+        return (Text(text=content, extras={NAME: {"_string": True}}),)
+    if not isinstance(content, list):
+        raise bad(path, "a string or a list of blocks")
+    return tuple(decode_block(block, f"{path}[{i}]") for i, block in enumerate(cast("list[Json]", content)))
+
+
+def _system(value: Json) -> tuple[Message, ...]:
+    return (Message(role="system", parts=_blocks(value, "system"), extras={NAME: {"_top": True}}),)
+
+
+def _message(value: Json, path: str) -> Message:
+    told = object_at(value, path)
+    role = told.get("role")
+    if role != "user" and role != "assistant" and role != "system":  # noqa: PLR1714 (narrows the type)
+        raise bad(f"{path}.role", "user, assistant or system")
+    return Message(
+        role=role,
+        parts=_blocks(told.get("content"), f"{path}.content"),
+        extras=extras_of(told, _MESSAGE, ours=True),
+    )
+
+
+def _tool(value: Json, path: str) -> ToolSpec:
+    told = object_at(value, path)
+    name = text_at(told.get("name") or told.get("type"), f"{path}.name")
+    if "input_schema" not in told and told.get("type") != "custom":
+        return ToolSpec(name=name, provider=NAME, opaque=told)
+    return ToolSpec(
+        name=name,
+        description=told.get("description"),
+        schema=told.get("input_schema"),
+        strict=told.get("strict"),
+        cache=cache_of(told.get("cache_control"), f"{path}.cache_control"),
+        extras=extras_of(told, _TOOL),
+    )
+
+
+def _tool_choice(value: Json) -> tuple[ToolChoice | None, bool | None]:
+    if value is None:
+        return None, None
+    told = object_at(value, "tool_choice")
+    mode = _CHOICES.get(str(told.get("type")))
+    if mode is None:
+        raise bad("tool_choice.type", "auto, any, tool or none")
+    name = text_at(told.get("name"), "tool_choice.name") if mode == "tool" else None
+    serial = told.get("disable_parallel_tool_use")
+    return msgspec.convert({"mode": mode, "name": name}, ToolChoice), None if serial is None else not serial
+
+
+def _response_format(value: Json) -> ResponseFormat | None:
+    if value is None:
+        return None
+    told = object_at(value, "output_config.format")
+    if told.get("type") != "json_schema":
+        return None
+    return ResponseFormat(kind="json_schema", schema=told.get("schema"))
+
+
+def _reasoning(thinking: Json, effort: Json) -> ReasoningConfig | None:
+    if thinking is None and effort is None:
+        return None
+    told = object_at(thinking or {}, "thinking")
+    kind = told.get("type")
+    budget = told.get("budget_tokens")
+    return ReasoningConfig(
+        enabled=None if kind is None else kind != "disabled",
+        effort=effort if isinstance(effort, str) else None,
+        budget_tokens=budget if isinstance(budget, int) else None,
+        adaptive=kind == "adaptive",
+    )

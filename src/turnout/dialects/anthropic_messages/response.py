@@ -1,0 +1,117 @@
+"""Whole answers of the Messages API to and from `ChatResponse`."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, cast
+
+import msgspec
+from msgspec import Raw, Struct
+
+from turnout.chat import ChatResponse, FinishReason, Json, Part, Reasoning
+from turnout.dialects.anthropic_messages.blocks import NAME, decode_block, encode_blocks, extras_of
+from turnout.dialects.anthropic_messages.usage import decode_usage, encode_usage
+from turnout.dialects.base import Encoded, Summary
+from turnout.errors import InvalidRequest, UpstreamFailure
+
+__all__ = ["FINISH", "answer_parts", "decode_response", "encode_response", "finish_of", "finish_word", "summarise"]
+
+Unified = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "pause", "error", "other"]
+
+FINISH: dict[str, Unified] = {
+    "end_turn": "stop",
+    "stop_sequence": "stop",
+    "max_tokens": "length",
+    "model_context_window_exceeded": "length",
+    "tool_use": "tool_calls",
+    "pause_turn": "pause",
+    "refusal": "refusal",
+}
+_WORDS: dict[Unified, str] = {
+    "stop": "end_turn",
+    "length": "max_tokens",
+    "tool_calls": "tool_use",
+    "content_filter": "refusal",
+    "refusal": "refusal",
+    "pause": "pause_turn",
+    "error": "end_turn",
+    "other": "end_turn",
+}
+_TOP = frozenset({"id", "type", "role", "model", "content", "stop_reason", "usage"})
+_NO_ANSWER = "the provider's answer is no message"
+
+
+class _Head(Struct):
+    type: Literal["message"]
+    content: Raw
+    id: str | None = None
+    model: str | None = None
+    stop_reason: str | None = None
+    usage: Raw = Raw(b"null")
+
+
+_head = msgspec.json.Decoder(_Head)
+
+
+def finish_of(word: str | None) -> FinishReason:
+    return FinishReason(FINISH.get(word or "", "other"), word)
+
+
+def finish_word(finish: FinishReason) -> str:
+    """The reason in this API's words: the provider's own where it is one of them."""
+    return finish.raw if finish.raw in FINISH and FINISH[finish.raw] == finish.unified else _WORDS[finish.unified]
+
+
+def summarise(body: bytes) -> Summary:
+    """Raises UpstreamFailure when the body is no message."""
+    try:
+        head = _head.decode(body)
+        usage = decode_usage(msgspec.json.decode(head.usage))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        raise UpstreamFailure(_NO_ANSWER, body=body[:2_000]) from None
+    return Summary(usage=usage, finish=finish_of(head.stop_reason), model=head.model, id=head.id)
+
+
+def decode_response(body: bytes) -> ChatResponse:
+    """Raises UpstreamFailure when the body is no message."""
+    try:
+        told: Any = msgspec.json.decode(body)
+        blocks = msgspec.convert(told["content"], list[Any])
+        parts = tuple(decode_block(block, f"content[{i}]") for i, block in enumerate(blocks))
+        fields = cast("dict[str, Json]", told)
+        return ChatResponse(
+            id=str(fields.get("id") or ""),
+            model=str(fields.get("model") or ""),
+            parts=parts,
+            finish=finish_of(fields.get("stop_reason")),
+            usage=decode_usage(fields.get("usage")),
+            extras=extras_of(fields, _TOP),
+        )
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, InvalidRequest):
+        raise UpstreamFailure(_NO_ANSWER, body=body[:2_000]) from None
+
+
+def encode_response(response: ChatResponse) -> Encoded:
+    warnings: list[str] = []
+    own = response.extras.get(NAME, {})
+    out: dict[str, Json] = {
+        "id": response.id,
+        "type": "message",
+        "role": "assistant",
+        "model": response.model,
+        "content": encode_blocks(answer_parts(response.parts), warnings),
+        "stop_reason": finish_word(response.finish),
+        **({} if own else {"stop_sequence": None}),
+        "usage": encode_usage(response.usage),
+    }
+    return Encoded(msgspec.json.encode({**out, **own}), tuple(dict.fromkeys(warnings)))
+
+
+def answer_parts(parts: tuple[Part, ...]) -> list[Part]:
+    """In an answer, other models' thinking may be shown: as a block whose signature is empty."""
+    return [shown(p) for p in parts]
+
+
+def shown(part: Part) -> Part:
+    if isinstance(part, Reasoning) and part.provider != NAME and part.text:
+        return Reasoning(text=part.text, signature="", provider=NAME)
+    return part

@@ -1,0 +1,62 @@
+"""A whole gateway on loopback for a test: real sockets, real SQLite, a config in TOML."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from turnout.cli.serve import make_server
+from turnout.config import parse_config
+from turnout.engine import Engine, Extra, build_engine
+from turnout.server.app import App
+from turnout.spend.ledger import LedgerRow
+
+
+@dataclass
+class Running:
+    url: str
+    engine: Engine
+
+    def rows(self) -> list[LedgerRow]:
+        """All ledger rows, newest first."""
+        self.engine.ledger.flush()
+        return list(self.engine.ledger.recent(1000))
+
+
+@asynccontextmanager
+async def gateway(toml: str, folder: Path, extras: Sequence[Extra] = (), host: str = "127.0.0.1") -> AsyncGenerator[Running]:
+    """The gateway of a config, its ledger in `folder`. Ends cleanly on leaving."""
+    config = parse_config(f'store.ledger = "sqlite:///{folder}/ledger.db"\n' + toml, {})
+    built: list[Engine] = []
+
+    async def build() -> Engine:
+        built.append(await build_engine(config, {}, extras=extras))
+        return built[0]
+
+    server = make_server(App(build), config, host, 0)
+    running = asyncio.create_task(server.serve())
+    try:
+        await asyncio.wait_for(server.listening.wait(), 10)
+        yield Running(server.address(), built[0])
+    finally:
+        server.should_exit = True
+        await running
+
+
+def lab(openai: str | None = None, anthropic: str | None = None) -> str:
+    """A config with one host of each format: models `lab/small` (tier small) and `claude/big` (frontier)."""
+    parts: list[str] = []
+    if openai:
+        parts.append(
+            f'[providers.lab]\ndialect = "openai-chat"\nbase_url = "{openai}/v1"\napi_key = "sk-lab-secret"\n'
+            '[models."lab/small"]\ntier = "small"\nprice = { input = 1, output = 4, cache_read = 0.1 }\n'
+        )
+    if anthropic:
+        parts.append(
+            f'[providers.claude]\ndialect = "anthropic-messages"\nbase_url = "{anthropic}"\napi_key = "sk-claude-secret"\n'
+            '[models."claude/big"]\ntier = "frontier"\nprice = { input = 5, output = 25, cache_read = 0.5 }\n'
+        )
+    return "".join(parts)
