@@ -428,15 +428,15 @@ async def test_every_packaged_request_finds_its_turn_in_either_form(dialect):
     assert requests == sum(len(session.steps) for session in PACKAGED) == 109
 
 
-async def test_a_translated_request_finds_its_turn():
-    transport = RecordedTransport(turns_of(PACKAGED, OPENAI), OPENAI)
+@pytest.mark.parametrize(("caller", "provider"), [(ANTHROPIC, OPENAI), (OPENAI, ANTHROPIC)])
+async def test_a_translated_request_finds_its_turn(caller, provider):
+    transport = RecordedTransport(turns_of(PACKAGED, OPENAI), provider)
     for session in PACKAGED:
         for recorded in requests_of(session):
-            sent = anthropic_request(recorded, model=offered_model(session))
-            neutral = ANTHROPIC.decode_request(msgspec.json.encode(sent))
-            body = OPENAI.encode_request(neutral).body
+            sent = in_form(caller, recorded, offered_model(session)).body
+            body = provider.encode_request(caller.decode_request(sent)).body
             asked = UpstreamRequest(method="POST", url="http://recorded/v1/x", headers=[], body=body)
-            assert (await answered(transport, asked)).model == f"recorded:{session.model}"
+            assert (await answered(transport, asked, provider)).model == f"recorded:{session.model}"
 
 
 async def test_two_sessions_at_once_do_not_disturb_each_other():

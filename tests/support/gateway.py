@@ -27,7 +27,9 @@ class Running:
 
 
 @asynccontextmanager
-async def gateway(toml: str, folder: Path, extras: Sequence[Extra] = (), host: str = "127.0.0.1") -> AsyncGenerator[Running]:
+async def gateway(
+    toml: str, folder: Path, extras: Sequence[Extra] = (), host: str = "127.0.0.1"
+) -> AsyncGenerator[Running]:
     """The gateway of a config, its ledger in `folder`. Ends cleanly on leaving."""
     config = parse_config(f'store.ledger = "sqlite:///{folder}/ledger.db"\n' + toml, {})
     built: list[Engine] = []

@@ -10,7 +10,7 @@ from turnout.errors import UpstreamFailure
 
 __all__ = ["SseEvent", "SseParser", "format_event"]
 
-_BLANK = re.compile(rb"(?:\r\n|\n|\r)(?:\r\n|\n|\r)")
+_BLANK = re.compile(rb"(?>\r\n|\n|\r)(?>\r\n|\n|\r)")
 _LINE = re.compile(rb"\r\n|\n|\r")
 _LONGEST_END = 4
 

@@ -111,8 +111,8 @@ class Report:
         for name in ("input tokens", "cached", "output", "cost", "Turnout saves"):
             table.add_column(name, justify="right")
         for name, cached, cost in (
-            ("frontier for everything, no caching", 0, base.uncached_nano_usd),
-            ("frontier for everything, with caching", base.cached, base.cached_nano_usd),
+            ("frontier, no caching", 0, base.uncached_nano_usd),
+            ("frontier, with caching", base.cached, base.cached_nano_usd),
         ):
             saved = f"{100 * (cost - spent) / cost:.1f} %" if cost else "-"
             table.add_row(name, f"{base.input:,}", f"{cached:,}", f"{base.output:,}", format_usd(cost), saved)

@@ -38,7 +38,7 @@ def main(model: str) -> None:
     params.port = 0
     params.warmup = False
     params.ui = False
-    params.use_jinja = True
+    params.use_jinja = False
     params.verbosity = 0
     server = xllamacpp.Server(params)
     os.write(told, msgspec.json.encode({"address": server.listening_address}) + b"\n")

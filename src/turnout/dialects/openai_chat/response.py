@@ -154,10 +154,16 @@ def message_parts(message: dict[str, Json]) -> list[Part]:
                 id=str(call["id"]),
                 name=str(inner["name"]),
                 arguments=str(inner.get("arguments", inner.get("input", "")) or ""),
-                extras=rest_of(call, frozenset({"id", "type", kind})) if kind == "function" else {NAME: {"type": kind}},
+                extras=_call_extras(call, kind),
             )
         )
     return parts
+
+
+def _call_extras(call: dict[str, Json], kind: str) -> dict[str, dict[str, Json]]:
+    if kind != "function":
+        return {NAME: {"type": kind}}
+    return rest_of(call, frozenset({"id", "type", kind}), None if "type" in call else "no type")
 
 
 def _content_part(block: dict[str, Json]) -> Part:

@@ -284,7 +284,8 @@ class Tap:
     def _forward(self, event: SseEvent) -> bool:
         data = event.data
         if data[:1] != b"{":
-            self.complete = self.complete or data.strip() == DONE
+            if data.strip() == DONE:
+                self.complete, self.finish = True, self.finish or finish_of(None)
             return True
         if self.model is not None and not _may_matter(data):
             return True

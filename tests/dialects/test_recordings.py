@@ -1,0 +1,211 @@
+"""Every recording: what was sent and answered comes back as it was, and crosses to the other format whole."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.recordings import load, plain
+
+from turnout.chat import Reasoning, StreamError, Text, ToolCall, collect
+from turnout.dialects import DIALECTS
+from turnout.errors import InvalidRequest
+
+CASES = [(dialect, case) for dialect in DIALECTS for case in load(dialect)]
+IDS = [f"{dialect}-{case.name[:60]}" for dialect, case in CASES]
+OTHER = {"openai-chat": "anthropic-messages", "anthropic-messages": "openai-chat"}
+requests = pytest.mark.parametrize(
+    ("dialect", "case"),
+    [c for c in CASES if c[1].request],
+    ids=[i for i, c in zip(IDS, CASES, strict=True) if c[1].request],
+)
+wholes = pytest.mark.parametrize(
+    ("dialect", "case"),
+    [c for c in CASES if not c[1].streaming and c[1].status == 200],
+    ids=[i for i, c in zip(IDS, CASES, strict=True) if not c[1].streaming and c[1].status == 200],
+)
+streams = pytest.mark.parametrize(
+    ("dialect", "case"),
+    [c for c in CASES if c[1].streaming],
+    ids=[i for i, c in zip(IDS, CASES, strict=True) if c[1].streaming],
+)
+
+
+def said(response):
+    """What must survive any translation: text, calls with their arguments, tokens."""
+    text = "".join(p.text for p in response.parts if isinstance(p, Text))
+    calls = [(p.name, json.loads(p.arguments or "{}")) for p in response.parts if isinstance(p, ToolCall)]
+    usage = response.usage
+    return text, calls, (usage.input, usage.output) if usage else None
+
+
+def test_there_are_recordings_of_every_kind():
+    for dialect in DIALECTS:
+        mine = [c for d, c in CASES if d == dialect]
+        assert sum(c.streaming for c in mine) >= 4
+        assert sum(c.request is not None for c in mine) >= 8
+        assert any(c.status >= 400 for c in mine)
+
+
+@requests
+def test_a_request_comes_back_as_it_was(dialect, case):
+    d = DIALECTS[dialect]
+    encoded = d.encode_request(d.decode_request(case.body))
+    assert plain(json.loads(encoded.body)) == plain(case.request)
+    assert encoded.warnings == ()
+
+
+@requests
+def test_a_patch_changes_the_model_and_nothing_else(dialect, case):
+    d = DIALECTS[dialect]
+    patched = json.loads(d.patch_request(d.outline(case.body), "another-model"))
+    expected = {**case.request, "model": "another-model"}
+    if dialect == "openai-chat" and case.request.get("stream"):
+        expected["stream_options"] = {**case.request.get("stream_options", {}), "include_usage": True}
+    assert patched == expected
+
+
+@requests
+def test_the_outline_sees_what_is_there(dialect, case):
+    outline = DIALECTS[dialect].outline(case.body)
+    assert outline.model == case.request["model"]
+    assert outline.roles == tuple(m["role"] for m in case.request["messages"])
+    assert outline.tools == len(case.request.get("tools") or [])
+    assert outline.stream is bool(case.request.get("stream"))
+    assert outline.messages_bytes <= len(case.body)
+
+
+@wholes
+def test_an_answer_comes_back_as_it_was(dialect, case):
+    d = DIALECTS[dialect]
+    response = d.decode_response(case.response)
+    assert plain(json.loads(d.encode_response(response).body)) == plain(json.loads(case.response))
+    summary = d.summarise(case.response)
+    assert (summary.usage, summary.finish) == (response.usage, response.finish)
+
+
+@wholes
+def test_an_answer_crosses_to_the_other_format_whole(dialect, case):
+    there = DIALECTS[OTHER[dialect]]
+    response = DIALECTS[dialect].decode_response(case.response)
+    crossed = there.decode_response(there.encode_response(response).body)
+    assert said(crossed) == said(response)
+    assert crossed.finish.unified == response.finish.unified
+
+
+@streams
+def test_a_stream_crosses_to_the_other_format_whole(dialect, case):
+    there = DIALECTS[OTHER[dialect]]
+    decoder, encoder = DIALECTS[dialect].stream_decoder(), there.stream_encoder(include_usage=True)
+    events = decoder.feed(case.response) + decoder.close()
+    again = there.stream_decoder()
+    crossed = collect(again.feed(b"".join(encoder.feed(e) for e in events)) + again.close())
+    assert said(crossed) == said(collect(events))
+
+
+@streams
+def test_a_stream_read_along_is_handed_on_untouched(dialect, case):
+    tap = DIALECTS[dialect].stream_tap(include_usage=True)
+    out = b"".join(tap.feed(case.response[i : i + 7]) for i in range(0, len(case.response), 7)) + tap.close()
+    assert out == case.response
+    decoder = DIALECTS[dialect].stream_decoder()
+    whole = collect(decoder.feed(case.response) + decoder.close())
+    assert (tap.usage, tap.finish, tap.complete, tap.error) == (whole.usage, whole.finish, True, None)
+
+
+@streams
+@settings(max_examples=20, deadline=None)
+@given(data=st.data())
+def test_a_stream_split_anywhere_gives_the_same_events(dialect, case, data):
+    whole = DIALECTS[dialect].stream_decoder()
+    split = DIALECTS[dialect].stream_decoder()
+    at = data.draw(st.integers(0, len(case.response)))
+    to = data.draw(st.integers(at, len(case.response)))
+    pieces = [case.response[:at], case.response[at:to], case.response[to:]]
+    events = [e for piece in pieces for e in split.feed(piece)] + split.close()
+    assert events == whole.feed(case.response) + whole.close()
+
+
+@streams
+def test_a_stream_cut_in_the_middle_says_so(dialect, case):
+    decoder, tap = DIALECTS[dialect].stream_decoder(), DIALECTS[dialect].stream_tap(include_usage=True)
+    half = case.response[: len(case.response) // 3]
+    events = decoder.feed(half) + decoder.close()
+    tap.feed(half)
+    tap.close()
+    assert isinstance(events[-1], StreamError)
+    assert not tap.complete
+
+
+@pytest.mark.parametrize("dialect", list(DIALECTS))
+def test_an_error_is_told_in_words(dialect):
+    for case in (c for d, c in CASES if d == dialect and c.status >= 400):
+        fault = DIALECTS[dialect].decode_error(case.response)
+        assert fault.message
+        assert "no readable message" not in fault.message
+    assert DIALECTS[dialect].decode_error(b"<html>502</html>").code is None
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+KEYS = ["model", "messages", "tools", "max_tokens", "stream", "system", "metadata", "tool_choice", "stop", "thinking"]
+messages = st.lists(
+    st.fixed_dictionaries(
+        {"role": st.sampled_from(["user", "assistant", "tool", "system", "x"])},
+        optional={"content": json_values, "tool_calls": json_values, "tool_call_id": json_values},
+    )
+    | json_values,
+    max_size=3,
+)
+
+
+@pytest.mark.parametrize("dialect", list(DIALECTS))
+@settings(max_examples=150, deadline=None)
+@given(body=st.dictionaries(st.sampled_from(KEYS), json_values, max_size=6), talk=st.none() | messages)
+def test_no_body_raises_anything_but_invalid_request(dialect, body, talk):
+    d = DIALECTS[dialect]
+    raw = json.dumps(
+        {"model": "m", "max_tokens": 5, **body, **({"messages": talk} if talk is not None else {})}
+    ).encode()
+    for decode in (d.outline, d.decode_request):
+        try:
+            decode(raw)
+        except InvalidRequest as error:
+            assert error.message
+
+
+@pytest.mark.parametrize("dialect", list(DIALECTS))
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b"null", b'{"a":\xff}', b"[" * 5000, b'{"model":"m"}', b'{"messages":[]}']
+)
+def test_broken_bodies_are_told(dialect, body):
+    with pytest.raises(InvalidRequest):
+        DIALECTS[dialect].outline(body)
+
+
+def test_thinking_goes_back_to_its_author_alone():
+    request = json.dumps(
+        {
+            "model": "m",
+            "max_tokens": 9,
+            "messages": [
+                {"role": "user", "content": "hi"},
+                {
+                    "role": "assistant",
+                    "content": [
+                        {"type": "thinking", "thinking": "hm", "signature": "sig"},
+                        {"type": "text", "text": "yes"},
+                    ],
+                },
+                {"role": "user", "content": "go"},
+            ],
+        }
+    ).encode()
+    neutral = DIALECTS["anthropic-messages"].decode_request(request)
+    assert any(isinstance(p, Reasoning) for m in neutral.messages for p in m.parts)
+    away = DIALECTS["openai-chat"].encode_request(neutral)
+    assert b"sig" not in away.body
+    assert any("thinking of another model" in w for w in away.warnings)

@@ -1,0 +1,59 @@
+"""Server-sent events, split anywhere."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turnout.dialects.sse import SseParser, format_event
+from turnout.errors import UpstreamFailure
+
+WIRE = (
+    b": heartbeat\n\n"
+    b"event: ping\ndata: {}\n\n"
+    b'data:{"no":"space"}\r\n\r\n'
+    b"data: one\ndata: two\n\n"
+    b"id: 7\rdata: \xc3\xa9\xf0\x9f\x9a\x82\r\r"
+    b"data: [DONE]\n\n"
+)
+
+
+def parse(*pieces):
+    parser = SseParser()
+    return [e for piece in pieces for e in parser.feed(piece)] + parser.close()
+
+
+def test_the_kinds_of_events():
+    events = [(e.event, e.data) for e in parse(WIRE)]
+    assert events == [
+        (None, b""),
+        ("ping", b"{}"),
+        (None, b'{"no":"space"}'),
+        (None, b"one\ntwo"),
+        (None, "é🚂".encode()),
+        (None, b"[DONE]"),
+    ]
+
+
+@given(cuts=st.lists(st.integers(0, len(WIRE)), max_size=6))
+def test_any_split_gives_the_same_events_and_every_byte(cuts):
+    edges = [0, *sorted(cuts), len(WIRE)]
+    pieces = [WIRE[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    events = parse(*pieces)
+    assert events == parse(WIRE)
+    assert b"".join(e.raw for e in events) == WIRE
+
+
+def test_a_missing_last_blank_line_is_forgiven():
+    assert parse(b"data: x")[0].data == b"x"
+
+
+def test_an_endless_event_is_refused():
+    parser = SseParser(limit=1000)
+    with pytest.raises(UpstreamFailure, match="over 1,000 bytes"):
+        for _ in range(100):
+            parser.feed(b"x" * 100)
+
+
+def test_formatting():
+    assert format_event(b"{}", "ping") == b"event: ping\ndata: {}\n\n"
+    assert parse(format_event(b"{}"))[0].data == b"{}"
