@@ -76,6 +76,6 @@ def test_the_only_module_that_opens_upstream_sockets():
         for f in FILES
         if "providers" not in f.parts
         and "lab" not in f.parts
-        and "import pyreqwest" in f.read_text().replace("from ", "import ")
+        and "import wreq" in f.read_text().replace("from ", "import ")
     ]
     assert offenders == []

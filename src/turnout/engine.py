@@ -33,7 +33,7 @@ from turnout.providers.discovery import discover_local
 from turnout.providers.embedded import EMBEDDED_MODEL, EMBEDDED_ROW, EmbeddedTransport, available
 from turnout.providers.exchange import Provider
 from turnout.providers.http import HttpTransport
-from turnout.providers.registry import PROVIDERS, ProviderRow
+from turnout.providers.registry import PROVIDERS, ProviderRow, custom_row
 from turnout.providers.transport import Transport
 from turnout.routing.affinity import SessionTable
 from turnout.routing.names import ModeTarget, Names
@@ -160,7 +160,7 @@ def _provider(name: str, override: ProviderConfig, env: Mapping[str, str], http:
             near = nearest(name, PROVIDERS)
             hint = f"did you mean {near[0]}?" if near else "give it a dialect and a base_url"
             raise ConfigError(f"{join('providers', name)}: no provider of that name is known; {hint}", param=name)
-        row = ProviderRow(name=name, dialect=override.dialect, base_url=override.base_url)
+        row = custom_row(name, override.dialect, override.base_url)
     if override.dialect is not None and override.dialect not in DIALECTS:
         near = nearest(override.dialect, DIALECTS)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(DIALECTS)}"

@@ -145,7 +145,7 @@ async def test_the_anthropic_sdk_speaks_to_an_openai_host(tmp_path, streamed):
     script = stream(*CHUNKS) if streamed else answer(CHAT)
     async with ScriptedUpstream(script) as up, gateway(lab(up.url), tmp_path) as gw:
         client = anthropic_client(gw.url)
-        asked = {"model": "lab/small", "max_tokens": 50, "system": "Be brief.", "messages": ASK, "top_k": 3}
+        asked = {"model": "lab/small", "max_tokens": 50, "system": "Be brief.", "messages": ASK, "extra_body": {"top_k": 3}}
         if streamed:
             async with client.messages.stream(**asked) as s:
                 message = await s.get_final_message()

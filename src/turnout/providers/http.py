@@ -5,21 +5,35 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from pyreqwest.client import Client, ClientBuilder
-from pyreqwest.exceptions import ConnectError, ConnectTimeoutError, RequestError, RequestTimeoutError
-from pyreqwest.request import StreamRequest
-from pyreqwest.response import Response
+from wreq import Client, HeaderMap, Method, Response, Streamer, exceptions
+from wreq.redirect import Policy
 
 from turnout.errors import UpstreamFailure, UpstreamTimeout, UpstreamUnreachable
 from turnout.providers.transport import UpstreamRequest
 
-__all__ = ["HttpTransport"]
+if TYPE_CHECKING:
+    from wreq import Request  # a type alone: it does not exist at run time
+
+__all__ = ["LOOPBACK", "HttpTransport"]
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
 IDLE_IN_POOL = timedelta(seconds=30)
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+METHODS = {"GET": Method.GET, "POST": Method.POST}
+
+_UNREACHABLE = (exceptions.ConnectionError, exceptions.ProxyConnectionError, exceptions.TlsError)
+_BROKEN = (
+    exceptions.BodyError,
+    exceptions.BuilderError,
+    exceptions.ConnectionResetError,
+    exceptions.DecodingError,
+    exceptions.RedirectError,
+    exceptions.RequestError,
+    exceptions.UpgradeError,
+)
 
 
 class HttpTransport:
@@ -28,54 +42,53 @@ class HttpTransport:
     never on the way to this machine."""
 
     def __init__(self) -> None:
-        self._direct: Client | None = None
-        self._proxied: Client | None = None
+        self._clients: dict[bool, Client] = {}
 
     async def send(self, request: UpstreamRequest) -> HttpResponse:
         """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamFailure. Cancelling it ends the exchange."""
-        builder = self._client(request.url).request(request.method, request.url)
-        for name, value in request.headers:
-            builder = builder.header(name, value)
-        # A buffer would hold server-sent events back until it is full.
-        builder = builder.body_bytes(request.body).streamed_read_buffer_limit(0)
-        pending = builder.build_streamed()
+        client = self._client(local=urlsplit(request.url).hostname in LOOPBACK)
         try:
             async with asyncio.timeout(request.first_byte_timeout_s):
-                response = await pending.__aenter__()
-        except TimeoutError:
-            await pending.__aexit__(None, None, None)
+                response = await client.request(METHODS[request.method], request.url, **_options(request))
+        except (TimeoutError, exceptions.TimeoutError):
             raise UpstreamTimeout(
                 f"the provider did not begin to answer within {request.first_byte_timeout_s:g} s"
             ) from None
-        except RequestError as error:
-            raise _failure(error) from None
-        return HttpResponse(pending, response, request.idle_timeout_s)
+        except _UNREACHABLE:
+            # The library's own words name the URL; they stay out of ours.
+            raise UpstreamUnreachable("no connection to the provider; is it up, and is its base_url right?") from None
+        except _BROKEN:
+            raise UpstreamFailure("the connection to the provider broke off before it answered") from None
+        return HttpResponse(response, request.idle_timeout_s)
 
     async def aclose(self) -> None:
-        for client in (self._direct, self._proxied):
-            if client is not None:
-                await client.close()
-        self._direct = self._proxied = None
+        """Let go of the pools: idle connections close with them."""
+        self._clients.clear()
 
-    def _client(self, url: str) -> Client:
-        if urlsplit(url).hostname in LOOPBACK:
-            if self._direct is None:
-                self._direct = _builder().no_proxy().build()
-            return self._direct
-        if self._proxied is None:
-            self._proxied = _builder().build()
-        return self._proxied
+    def _client(self, *, local: bool) -> Client:
+        if local not in self._clients:
+            self._clients[local] = Client(
+                redirect=Policy.none(),
+                gzip=False,
+                brotli=False,
+                zstd=False,
+                deflate=False,
+                connect_timeout=CONNECT_TIMEOUT,
+                pool_idle_timeout=IDLE_IN_POOL,
+                no_proxy=local,
+            )
+        return self._clients[local]
 
 
 class HttpResponse:
     """An answer whose headers are there. An UpstreamResponse."""
 
-    def __init__(self, pending: StreamRequest, response: Response, idle_timeout_s: float) -> None:
-        self._pending: StreamRequest | None = pending
-        self._reader = response.body_reader
+    def __init__(self, response: Response, idle_timeout_s: float) -> None:
+        self._response = response
+        self._streamer: Streamer | None = None
         self._idle_s = idle_timeout_s
-        self.status = response.status
-        self.headers = [(name.lower(), value) for name, value in response.headers.items()]
+        self.status = response.status.as_int()
+        self.headers = [(_text(name).lower(), _text(value)) for name, value in response.headers]
 
     async def read(self, limit: int) -> bytes:
         """The whole body. Raises UpstreamFailure above `limit` bytes."""
@@ -90,46 +103,34 @@ class HttpResponse:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, one piece asked for at a time: a slow reader slows the provider down."""
+        streamer = self._streamer = self._response.stream()
         while True:
             try:
                 async with asyncio.timeout(self._idle_s):
-                    chunk = await self._reader.read_chunk()
-            except TimeoutError:
+                    frame = await anext(streamer, None)
+            except (TimeoutError, exceptions.TimeoutError):
                 raise UpstreamTimeout(f"the provider sent nothing for {self._idle_s:g} s") from None
-            except RequestError as error:
-                raise _failure(error) from None
-            if chunk is None:
+            except (*_UNREACHABLE, *_BROKEN):
+                raise UpstreamFailure("the connection to the provider broke off in its answer") from None
+            if frame is None:
                 return
-            yield bytes(chunk)
+            if not isinstance(frame, HeaderMap):  # trailers say nothing that we need
+                yield bytes(frame)
 
     async def aclose(self) -> None:
         """End the exchange: an unread rest closes the connection, a read one gives it back to the pool."""
-        pending, self._pending = self._pending, None
-        if pending is not None:
-            await pending.__aexit__(None, None, None)
+        if self._streamer is not None:
+            await self._streamer.__aexit__(None, None, None)
+        else:
+            await self._response.close()
 
 
-def _builder() -> ClientBuilder:
-    return (
-        ClientBuilder()
-        .follow_redirects(enable=False)
-        .error_for_status(enable=False)
-        .gzip(enable=False)
-        .brotli(enable=False)
-        .zstd(enable=False)
-        .deflate(enable=False)
-        .connect_timeout(CONNECT_TIMEOUT)
-        .pool_idle_timeout(IDLE_IN_POOL)
-        .tcp_nodelay(enabled=True)
-    )
+def _options(request: UpstreamRequest) -> Request:
+    options: Request = {"headers": dict(request.headers)}
+    if request.body:
+        options["body"] = request.body
+    return options
 
 
-def _failure(error: RequestError) -> UpstreamFailure:
-    """Our error for pyreqwest's. Its own message names the URL, so it stays in the cause."""
-    if isinstance(error, ConnectTimeoutError):
-        return UpstreamUnreachable("the provider did not accept a connection in time; is its base_url right?")
-    if isinstance(error, ConnectError):
-        return UpstreamUnreachable("no connection to the provider; is it running, and is its base_url right?")
-    if isinstance(error, RequestTimeoutError):
-        return UpstreamTimeout("the provider took too long")
-    return UpstreamFailure("the connection to the provider broke off")
+def _text(value: memoryview | bytes) -> str:
+    return bytes(value).decode("latin-1")

@@ -10,7 +10,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["PROVIDERS", "ProviderRow", "api_path", "returned_headers", "upstream_headers"]
+__all__ = ["PROVIDERS", "ProviderRow", "api_path", "custom_row", "returned_headers", "upstream_headers"]
 
 Auth = Literal["bearer", "x-api-key"]
 
@@ -75,6 +75,12 @@ _ROWS = (
 )
 
 PROVIDERS: Mapping[str, ProviderRow] = {row.name: row for row in _ROWS}
+
+
+def custom_row(name: str, dialect: str, base_url: str) -> ProviderRow:
+    """A host that no row knows: it takes keys and betas as the maker of its wire format does."""
+    maker = PROVIDERS["anthropic" if dialect == "anthropic-messages" else "openai"]
+    return ProviderRow(name=name, dialect=dialect, base_url=base_url, auth=maker.auth, forwarded=maker.forwarded)
 
 
 def api_path(row: ProviderRow) -> str:
