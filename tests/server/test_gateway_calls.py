@@ -7,17 +7,9 @@ import anthropic
 import openai
 import pytest
 from support.gateway import gateway, lab
+from support.calls import CHAT, post
 from support.upstream import ScriptedUpstream, answer, stream
 
-CHAT = {
-    "id": "chatcmpl-1",
-    "object": "chat.completion",
-    "created": 1,
-    "model": "small-2026",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Paris."}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": 1000, "completion_tokens": 10, "prompt_tokens_details": {"cached_tokens": 400}},
-    "x_unknown": {"kept": [1, 2.50]},
-}
 MESSAGE = {
     "id": "msg_1",
     "type": "message",
@@ -52,21 +44,6 @@ def openai_client(url, **more):
 
 def anthropic_client(url, **more):
     return anthropic.AsyncAnthropic(base_url=url, api_key="any", max_retries=0, **more)
-
-
-async def post(url, path, body, headers=()):
-    """A raw POST: status, headers, body bytes, as any HTTP client sees them."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
-    head = "".join(f"{k}: {v}\r\n" for k, v in headers)
-    writer.write(
-        f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(body)}\r\n{head}\r\n".encode()
-        + body
-    )
-    raw = await reader.read()
-    writer.close()
-    top, _, rest = raw.partition(b"\r\n\r\n")
-    lines = top.decode().split("\r\n")
-    return int(lines[0].split()[1]), dict(line.split(": ", 1) for line in lines[1:]), rest
 
 
 async def test_same_format_is_handed_on_untouched_and_booked(tmp_path):
@@ -145,7 +122,13 @@ async def test_the_anthropic_sdk_speaks_to_an_openai_host(tmp_path, streamed):
     script = stream(*CHUNKS) if streamed else answer(CHAT)
     async with ScriptedUpstream(script) as up, gateway(lab(up.url), tmp_path) as gw:
         client = anthropic_client(gw.url)
-        asked = {"model": "lab/small", "max_tokens": 50, "system": "Be brief.", "messages": ASK, "extra_body": {"top_k": 3}}
+        asked = {
+            "model": "lab/small",
+            "max_tokens": 50,
+            "system": "Be brief.",
+            "messages": ASK,
+            "extra_body": {"top_k": 3},
+        }
         if streamed:
             async with client.messages.stream(**asked) as s:
                 message = await s.get_final_message()

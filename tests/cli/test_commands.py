@@ -1,0 +1,122 @@
+"""The command as its user runs it: a process, its output and exit status."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+ASK = json.dumps({"model": "auto", "messages": [{"role": "user", "content": "hi"}]})
+CONFIG = """
+[providers.lab]
+dialect = "openai-chat"
+base_url = "http://127.0.0.1:9/v1"
+[models."lab/small"]
+tier = "small"
+[store]
+ledger = "sqlite:///{folder}/t.db"
+"""
+
+
+def turnout(*args, stdin="", env=None):
+    return subprocess.run(
+        [sys.executable, "-m", "turnout.cli", *args],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={"PATH": os.environ["PATH"], "HOME": "/nonexistent", **(env or {})},
+    )
+
+
+@pytest.fixture
+def config(tmp_path):
+    file = tmp_path / "turnout.toml"
+    file.write_text(CONFIG.format(folder=tmp_path))
+    return file
+
+
+def test_route_explains_a_request(config):
+    done = turnout("route", "--config", str(config), stdin=ASK)
+    assert done.returncode == 0
+    assert json.loads(done.stdout)["model"] == "lab/small"
+
+
+@pytest.mark.parametrize(
+    ("stdin", "told"),
+    [
+        ("", "the body is empty"),
+        ("{}", "model is missing"),
+        ('{"model":"nope","messages":[{"role":"user"}]}', "'nope' does not exist"),
+    ],
+)
+def test_a_failed_job_is_one_plain_sentence_and_status_1(config, stdin, told):
+    done = turnout("route", "--config", str(config), stdin=stdin)
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def test_wrong_usage_is_status_2():
+    assert turnout("nonsense").returncode == 2
+    assert turnout().returncode == 2
+    assert turnout("serve", "--port", "many").returncode == 2
+
+
+def test_a_broken_config_is_told_before_anything_starts(tmp_path):
+    file = tmp_path / "t.toml"
+    file.write_text('[providers.opnai]\napi_key = "x"\n')
+    done = turnout("serve", "--config", str(file), "--port", "0")
+    assert done.returncode == 1
+    assert "did you mean openai?" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_without_keys_it_listens_on_this_machine_alone(config):
+    done = turnout("serve", "--config", str(config), "--host", "0.0.0.0", "--port", "0")
+    assert done.returncode == 1
+    assert "add [keys.NAME]" in done.stderr
+
+
+def test_serve_listens_answers_and_stops_cleanly(config):
+    server = subprocess.Popen(
+        [sys.executable, "-m", "turnout.cli", "serve", "--config", str(config), "--port", "0"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        line = server.stderr.readline()
+        url = line.rpartition(" ")[2].strip()
+        with urllib.request.urlopen(f"{url}/healthz", timeout=5) as answer:
+            assert answer.status == 200
+    finally:
+        server.send_signal(signal.SIGTERM)
+        began = time.monotonic()
+        server.wait(10)
+        server.stderr.close()
+    assert time.monotonic() - began < 5
+
+
+def test_zero_config_takes_the_keys_it_finds(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", "turnout.cli", "route"],
+        input=ASK,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], "OPENAI_API_KEY": "sk-example", "ANTHROPIC_API_KEY": "sk-ant-example"},
+    )
+    told = json.loads(done.stdout)
+    providers = {c["model"].partition("/")[0] for c in told["candidates"]}
+    assert {"openai", "anthropic"} <= providers
+    assert told["candidates"][0]["tier"] == "small"
+    assert "sk-" not in done.stdout
+    assert list(tmp_path.iterdir()) == [], "explaining writes no ledger"
