@@ -99,9 +99,7 @@ def writer_rate(folder: Path, contexts: list[RequestContext]) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=50_000)
-    parser.add_argument(
-        "--dir", type=Path, default=None, help="where the database is made (default: a temp folder)"
-    )
+    parser.add_argument("--dir", type=Path, default=None, help="where the database is made (default: a temp folder)")
     args = parser.parse_args()
     contexts = [settled(n) for n in range(args.rows)]
     rows: list[LedgerRow] = [row_from_context(ctx) for ctx in contexts]

@@ -88,11 +88,7 @@ def price_of(prices: ModelPrice, model_id: str) -> dict[str, Any] | None:
     if not figures and model_id.endswith(":free"):
         return {"input": 0, "output": 0}
     other_output = any(key.startswith("output_") and key not in KEYS for key in figures)
-    if (
-        "input_mtok" not in figures
-        or "requests_kcount" in figures
-        or ("output_mtok" not in figures and other_output)
-    ):
+    if "input_mtok" not in figures or "requests_kcount" in figures or ("output_mtok" not in figures and other_output):
         return None
     figures.setdefault("output_mtok", Decimal(0))
     known = {ours: figures[theirs] for theirs, ours in KEYS.items() if theirs in figures}
@@ -100,8 +96,7 @@ def price_of(prices: ModelPrice, model_id: str) -> dict[str, Any] | None:
     row: dict[str, Any] = {k: pico(f.base if isinstance(f, TieredPrices) else f) for k, f in known.items()}
     if starts:
         row["tiers"] = [
-            {"above_input_tokens": start, **{k: pico(at_tier(f, start)) for k, f in known.items()}}
-            for start in starts
+            {"above_input_tokens": start, **{k: pico(at_tier(f, start)) for k, f in known.items()}} for start in starts
         ]
     return row
 

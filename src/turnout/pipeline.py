@@ -75,7 +75,7 @@ class Pipeline:
         try:
             self._brakes.check(ctx.session, lambda: call.dialect.decode_request(call.body).messages)
             ctx.decision = self.decide(ctx)  # filter, rank
-            ctx.reservation = self._budgets.reserve(spender_of(ctx), worst_costs(ctx, ctx.decision))
+            ctx.reservation = self._budgets.reserve(spender_of(ctx, ctx.decision), worst_costs(ctx, ctx.decision))
             exchange = await attempt_in_order(ctx, partial(self.send, ctx, call))  # send, fail over
         except TurnoutError as error:
             self.settle(ctx, "error", error=error)
@@ -127,7 +127,7 @@ class Pipeline:
             max_cost_nano_usd=ctx.max_cost_nano_usd,
         )
         decision = self._router.decide(ask)
-        budget = self._budgets.left_to_small(spender_of(ctx), worst_costs(ctx, decision))
+        budget = self._budgets.left_to_small(spender_of(ctx, decision), worst_costs(ctx, decision))
         if budget is not None:
             decision = self._router.decide(replace(ask, small_only=budget))
             ctx.warn(f"budget {budget} leaves only small models")
@@ -189,8 +189,8 @@ class Pipeline:
         self._ledger.append(row_from_context(ctx))
 
 
-def spender_of(ctx: RequestContext) -> Spender:
-    return Spender(key=ctx.key_id, tags=ctx.tags, mode=ctx.mode, session=ctx.session.id)
+def spender_of(ctx: RequestContext, decision: Decision) -> Spender:
+    return Spender(key=ctx.key_id, tags=ctx.tags, mode=decision.mode or ctx.mode, session=ctx.session.id)
 
 
 def worst_costs(ctx: RequestContext, decision: Decision) -> list[tuple[Deployment, int | None]]:

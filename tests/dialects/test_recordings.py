@@ -1,12 +1,13 @@
 """Every recording: what was sent and answered comes back as it was, and crosses to the other format whole."""
 
+import contextlib
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.recordings import load, plain
 
+from support.recordings import load, plain
 from turnout.chat import Reasoning, StreamError, Text, ToolCall, collect
 from turnout.dialects import DIALECTS
 from turnout.errors import InvalidRequest
@@ -171,10 +172,8 @@ def test_no_body_raises_anything_but_invalid_request(dialect, body, talk):
         {"model": "m", "max_tokens": 5, **body, **({"messages": talk} if talk is not None else {})}
     ).encode()
     for decode in (d.outline, d.decode_request):
-        try:
-            decode(raw)
-        except InvalidRequest as error:
-            assert error.message
+        with contextlib.suppress(InvalidRequest):
+            assert decode(raw).model
 
 
 @pytest.mark.parametrize("dialect", list(DIALECTS))

@@ -7,8 +7,8 @@ import subprocess
 import sys
 
 import pytest
-from support.gateway import gateway
 
+from support.gateway import gateway
 from turnout.errors import NoCapacity
 from turnout.providers import embedded
 from turnout.providers.embedded import EmbeddedModel, EmbeddedTransport

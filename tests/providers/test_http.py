@@ -4,8 +4,8 @@ import asyncio
 import time
 
 import pytest
-from support.upstream import Script, ScriptedUpstream, answer, stream
 
+from support.upstream import Script, ScriptedUpstream, answer, stream
 from turnout.errors import UpstreamFailure, UpstreamTimeout, UpstreamUnreachable
 from turnout.providers.http import HttpTransport
 from turnout.providers.transport import UpstreamRequest

@@ -1,8 +1,8 @@
 """Rows of hosts: URLs, keys and the headers that go out and come back; what runs on this machine."""
 
 import pytest
-from support.upstream import Script, ScriptedUpstream, answer
 
+from support.upstream import Script, ScriptedUpstream, answer
 from turnout.providers.discovery import Discovered, decode_models, discover_local
 from turnout.providers.http import HttpTransport
 from turnout.providers.registry import PROVIDERS, ProviderRow, api_path, custom_row, returned_headers, upstream_headers

@@ -7,6 +7,7 @@ import openai
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
 from support.calls import CHAT, post
 from support.gateway import gateway, lab
 from support.upstream import ScriptedUpstream, answer

@@ -4,6 +4,8 @@ import json
 
 import anthropic
 import openai
+import pytest
+
 from support.calls import CHAT, post
 from support.gateway import gateway, lab
 from support.upstream import ScriptedUpstream, answer
@@ -45,10 +47,6 @@ async def test_a_decision_is_explained_and_nobody_called(tmp_path):
 async def test_an_unknown_request_has_no_story(tmp_path):
     async with gateway(lab("http://127.0.0.1:9"), tmp_path) as gw:
         client = openai.AsyncOpenAI(base_url=gw.url, api_key="x", max_retries=0)
-        try:
+        with pytest.raises(openai.NotFoundError, match="no request 'req_none' in the ledger"):
             await client.get("/admin/requests/req_none", cast_to=object)
-        except openai.NotFoundError as error:
-            assert "no request 'req_none' in the ledger" in error.message
-        else:
-            raise AssertionError("there is no such request")
         await client.close()

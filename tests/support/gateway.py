@@ -32,20 +32,16 @@ async def gateway(
 ) -> AsyncGenerator[Running]:
     """The gateway of a config, its ledger in `folder`. Ends cleanly on leaving."""
     config = parse_config(f'store.ledger = "sqlite:///{folder}/ledger.db"\n' + toml, {})
-    built: list[Engine] = []
-
-    async def build() -> Engine:
-        built.append(await build_engine(config, {}, extras=extras))
-        return built[0]
-
-    server = make_server(App(build), config, host, 0)
+    engine = await build_engine(config, {}, extras=extras)
+    server = make_server(App(engine), config, host, 0)
     running = asyncio.create_task(server.serve())
     try:
         await asyncio.wait_for(server.listening.wait(), 10)
-        yield Running(server.address(), built[0])
+        yield Running(server.address(), engine)
     finally:
         server.should_exit = True
         await running
+        await engine.aclose()
 
 
 def lab(openai: str | None = None, anthropic: str | None = None) -> str:
@@ -58,7 +54,8 @@ def lab(openai: str | None = None, anthropic: str | None = None) -> str:
         )
     if anthropic:
         parts.append(
-            f'[providers.claude]\ndialect = "anthropic-messages"\nbase_url = "{anthropic}"\napi_key = "sk-claude-secret"\n'
+            f'[providers.claude]\ndialect = "anthropic-messages"\nbase_url = "{anthropic}"\n'
+            'api_key = "sk-claude-secret"\n'
             '[models."claude/big"]\ntier = "frontier"\nprice = { input = 5, output = 25, cache_read = 0.5 }\n'
         )
     return "".join(parts)

@@ -39,7 +39,7 @@ def load(dialect: str) -> list[Case]:
 def plain(value: Any) -> Any:
     """JSON without null values and empty lists: APIs treat them as left out."""
     if isinstance(value, dict):
-        return {k: plain(v) for k, v in value.items() if v is not None and v != [] and v != ""}
+        return {k: plain(v) for k, v in value.items() if v not in (None, [], "")}
     if isinstance(value, list):
         return [plain(v) for v in value]
     return value

@@ -8,9 +8,10 @@ import socket
 import sys
 
 import uvicorn
+import uvloop
 
 from turnout.config import Config, load_config
-from turnout.engine import Engine, build_engine, check_binding
+from turnout.engine import build_engine, check_binding
 from turnout.errors import NoCapacity
 from turnout.server.app import App
 
@@ -18,21 +19,24 @@ __all__ = ["make_server", "serve"]
 
 
 def serve(config_path: str | None, host: str | None, port: int | None) -> int:
-    """Run until a signal ends it. Raises ConfigError before anything is opened."""
+    """Run until a signal ends it. Raises ConfigError or NoCapacity before anything listens."""
     config = load_config(config_path) if config_path else Config()
+    return uvloop.run(_serve(config, host, port, discover=config_path is None))
 
-    async def build() -> Engine:
-        engine = await build_engine(config, os.environ, discover=config_path is None)
+
+async def _serve(config: Config, host: str | None, port: int | None, *, discover: bool) -> int:
+    check_binding(config, host or config.server.host)
+    engine = await build_engine(config, os.environ, discover=discover)
+    try:
         if not len(engine.fleet):
-            await engine.aclose()
             raise NoCapacity(
                 "no model was found: set a provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...), "
                 "start a local server, install turnout[local], or write a config"
             )
-        return engine
-
-    server = make_server(App(build), config, host, port)
-    server.run()
+        server = make_server(App(engine), config, host, port)
+        await server.serve()
+    finally:
+        await engine.aclose()
     return 0 if server.started else 1
 
 
@@ -45,10 +49,9 @@ def make_server(app: App, config: Config, host: str | None, port: int | None) ->
             app,
             host=bind,
             port=config.server.port if port is None else port,
-            loop="uvloop" if sys.platform != "win32" else "asyncio",
             http="httptools",
             ws="none",
-            lifespan="on",
+            lifespan="off",
             log_level="warning",
             access_log=False,
             server_header=False,

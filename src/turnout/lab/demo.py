@@ -156,14 +156,9 @@ async def _gateway(
         store=StoreConfig(ledger="sqlite:///:memory:"),
         providers={"embedded": ProviderConfig()} if available() else {},
     )
-    built: list[Engine] = []
-
-    async def build() -> Engine:
-        # No variable of the user's environment counts here: the demo calls no provider.
-        built.append(await build_engine(config, {}, extras=[recorded_extra(sessions)]))
-        return built[0]
-
-    server = make_server(App(build), config, "127.0.0.1", port)
+    # No variable of the user's environment counts here: the demo calls no provider.
+    engine = await build_engine(config, {}, extras=[recorded_extra(sessions)])
+    server = make_server(App(engine), config, "127.0.0.1", port)
     running = asyncio.create_task(server.serve())
     starting = asyncio.create_task(server.listening.wait())
     await asyncio.wait({running, starting}, return_when=asyncio.FIRST_COMPLETED)
@@ -171,7 +166,8 @@ async def _gateway(
         starting.cancel()
         raise ConfigError(f"the demo's gateway did not start on port {port}; choose another with --port")
     try:
-        yield server, built[0], running
+        yield server, engine, running
     finally:
         server.should_exit = True
         await running
+        await engine.aclose()

@@ -46,7 +46,7 @@ class Report:
         self._rows: list[LedgerRow] = []
         self._same = 0
         self._compared = 0
-        self._outcomes: list[tuple[str, str, float | None, float | None]] = []
+        self._outcomes: list[tuple[float | None, float | None]] = []
 
     def opening(self, url: str, *, embedded: bool) -> None:
         self._say(f"[bold]Turnout demo[/] on {url}: no key, no network.")
@@ -70,6 +70,7 @@ class Report:
         """A session's end: what it cost here and what the frontier would have cost for the same task."""
         bill = price_session(frontier, self._price, self._rule, DIALECTS["openai-chat"])
         self._baseline.append(bill)
+        self._outcomes.append((followed.outcome, frontier.outcome))
         spent = sum(step.row.cost_nano_usd or 0 for step in steps)
         self._say(
             f"      = {format_usd(spent)}; frontier with caching {format_usd(bill.cached_nano_usd)}, "
@@ -107,8 +108,8 @@ class Report:
         base = Bill.sum(self._baseline)
         spent = sum(row.cost_nano_usd or 0 for row in self._rows)
         table = Table(title=f"\n{len(self._rows)} requests", title_justify="left")
-        table.add_column("")
-        for name in ("input tokens", "cached", "output", "cost", "Turnout saves"):
+        table.add_column("", no_wrap=True)
+        for name in ("input", "cached", "output", "cost", "saved"):
             table.add_column(name, justify="right")
         for name, cached, cost in (
             ("frontier, no caching", 0, base.uncached_nano_usd),
@@ -121,6 +122,12 @@ class Report:
         table.add_row("[bold]Turnout[/]", *(f"{n:,}" for n in own), f"[bold]{format_usd(spent)}[/]", "")
         self._console.print(table)
         self._say(f"Answers equal to the recording: {self._same} of {self._compared}.")
+        judged = [pair for pair in self._outcomes if None not in pair]
+        here, there = (sum(bool(pair[i]) for pair in judged) for i in (0, 1))
+        self._say(
+            f"Recorded tasks solved: {here} of {len(judged)} as routed here, {there} with the frontier "
+            "for everything. Too few to claim anything; mind that a cheaper model can lose a task."
+        )
         self._say(f"[dim]{ASSUMPTIONS}[/]")
 
     def staying(self, url: str) -> None:

@@ -6,7 +6,7 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 
 from turnout.dialects import DIALECTS
 from turnout.dialects.base import Dialect
@@ -39,29 +39,14 @@ CHAT_PATHS: Mapping[str, str] = {
 
 
 class App:
-    """One gateway. `engine` is built at start-up (ASGI lifespan) by `build`, and closed at shutdown."""
+    """One gateway over HTTP. Whoever built `engine` closes it after the server has stopped."""
 
-    def __init__(self, build: Callable[[], Awaitable[Engine]]) -> None:
-        self._build = build
-        self._engine: Engine | None = None
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "lifespan":
-            await self._lifespan(receive, send)
-        elif scope["type"] == "http":
+        if scope["type"] == "http":
             await self._http(scope, receive, send)
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
-        try:
-            self._engine = await self._build()
-        except TurnoutError as error:
-            await send({"type": "lifespan.startup.failed", "message": error.message})
-            return
-        await send({"type": "lifespan.startup.complete"})
-        await receive()
-        await self._engine.aclose()
-        await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; every error, foreseen or not, leaves in the caller's own API's shape."""
@@ -84,7 +69,7 @@ class App:
     async def _dispatch(
         self, scope: Scope, receive: Receive, send: Send, *, dialect: Dialect, request_id: str, started_s: float
     ) -> None:
-        engine, method, path = self._ready_engine(), scope["method"], scope["path"]
+        engine, method, path = self._engine, scope["method"], scope["path"]
         headers = request_headers(scope)
         if path in CHAT_PATHS or path == "/v1/route":
             if method != "POST":
@@ -106,11 +91,6 @@ class App:
             return
         status, value = views.look(engine, method, path, headers)
         await send_json(send, status, value if method != "HEAD" else None)
-
-    def _ready_engine(self) -> Engine:
-        if self._engine is None:
-            raise Internal("the gateway has not started")
-        return self._engine
 
 
 async def send_error(send: Send, dialect: Dialect, error: TurnoutError, request_id: str) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from turnout.chat import ChatRequest, ChatResponse, RequestOutline
 from turnout.dialects.anthropic_messages import errors, stream
+from turnout.dialects.anthropic_messages.blocks import NAME
 from turnout.dialects.anthropic_messages.encode import encode_request
 from turnout.dialects.anthropic_messages.outline import outline, patch
-from turnout.dialects.anthropic_messages.blocks import NAME
 from turnout.dialects.anthropic_messages.request import decode_request
 from turnout.dialects.anthropic_messages.response import decode_response, encode_response, summarise
 from turnout.dialects.base import Encoded, Fault, StreamDecoder, StreamEncoder, StreamTap, Summary

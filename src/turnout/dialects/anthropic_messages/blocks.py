@@ -91,7 +91,9 @@ def decode_block(value: Json, path: str) -> Part:
             citations = told.get("citations") or ()
             form = "null" if "citations" in told and told["citations"] is None else None
             extras = extras_of(told, _KNOWN[kind], citations=form)
-            return Text(text=text_at(told.get("text"), f"{path}.text"), citations=tuple(citations), cache=cache, extras=extras)
+            return Text(
+                text=text_at(told.get("text"), f"{path}.text"), citations=tuple(citations), cache=cache, extras=extras
+            )
         case "image" | "document":
             return _media(kind, told, path, cache, extras)
         case "thinking":
@@ -102,7 +104,9 @@ def decode_block(value: Json, path: str) -> Part:
         case "tool_use":
             arguments = msgspec.json.encode(told.get("input") or {}).decode()
             name = text_at(told.get("name"), f"{path}.name")
-            return ToolCall(id=text_at(told.get("id"), f"{path}.id"), name=name, arguments=arguments, cache=cache, extras=extras)
+            return ToolCall(
+                id=text_at(told.get("id"), f"{path}.id"), name=name, arguments=arguments, cache=cache, extras=extras
+            )
         case _:
             return _result(told, path, cache)
 
@@ -164,30 +168,38 @@ def encode_blocks(parts: Iterable[Part], warnings: list[str]) -> list[dict[str, 
 
 def _block(part: Part, warnings: list[str]) -> dict[str, Json] | None:
     match part:
-        case Text():
+        case Text() | Refusal():
             return _text(part)
-        case Refusal():
-            return {"type": "text", "text": part.text} if part.text else None
         case Reasoning():
             return _thinking(part, warnings)
         case ToolCall():
             return {"type": "tool_use", "id": safe_id(part.id), "name": part.name, "input": _input(part, warnings)}
         case ToolResult():
             return _tool_result(part, warnings)
-        case Image():
-            return {"type": "image", "source": _source(part.source)}
-        case File():
-            return _document(part, warnings)
-        case Audio():
-            raise NotTranslatable("audio has no counterpart in the chosen model's API; name a model that hears")
-        case Opaque() if part.provider == NAME:
-            return part.data
         case Opaque():
-            warnings.append("a block of another API has no counterpart in the chosen model's and was left out")
-            return None
+            return _opaque(part, warnings)
+        case Image() | File() | Audio():
+            return _attached(part, warnings)
 
 
-def _text(part: Text) -> dict[str, Json] | None:
+def _attached(part: Image | File | Audio, warnings: list[str]) -> dict[str, Json] | None:
+    if isinstance(part, Image):
+        return {"type": "image", "source": _source(part.source)}
+    if isinstance(part, File):
+        return _document(part, warnings)
+    raise NotTranslatable("audio has no counterpart in the chosen model's API; name a model that hears")
+
+
+def _opaque(part: Opaque, warnings: list[str]) -> Json:
+    if part.provider == NAME:
+        return part.data
+    warnings.append("a block of another API has no counterpart in the chosen model's and was left out")
+    return None
+
+
+def _text(part: Text | Refusal) -> dict[str, Json] | None:
+    if isinstance(part, Refusal):
+        return {"type": "text", "text": part.text} if part.text else None
     if not part.text and NAME not in part.extras and not part.citations:
         return None
     out: dict[str, Json] = {"type": "text", "text": part.text}

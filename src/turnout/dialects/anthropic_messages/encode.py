@@ -18,7 +18,15 @@ __all__ = ["DEFAULT_MAX_TOKENS", "encode_request"]
 DEFAULT_MAX_TOKENS = 4096
 """The API asks for a bound; callers of other APIs may set none."""
 
-EFFORTS = {"none": None, "minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "xhigh", "max": "max"}
+EFFORTS = {
+    "none": None,
+    "minimal": "low",
+    "low": "low",
+    "medium": "medium",
+    "high": "high",
+    "xhigh": "xhigh",
+    "max": "max",
+}
 """Other APIs' effort words in this one's; `none` turns thinking off."""
 
 _NO_COUNTERPART = ("frequency_penalty", "presence_penalty", "seed", "logprobs", "top_logprobs")
@@ -44,11 +52,9 @@ def encode_request(request: ChatRequest) -> Encoded:
         out["metadata"] = metadata
     if request.service_tier is not None and NAME in request.extras:
         out["service_tier"] = request.service_tier
-    for name in _NO_COUNTERPART:
-        if getattr(request, name) not in {None, False}:
-            warnings.append(f"{name} is not known to the chosen model's API and was left out")
-    foreign = [key for name, kept in request.extras.items() if name != NAME for key in kept if not key.startswith("_")]
-    warnings.extend(f"{key} is not known to the chosen model's API and was left out" for key in _worth_telling(foreign))
+    dropped = [name for name in _NO_COUNTERPART if getattr(request, name) not in {None, False}]
+    dropped += _worth_telling(k for name, kept in request.extras.items() if name != NAME for k in kept if k[0] != "_")
+    warnings.extend(f"{key} is not known to the chosen model's API and was left out" for key in dropped)
     out |= {name: [] for name in form.get("_empty", ())}
     return Encoded(msgspec.json.encode({**out, **ours}), tuple(dict.fromkeys(warnings)))
 
@@ -108,7 +114,9 @@ def _regrouped(group: list[Message], warnings: list[str]) -> Iterable[dict[str, 
         parts = list(message.parts)
         role = "assistant" if message.role == "assistant" else "user"
         if message.role in {"system", "developer"}:
-            warnings.append("a system message in mid-conversation became the user's: the chosen model's API has none there")
+            warnings.append(
+                "a system message in mid-conversation became the user's: the chosen model's API has none there"
+            )
             parts = [replace(p, text=f"<system>{p.text}</system>") if isinstance(p, Text) else p for p in parts]
         if turns and turns[-1][0] == role:
             turns[-1][1].extend(parts)

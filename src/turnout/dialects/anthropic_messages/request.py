@@ -82,7 +82,11 @@ def decode_request(body: bytes) -> ChatRequest:
 
 def _top_extras(told: dict[str, Json]) -> dict[str, dict[str, Json]]:
     kept = {k: told[k] for k in ("thinking", "output_config", "tool_choice") if k in told}
-    spelled = {"stream": told.get("stream") is False, **kept, "empty": [k for k in ("tools", "stop_sequences") if told.get(k) == []]}
+    spelled = {
+        "stream": told.get("stream") is False,
+        **kept,
+        "empty": [k for k in ("tools", "stop_sequences") if told.get(k) == []],
+    }
     return extras_of(told, _TOP, **{k: v for k, v in spelled.items() if v})
 
 

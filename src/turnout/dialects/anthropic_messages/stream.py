@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any, cast
 
 import msgspec
@@ -88,7 +89,7 @@ class Decoder:
         if not sse.data or self._ended:
             return []
         try:
-            told = cast("dict[str, Json]", msgspec.json.decode(sse.data, type=dict[str, Any]))
+            told = msgspec.json.decode(sse.data, type=dict[str, Any])
             return self._told(told)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidRequest, LookupError, TypeError):
             self._ended = True
@@ -100,7 +101,9 @@ class Decoder:
                 message: dict[str, Json] = told["message"]
                 self._usage = merged_usage(message.get("usage"), None)
                 usage = decode_usage(self._usage or None)
-                return [ResponseStart(id=str(message.get("id") or ""), model=str(message.get("model") or ""), usage=usage)]
+                return [
+                    ResponseStart(id=str(message.get("id") or ""), model=str(message.get("model") or ""), usage=usage)
+                ]
             case "content_block_start":
                 return [PartStart(index=int(told["index"]), part=self._opened(told))]
             case "content_block_delta":
@@ -166,7 +169,7 @@ class Encoder:
         self._open: int | None = None
         self._count = 0
         self._kind: Part | None = None
-        self._waiting: list[StreamEvent] = []
+        self._waiting: list[PartStart | PartDelta | PartEnd] = []
 
     def feed(self, event: StreamEvent) -> bytes:
         match event:
@@ -316,10 +319,9 @@ class Tap:
 
     def _seen(self, event: SseEvent) -> bytes:
         if event.data and any(word in event.data for word in _INTERESTING):
-            try:
+            # What cannot be decoded is nothing we know: the caller gets it as it is.
+            with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self._note(_event_head.decode(event.data))
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                pass  # nothing we know: the caller gets it as it is
         return event.raw
 
     def _note(self, head: _EventHead) -> None:

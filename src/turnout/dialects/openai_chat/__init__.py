@@ -6,12 +6,12 @@ Source: platform.openai.com/docs/api-reference/chat, and recorded traffic of hos
 from __future__ import annotations
 
 from turnout.chat import ChatRequest, ChatResponse, RequestOutline
+from turnout.dialects.base import Encoded, Fault, StreamDecoder, StreamEncoder, StreamTap, Summary
 from turnout.dialects.openai_chat import errors, stream
 from turnout.dialects.openai_chat.encode import encode_request
 from turnout.dialects.openai_chat.outline import outline, patch
 from turnout.dialects.openai_chat.request import NAME, decode_request
 from turnout.dialects.openai_chat.response import decode_response, encode_response, summarise
-from turnout.dialects.base import Encoded, Fault, StreamDecoder, StreamEncoder, StreamTap, Summary
 from turnout.errors import TurnoutError
 
 __all__ = ["OpenAIChat"]
