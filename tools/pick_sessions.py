@@ -55,6 +55,10 @@ def is_middling(session: Session) -> bool:
     return 6 <= len(session.steps) <= 14
 
 
+def solved(session: Session) -> bool:
+    return session.outcome == 1
+
+
 def first_tasks(sessions: Iterable[Session], count: int) -> list[Session]:
     """The first `count` sessions by hash of their id, no two of one task."""
     chosen: dict[str, Session] = {}
@@ -64,16 +68,17 @@ def first_tasks(sessions: Iterable[Session], count: int) -> list[Session]:
 
 
 def choose(sessions: list[Session]) -> list[Session]:
-    """The selection. Outcomes are not looked at."""
+    """The selection: judged tasks that the strong model solved (one that nobody solves shows nothing of what
+    routing keeps or loses). Whether the small model solved them is not looked at."""
     retail = [s for s in sessions if s.bench == "tau2-retail" and s.model in {STRONG, SMALL} and is_middling(s)]
     tasks = {
         task: {s.model: s for s in group}
         for task, group in groupby(sorted(retail, key=lambda s: s.task), key=lambda s: s.task)
     }
-    both = sorted((task for task, models in tasks.items() if len(models) == 2), key=by_hash)[:3]
+    both = sorted((t for t, models in tasks.items() if len(models) == 2 and solved(models[STRONG])), key=by_hash)[:3]
     chosen = [tasks[task][model] for task in both for model in (STRONG, SMALL)]
-    chosen += first_tasks((s for s in sessions if s.bench == "tau1-airline" and is_middling(s)), 2)
-    chosen += first_tasks((s for s in sessions if s.bench == "tau2-airline" and is_middling(s)), 1)
+    chosen += first_tasks((s for s in sessions if s.bench == "tau1-airline" and is_middling(s) and solved(s)), 2)
+    chosen += first_tasks((s for s in sessions if s.bench == "tau2-airline" and is_middling(s) and solved(s)), 1)
     # Repairs of code only: the others are capture-the-flag exercises.
     repairs = (s for s in sessions if s.bench == "swe-agent-demos" and "/ctf/" not in s.id)
     return chosen + first_tasks(repairs, 3)

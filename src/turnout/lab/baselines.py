@@ -8,7 +8,6 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from turnout.catalog.cache_rules import CacheRule
 from turnout.catalog.prices import Price, cost_nano_usd
 from turnout.chat import Usage
 from turnout.dialects.base import Dialect
@@ -43,10 +42,9 @@ class Bill(Struct, frozen=True, kw_only=True):
         return total
 
 
-def price_session(session: Session, price: Price, rule: CacheRule, openai_chat: Dialect) -> Bill:
-    """The bill of a whole recorded session at `price`: without any cache, and with the provider's cache under
-    `rule` when every step comes within its lifetime and no other session warmed it."""
-    cache = PromptCache(rule, clock=lambda: 0.0)
+def price_session(session: Session, price: Price, cache: PromptCache, openai_chat: Dialect) -> Bill:
+    """The bill of a whole recorded session at `price`: without any cache, and with the provider's `cache` as the
+    sessions priced before left it (they share system text and tools)."""
     bills: list[Bill] = []
     for step, recorded in zip(session.steps, requests_of(session), strict=True):
         told = usage_of(step, recorded)

@@ -16,6 +16,7 @@ from turnout.dialects import DIALECTS
 from turnout.lab.baselines import Bill, price_session
 from turnout.lab.clients import Step
 from turnout.lab.sessions import Session
+from turnout.providers.recorded import PromptCache
 from turnout.spend.ledger import LedgerRow
 
 __all__ = ["Report"]
@@ -41,7 +42,7 @@ class Report:
     def __init__(self, console: Console, price: Price, rule: CacheRule) -> None:
         self._console = console
         self._price = price
-        self._rule = rule
+        self._cache = PromptCache(rule)
         self._baseline: list[Bill] = []
         self._rows: list[LedgerRow] = []
         self._same = 0
@@ -68,7 +69,7 @@ class Report:
 
     def session(self, followed: Session, frontier: Session, steps: Sequence[Step]) -> None:
         """A session's end: what it cost here and what the frontier would have cost for the same task."""
-        bill = price_session(frontier, self._price, self._rule, DIALECTS["openai-chat"])
+        bill = price_session(frontier, self._price, self._cache, DIALECTS["openai-chat"])
         self._baseline.append(bill)
         self._outcomes.append((followed.outcome, frontier.outcome))
         spent = sum(step.row.cost_nano_usd or 0 for step in steps)
