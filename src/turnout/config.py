@@ -17,11 +17,11 @@ from msgspec import Struct, field
 
 from turnout.catalog.models import Tier
 from turnout.errors import ConfigError
+from turnout.spend.budgets import Match
 
 __all__ = [
     "BrakesConfig",
     "BudgetConfig",
-    "BudgetMatch",
     "Config",
     "KeyConfig",
     "ModeConfig",
@@ -132,23 +132,12 @@ class RoutingConfig(Struct, frozen=True, kw_only=True):
     short_prompt_tokens: int = 400
 
 
-class BudgetMatch(Struct, frozen=True, kw_only=True):
-    """Which requests a budget covers; what is left out matches everything."""
-
-    key: str | None = None
-    tag: str | None = None
-    mode: str | None = None
-    model: str | None = None
-    provider: str | None = None
-    session: str | None = None
-
-
 class BudgetConfig(Struct, frozen=True, kw_only=True):
     """`period` begins at 00:00 UTC (week: Monday)."""
 
     amount_usd: Decimal
     period: Literal["day", "week", "month"] = "month"
-    match: BudgetMatch = BudgetMatch()
+    match: Match = Match()
     on_exhausted: Literal["pause", "small", "block"] = "block"
 
 

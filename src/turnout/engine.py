@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
-import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -40,7 +39,7 @@ from turnout.routing.names import ModeTarget, Names
 from turnout.routing.rank import Router
 from turnout.server.auth import Keyring
 from turnout.spend.brakes import Brakes
-from turnout.spend.budgets import BudgetRule, Budgets, Match, period_start
+from turnout.spend.budgets import BudgetRule, Budgets, period_start
 from turnout.spend.ledger import Ledger
 from turnout.stores.sqlite import SqliteLedger
 
@@ -278,7 +277,7 @@ def _budgets(config: Config, ledger: Ledger) -> Budgets:
             name=name,
             amount_nano_usd=_nano(b.amount_usd),
             period=b.period,
-            match=msgspec.convert(b.match, Match, from_attributes=True),
+            match=b.match,
             on_exhausted=b.on_exhausted,
         )
         for name, b in config.budgets.items()

@@ -55,6 +55,7 @@ def make_server(app: App, config: Config, host: str | None, port: int | None) ->
             log_level="warning",
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nothing of ours asks who called, and a header may lie
             date_header=False,
             timeout_graceful_shutdown=int(config.server.shutdown_grace_s),
         )
