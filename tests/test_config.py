@@ -62,11 +62,11 @@ def test_an_empty_config_is_one():
         ("[routing]\nqualty = 1", "unknown key routing.qualty = 1; did you mean quality?"),
         ("[rooting]\n", "unknown key rooting = {...}; did you mean routing?"),
         ('[models."a/b"]\nteir = "small"', 'unknown key models."a/b".teir = "small"; did you mean tier?'),
-        ('[models."a/b"]\ntier = "smal"', "Invalid enum value 'smal'"),
+        ('[models."a/b"]\ntier = "smal"', 'models."a/b".tier = "smal": Invalid enum value \'smal\''),
         ('[models."a/b"]\nprice = { input = 1, outptu = 2 }', "did you mean output?"),
         ("[models.gpt]\n", "a model is named provider/model"),
         ('[providers.x]\napi_key = "env:NOPE"', "the environment variable NOPE is not set"),
-        ('[server]\nport = "x"', "Expected `int`, got `str` - at `$.server.port`"),
+        ('[server]\nport = "x"', 'server.port = "x": Expected `int`, got `str`'),
         ("[server]\nport = 70000", "server.port = 70000"),
         ("[routing]\nquality = 2", "must lie between 0 and 1"),
         ("x =", "not valid TOML"),
@@ -79,6 +79,13 @@ def test_a_wrong_config_names_key_value_and_fix(text, told):
     with pytest.raises(ConfigError) as caught:
         parse_config(text, ENV)
     assert told in caught.value.message
+
+
+def test_a_misspelt_secret_is_not_printed():
+    with pytest.raises(ConfigError) as caught:
+        parse_config('[providers.x]\napi_kye = "sk-real"', {})
+    assert "did you mean api_key?" in caught.value.message
+    assert "sk-real" not in caught.value.message
 
 
 def test_a_secret_shows_itself_nowhere():

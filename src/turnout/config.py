@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-import types
 import typing
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Struct, field
@@ -190,9 +189,10 @@ def parse_config(text: str, env: Mapping[str, str]) -> Config:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not valid TOML: {error}") from None
-    refuse_unknown_keys(raw, Config, "")
+    resolved = resolve_env(raw, env, "")
+    check_keys(resolved, Config, "")
     try:
-        config = msgspec.convert(resolve_env(raw, env, ""), Config, dec_hook=decode_special)
+        config = msgspec.convert(resolved, Config, dec_hook=decode_special)
     except msgspec.ValidationError as error:
         raise ConfigError(f"wrong value: {error}") from None
     check_values(config)
@@ -236,32 +236,50 @@ def nearest(word: str, known: typing.Iterable[str]) -> list[str]:
     return difflib.get_close_matches(word, list(known), n=3, cutoff=0.5)
 
 
-def refuse_unknown_keys(raw: object, kind: Any, path: str) -> None:
-    """Raise ConfigError for the first key of `raw` that the type `kind` does not have."""
-    origin = get_origin(kind)
-    if origin in {Union, types.UnionType}:
-        for option in get_args(kind):
-            if isinstance(raw, dict) and isinstance(option, type) and issubclass(option, Struct):
-                refuse_unknown_keys(raw, option, path)
-        return
-    if not isinstance(raw, dict):
-        return
-    table = typing.cast("dict[str, object]", raw)
-    if origin is dict:
-        for key, value in table.items():
-            refuse_unknown_keys(value, get_args(kind)[1], join(path, key))
-    elif isinstance(kind, type) and issubclass(kind, Struct):
-        hints = get_type_hints(kind)
-        for key, value in table.items():
-            if key not in hints:
-                close = nearest(key, hints)
-                hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(hints))}"
-                raise ConfigError(f"unknown key {join(path, key)} = {shown(value)}; {hint}", param=join(path, key))
-            refuse_unknown_keys(value, hints[key], join(path, key))
+def check_keys(raw: object, kind: Any, path: str) -> None:
+    """Raise ConfigError for the first key of `raw` that the type `kind` does not have, or whose value does not
+    fit: msgspec alone would name the place, but neither the value nor a near key."""
+    if isinstance(raw, dict):
+        table = typing.cast("dict[str, object]", raw)
+        if get_origin(kind) is dict:
+            for key, value in table.items():
+                check_keys(value, get_args(kind)[1], join(path, key))
+            return
+        for option in (kind, *get_args(kind)):
+            if isinstance(option, type) and issubclass(option, Struct):
+                check_fields(table, option, path)
+                return
+    if path:
+        check_leaf(raw, kind, path)
 
 
-def shown(value: object) -> str:
-    """A value for an error message: short, and no table's content (it may hold a secret)."""
+def check_fields(table: dict[str, object], kind: type[Struct], path: str) -> None:
+    hints = get_type_hints(kind)
+    for key, value in table.items():
+        if key not in hints:
+            close = nearest(key, hints)
+            hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(sorted(hints))}"
+            secret = is_secret(hints[close[0]]) if close else True
+            told = shown(value, secret=secret)
+            raise ConfigError(f"unknown key {join(path, key)} = {told}; {hint}", param=join(path, key))
+        check_keys(value, hints[key], join(path, key))
+
+
+def check_leaf(value: object, kind: Any, path: str) -> None:
+    try:
+        msgspec.convert(value, kind, dec_hook=decode_special)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{path} = {shown(value, secret=is_secret(kind))}: {error}", param=path) from None
+
+
+def is_secret(kind: Any) -> bool:
+    return kind is Secret or Secret in get_args(kind)
+
+
+def shown(value: object, *, secret: bool = False) -> str:
+    """A value for an error message: short, no table's content, and nothing that may be a key."""
+    if secret and isinstance(value, str):
+        return '"***"'
     return "{...}" if isinstance(value, (dict, list)) else msgspec.json.encode(value, enc_hook=str).decode()[:60]
 
 

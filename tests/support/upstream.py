@@ -81,6 +81,8 @@ class ScriptedUpstream:
                 pass
         except (ConnectionError, asyncio.IncompleteReadError):
             self.gone.set()
+        except asyncio.CancelledError:
+            return  # the test is over
         finally:
             self._tasks.discard(task)
             writer.close()
