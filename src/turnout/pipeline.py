@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import Mapping
 from functools import partial
 
 from msgspec import Struct
@@ -27,7 +27,7 @@ from turnout.spend.brakes import Brakes
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Ledger, row_from_context
 
-__all__ = ["Call", "Pipeline", "Reply"]
+__all__ = ["Call", "Pipeline", "Reply", "SettlingStream"]
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -42,11 +42,11 @@ class Call(Struct, frozen=True, kw_only=True):
 
 
 class Reply(Struct, frozen=True, kw_only=True):
-    """What goes back: `body`, or `stream` when the caller streams. Closing the stream early settles too."""
+    """What goes back: `body`, or `stream` when the caller streams. Whoever takes a stream must close it."""
 
     headers: list[tuple[str, str]]
     body: bytes | None = None
-    stream: AsyncGenerator[bytes] | None = None
+    stream: SettlingStream | None = None
 
 
 class Pipeline:
@@ -77,14 +77,11 @@ class Pipeline:
             ctx.decision = self.decide(ctx)  # filter, rank
             ctx.reservation = self._budgets.reserve(spender_of(ctx, ctx.decision), worst_costs(ctx, ctx.decision))
             exchange = await attempt_in_order(ctx, partial(self.send, ctx, call))  # send, fail over
-        except TurnoutError as error:
-            self.settle(ctx, "error", error=error)
-            raise
-        except asyncio.CancelledError:
-            self.settle(ctx, "cancelled")
+        except BaseException as error:  # even a fault of ours must not keep a budget's money
+            self.settle(ctx, "cancelled" if isinstance(error, asyncio.CancelledError) else "error", error=error)
             raise
         if exchange.body is None:
-            return Reply(headers=answer_headers(ctx, exchange.headers), stream=self.stream(ctx, exchange))
+            return Reply(headers=answer_headers(ctx, exchange.headers), stream=SettlingStream(self, ctx, exchange))
         self.settle(ctx, "ok", exchange=exchange)
         await exchange.aclose()
         return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
@@ -150,32 +147,20 @@ class Pipeline:
         ctx.overhead_s = time.monotonic() - ctx.started_s - exchange.waited_s - sum(a.duration_s for a in ctx.attempts)
         return exchange
 
-    async def stream(self, ctx: RequestContext, exchange: Exchange) -> AsyncGenerator[bytes]:
-        """The answer's bytes; settles when they end, fail or are no longer wanted."""
-        outcome: Outcome = "cancelled"
-        try:
-            async for data in exchange.stream():
-                yield data
-            outcome = "error" if exchange.error else "ok"
-        finally:
-            await exchange.aclose()
-            self.settle(ctx, outcome, exchange=exchange)
-
     def settle(
         self,
         ctx: RequestContext,
         outcome: Outcome,
         *,
         exchange: Exchange | None = None,
-        error: TurnoutError | None = None,
+        error: BaseException | None = None,
     ) -> None:
         """Close the books of a request, exactly once: usage, cost, session, ledger."""
         if ctx.outcome != "open":
             return
         ctx.outcome = outcome
         ctx.duration_s = time.monotonic() - ctx.started_s
-        ctx.status = error.status if error else 200 if exchange else 499
-        ctx.error_code = error.code if error else exchange.error.code if exchange and exchange.error else None
+        ctx.status, ctx.error_code = told_of(error, exchange)
         if exchange is not None:
             ctx.usage, ctx.finish = exchange.usage, exchange.finish
             if ctx.usage is None or ctx.usage.output is None:
@@ -187,6 +172,46 @@ class Pipeline:
         pinned = ctx.served_by.id if ctx.served_by and ctx.decision and ctx.decision.pins else None
         self._sessions.settle(ctx.key_id or "", ctx.session, pinned=pinned, cost_nano_usd=ctx.cost_nano_usd or 0)
         self._ledger.append(row_from_context(ctx))
+
+
+class SettlingStream:
+    """A streamed answer's bytes. `aclose` settles whatever happened: read to its end, broken, or no longer wanted
+    before a single byte was read (an async generator that never began would run no `finally`)."""
+
+    def __init__(self, pipeline: Pipeline, ctx: RequestContext, exchange: Exchange) -> None:
+        self._pipeline = pipeline
+        self._ctx = ctx
+        self._exchange = exchange
+        self._chunks = exchange.stream()
+        self._outcome: Outcome = "cancelled"
+
+    def __aiter__(self) -> SettlingStream:
+        return self
+
+    async def __anext__(self) -> bytes:
+        try:
+            return await anext(self._chunks)
+        except StopAsyncIteration:
+            self._outcome = "error" if self._exchange.error else "ok"
+            raise
+
+    async def aclose(self) -> None:
+        try:
+            await self._chunks.aclose()
+            await self._exchange.aclose()
+        finally:
+            self._pipeline.settle(self._ctx, self._outcome, exchange=self._exchange)
+
+
+def told_of(error: BaseException | None, exchange: Exchange | None) -> tuple[int, str | None]:
+    """Status and stable code of a request's end, for the record."""
+    if isinstance(error, TurnoutError):
+        return error.status, error.code
+    if isinstance(error, asyncio.CancelledError):
+        return 499, None
+    if error is not None:
+        return 500, "internal_error"
+    return 200, exchange.error.code if exchange and exchange.error else None
 
 
 def spender_of(ctx: RequestContext, decision: Decision) -> Spender:

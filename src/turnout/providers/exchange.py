@@ -8,7 +8,7 @@ has begun, so that whoever opened it may still go elsewhere when opening fails.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -110,7 +110,7 @@ class Exchange:
         if not self._first:
             raise UpstreamFailure("the provider's stream ended before it began")
 
-    async def stream(self) -> AsyncIterator[bytes]:
+    async def stream(self) -> AsyncGenerator[bytes]:
         """The answer's bytes for the caller. A stream that fails ends with the caller's API's error event."""
         pipe, chunks = self._pipe, self._chunks
         if pipe is None or chunks is None:

@@ -1,0 +1,69 @@
+"""Books close exactly once, whenever a caller leaves."""
+
+import asyncio
+import json
+import time
+
+import pytest
+
+from support.calls import CHAT
+from support.gateway import gateway, lab
+from support.upstream import ScriptedUpstream, answer, stream
+from turnout.dialects import DIALECTS
+from turnout.pipeline import Call, Pipeline
+
+EVENT = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}\n\n'
+
+
+def call(request_id="r1", **more):
+    body = {"model": "lab/small", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10, **more}
+    return Call(
+        request_id=request_id,
+        dialect=DIALECTS["openai-chat"],
+        body=json.dumps(body).encode(),
+        headers={},
+        started_s=time.monotonic(),
+    )
+
+
+BUDGET = "[budgets.all]\namount_usd = 1\n"
+
+
+async def test_a_stream_nobody_reads_is_settled_and_ended_at_the_provider(tmp_path):
+    endless = stream(*[EVENT] * 500, pause_s=0.05)
+    async with ScriptedUpstream(endless) as up, gateway(BUDGET + lab(up.url), tmp_path) as gw:
+        reply = await gw.engine.pipeline.run(call(stream=True))
+        assert gw.engine.pipeline._budgets.held("all") > 0
+        assert reply.stream is not None
+        await reply.stream.aclose()
+        await reply.stream.aclose()
+        await asyncio.wait_for(up.gone.wait(), 1)
+        assert gw.engine.pipeline._budgets.held("all") == 0
+        assert [(r.outcome, r.usage_estimated) for r in gw.rows()] == [("cancelled", True)]
+
+
+async def test_a_fault_of_ours_keeps_no_money(tmp_path, monkeypatch):
+    async def broken(*_):
+        raise ZeroDivisionError
+
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(BUDGET + lab(up.url), tmp_path) as gw:
+        monkeypatch.setattr(Pipeline, "send", broken)
+        with pytest.raises(ZeroDivisionError):
+            await gw.engine.pipeline.run(call())
+        assert gw.engine.pipeline._budgets.held("all") == 0
+        assert [(r.outcome, r.status, r.error_code) for r in gw.rows()] == [("error", 500, "internal_error")]
+
+
+async def test_a_hundred_callers_at_once_never_overspend_a_nearly_empty_budget(tmp_path):
+    """Each may cost at most 0.00006 USD and costs 0.00068 (the provider counts more than asked): reservations hold
+    what was asked, so at most as many are let through as the budget has room for."""
+    toml = "[budgets.all]\namount_usd = 0.001\n"
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(toml + lab(up.url), tmp_path) as gw:
+        calls = [gw.engine.pipeline.run(call(f"r{i}", max_tokens=100)) for i in range(100)]
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        refused = [r for r in results if isinstance(r, Exception)]
+        assert {type(r).__name__ for r in refused} == {"BudgetExhausted"}
+        assert len(up.requests) == 100 - len(refused)
+        worst = 100 * 4_000 + gw.engine.pipeline.open(call("probe")).input_tokens_estimate * 1_000
+        assert len(up.requests) == 1_000_000 // worst
+        assert gw.engine.pipeline._budgets.held("all") == 0
