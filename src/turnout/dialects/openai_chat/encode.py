@@ -85,7 +85,8 @@ def _tools(request: ChatRequest) -> dict[str, Json]:
         out["tools"] = [_tool(tool, i) for i, tool in enumerate(request.tools)]
     if choice := request.tool_choice:
         named = {"type": "function", "function": {"name": choice.name}}
-        out["tool_choice"] = named if choice.mode == "tool" else choice.mode
+        spelled = request.extras.get(NAME, {}).get("_form", {}).get("tool_choice")
+        out["tool_choice"] = named if choice.mode == "tool" else spelled or choice.mode
     return out
 
 

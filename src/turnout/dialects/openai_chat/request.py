@@ -102,6 +102,7 @@ def decode_request(body: bytes) -> ChatRequest:
         "max_tokens": limit_key,
         "stop": "string" if isinstance(stop, str) else "list",
         "stream": "stream" in told,
+        "tool_choice": "any" if told.get("tool_choice") == "any" else None,
     }
     plain = {name: told.get(name) for name in PLAIN if told.get(name) is not None}
     value: dict[str, Json] = {
@@ -299,6 +300,8 @@ def _tool_choice(value: Json) -> ToolChoice | None:
     if value is None:
         return None
     if isinstance(value, str):
+        if value == "any":  # Mistral's word
+            return ToolChoice(mode="required")
         if value == "auto" or value == "none" or value == "required":  # noqa: PLR1714 (narrows the type)
             return ToolChoice(mode=value)
         raise bad("tool_choice", "auto, none, required or a function")
