@@ -102,7 +102,9 @@ async def build_engine(
         transports.insert(0, extra.provider.transport)
     fleet = Fleet(deployments, providers=providers, describe=describe, knows=describe.knows)
     names = _names(config, fleet)
-    router = Router(fleet, names, short_prompt_tokens=config.routing.short_prompt_tokens)
+    router = Router(
+        fleet, names, short_prompt_tokens=config.routing.short_prompt_tokens, quality=config.routing.quality
+    )
     ledger = SqliteLedger(config.store.ledger.removeprefix("sqlite:///"))
     return Engine(
         fleet=fleet,

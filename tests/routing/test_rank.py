@@ -60,6 +60,13 @@ def test_full_quality_means_frontier_even_against_the_pin():
     assert ids(decide(SHORT, quality=1.0, pinned="openai/nano", step=2))[0] == "openai/big"
 
 
+def test_full_quality_may_be_the_rule_and_a_request_may_ask_for_less():
+    strict = Router(FLEET, NAMES, short_prompt_tokens=100, quality=1.0)
+    ask = Ask(outline=outline(SHORT), session=session())
+    assert strict.decide(ask).reason == "quality"
+    assert strict.decide(Ask(outline=outline(SHORT), session=session(), quality=0.9)).reason == "short"
+
+
 def test_a_declared_mode_decides_and_brings_its_effort():
     decision = decide(SHORT, mode="architecture", tools=2)
     assert (decision.reason, decision.mode, decision.effort) == ("mode", "architecture", "high")

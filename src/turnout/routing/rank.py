@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from turnout.catalog.fleet import Fleet
 from turnout.catalog.models import TIERS, Deployment, Tier
@@ -37,10 +38,14 @@ class Ask(Struct, frozen=True, kw_only=True):
 
 
 class Router:
-    """Ranks the fleet for a request. `short_prompt_tokens` is the threshold of `_wanted_tier`."""
+    """Ranks the fleet for a request. `short_prompt_tokens` is the threshold of `_wanted_tier`, `quality`
+    what holds where the request says nothing."""
 
-    def __init__(self, fleet: Fleet, names: Names, *, short_prompt_tokens: int = 400) -> None:
+    def __init__(
+        self, fleet: Fleet, names: Names, *, short_prompt_tokens: int = 400, quality: float | None = None
+    ) -> None:
         self._fleet = fleet
+        self._quality = quality
         self._names = names
         self._short = short_prompt_tokens
 
@@ -52,6 +57,8 @@ class Router:
         """
         selection = self._names.resolve(ask.outline.model, ask.mode)
         needs = needs_of(ask.outline)
+        if ask.quality is None:
+            ask = replace(ask, quality=self._quality)
         ranked, reason, explanation = self._rank(selection, needs, ask)
         able: list[Candidate] = []
         rejected: list[Candidate] = []
