@@ -35,7 +35,7 @@ def told(raw):
         (b'{"model":"lab/small","max_tokens":5,"messages":"hi"}', "messages"),
         (
             b'{"model":"lab/small","max_tokens":5,"messages":[{"role":"user","content":"a"},{"role":"alien","content":"b"}]}',
-            "messages[1]",
+            "messages[1].role",
         ),
         (b'{"model":"lab/small","max_tokens":-5,"messages":[{"role":"user","content":"a"}]}', "max_tokens"),
         (b'{"model":"lab/small","max_tokens":5,"stream":"yes","messages":[{"role":"user","content":"a"}]}', "stream"),

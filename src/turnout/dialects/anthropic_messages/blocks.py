@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterable
 from typing import cast
 
 import msgspec
+from msgspec.structs import replace
 
 from turnout.chat import (
     Audio,
@@ -25,10 +27,26 @@ from turnout.chat import (
 )
 from turnout.errors import InvalidRequest, NotTranslatable
 
-__all__ = ["NAME", "cache_of", "cache_wire", "decode_block", "encode_blocks", "extras_of"]
+__all__ = [
+    "NAME",
+    "NOT_SIGNED",
+    "cache_of",
+    "cache_wire",
+    "decode_block",
+    "encode_blocks",
+    "extras_of",
+    "odd_cache",
+    "own_keys",
+    "shown",
+]
 
 NAME = "anthropic-messages"
 
+NOT_SIGNED = "turnout-not-signed"
+"""The signature under which callers of this API see other models' thinking. The API refuses a signature that is not
+its own, an empty one too: what comes back with this mark is left out again."""
+
+_PDF = "application/pdf"
 _KNOWN: dict[str, frozenset[str]] = {
     "text": frozenset({"type", "text", "citations", "cache_control"}),
     "image": frozenset({"type", "source", "cache_control"}),
@@ -50,6 +68,10 @@ def text_at(value: Json, path: str) -> str:
     return value
 
 
+def optional_text(value: Json, path: str) -> str | None:
+    return None if value is None else text_at(value, path)
+
+
 def object_at(value: Json, path: str) -> dict[str, Json]:
     if not isinstance(value, dict):
         raise bad(path, "an object")
@@ -60,15 +82,30 @@ def cache_of(value: Json, path: str) -> CacheBreakpoint | None:
     if value is None:
         return None
     ttl = object_at(value, path).get("ttl")
-    if ttl not in {None, "5m", "1h"}:
+    if ttl is not None and ttl != "5m" and ttl != "1h":  # noqa: PLR1714 (a list would not be hashable)
         raise bad(f"{path}.ttl", "5m or 1h")
     return CacheBreakpoint(ttl)
 
 
-def cache_wire(cache: CacheBreakpoint | None) -> dict[str, Json]:
+def odd_cache(told: dict[str, Json]) -> dict[str, Json] | None:
+    """The keys of `cache_control` besides type and lifetime: some clients send a `scope`."""
+    value = told.get("cache_control")
+    if not isinstance(value, dict):
+        return None
+    return {k: v for k, v in cast("dict[str, Json]", value).items() if k not in {"type", "ttl"}} or None
+
+
+def cache_wire(cache: CacheBreakpoint | None, own: dict[str, Json]) -> dict[str, Json]:
+    """`cache_control`; `own` are the extras that may hold its odd keys."""
     if cache is None:
         return {}
-    return {"cache_control": {"type": "ephemeral", **({"ttl": cache.ttl} if cache.ttl else {})}}
+    ttl = {"ttl": cache.ttl} if cache.ttl else {}
+    return {"cache_control": {"type": "ephemeral", **ttl, **own.get("_cache_control", {})}}
+
+
+def own_keys(extras: dict[str, dict[str, Json]]) -> dict[str, Json]:
+    """The keys that only this API knows, as they stood; without our notes on spelling."""
+    return {k: v for k, v in extras.get(NAME, {}).items() if not k.startswith("_")}
 
 
 def extras_of(told: dict[str, Json], known: frozenset[str], **form: Json) -> dict[str, dict[str, Json]]:
@@ -85,20 +122,17 @@ def decode_block(value: Json, path: str) -> Part:
     if not isinstance(kind, str) or kind not in _KNOWN:
         return Opaque(provider=NAME, data=told, cache=cache_of(told.get("cache_control"), f"{path}.cache_control"))
     cache = cache_of(told.get("cache_control"), f"{path}.cache_control")
-    extras = extras_of(told, _KNOWN[kind])
+    extras = extras_of(told, _KNOWN[kind], cache_control=odd_cache(told))
     match kind:
         case "text":
-            citations = told.get("citations") or ()
-            form = "null" if "citations" in told and told["citations"] is None else None
-            extras = extras_of(told, _KNOWN[kind], citations=form)
-            return Text(
-                text=text_at(told.get("text"), f"{path}.text"), citations=tuple(citations), cache=cache, extras=extras
-            )
+            return _said(told, path, cache)
         case "image" | "document":
-            return _media(kind, told, path, cache, extras)
+            return _media(kind, told, path, cache)
         case "thinking":
+            signature = optional_text(told.get("signature"), f"{path}.signature")
             thought = text_at(told.get("thinking", ""), f"{path}.thinking")
-            return Reasoning(text=thought, signature=told.get("signature"), provider=NAME, extras=extras)
+            author = None if signature == NOT_SIGNED else NAME
+            return Reasoning(text=thought, signature=signature, provider=author, extras=extras)
         case "redacted_thinking":
             return Reasoning(redacted=text_at(told.get("data"), f"{path}.data"), provider=NAME, extras=extras)
         case "tool_use":
@@ -111,22 +145,48 @@ def decode_block(value: Json, path: str) -> Part:
             return _result(told, path, cache)
 
 
-def _media(
-    kind: str, told: dict[str, Json], path: str, cache: CacheBreakpoint | None, extras: dict[str, dict[str, Json]]
-) -> Part:
+def _said(told: dict[str, Json], path: str, cache: CacheBreakpoint | None) -> Text:
+    citations = told.get("citations")
+    if citations is not None and not isinstance(citations, list):
+        raise bad(f"{path}.citations", "a list")
+    form = "null" if "citations" in told and citations is None else None
+    return Text(
+        text=text_at(told.get("text"), f"{path}.text"),
+        citations=tuple(cast("list[Json]", citations or ())),
+        cache=cache,
+        extras=extras_of(told, _KNOWN["text"], citations=form, cache_control=odd_cache(told)),
+    )
+
+
+def _media(kind: str, told: dict[str, Json], path: str, cache: CacheBreakpoint | None) -> Part:
     source = object_at(told.get("source"), f"{path}.source")
+    at = f"{path}.source"
     match source.get("type"):
         case "base64":
-            known = Source(media_type=source.get("media_type"), data=text_at(source.get("data"), f"{path}.source.data"))
+            media_type = optional_text(source.get("media_type"), f"{at}.media_type")
+            known = Source(media_type=media_type, data=text_at(source.get("data"), f"{at}.data"))
         case "url":
-            known = Source(url=text_at(source.get("url"), f"{path}.source.url"))
+            known = Source(url=text_at(source.get("url"), f"{at}.url"))
         case "file":
-            known = Source(file_id=text_at(source.get("file_id"), f"{path}.source.file_id"))
-        case _:  # documents made of text or of blocks: only this API has them
+            known = Source(file_id=text_at(source.get("file_id"), f"{at}.file_id"))
+        case "text" if kind == "document":
+            return _text_document(told, source, path, cache)
+        case _:  # documents made of blocks: only this API has them
             return Opaque(provider=NAME, data=told, cache=cache)
+    extras = extras_of(told, _KNOWN[kind], cache_control=odd_cache(told))
     if kind == "image":
         return Image(source=known, cache=cache, extras=extras)
-    return File(source=known, filename=told.get("title"), cache=cache, extras=extras)
+    return File(source=known, filename=optional_text(told.get("title"), f"{path}.title"), cache=cache, extras=extras)
+
+
+def _text_document(told: dict[str, Json], source: dict[str, Json], path: str, cache: CacheBreakpoint | None) -> Text:
+    """A document made of plain text is text to every other API; `_document` holds its wrapping."""
+    wrapping = {k: v for k, v in told.items() if k != "cache_control"}
+    wrapping["source"] = {k: v for k, v in source.items() if k != "data"}
+    form: dict[str, Json] = {"_document": wrapping}
+    if odd := odd_cache(told):
+        form["_cache_control"] = odd
+    return Text(text=text_at(source.get("data"), f"{path}.source.data"), cache=cache, extras={NAME: form})
 
 
 def _result(told: dict[str, Json], path: str, cache: CacheBreakpoint | None) -> ToolResult:
@@ -135,18 +195,32 @@ def _result(told: dict[str, Json], path: str, cache: CacheBreakpoint | None) -> 
         parts: list[Part] = [] if content is None else [Text(text=content)]
         form = "absent" if "content" not in told else "string" if content is not None else "null"
     elif isinstance(content, list):
-        parts = [decode_block(b, f"{path}.content[{i}]") for i, b in enumerate(cast("list[Json]", content))]
+        parts = [_inner(b, f"{path}.content[{i}]") for i, b in enumerate(cast("list[Json]", content))]
         form = None
     else:
         raise bad(f"{path}.content", "a string or a list of blocks")
     flag = told.get("is_error")
+    if flag is not None and not isinstance(flag, bool):
+        raise bad(f"{path}.is_error", "true or false")
     return ToolResult(
         call_id=text_at(told.get("tool_use_id"), f"{path}.tool_use_id"),
         parts=tuple(p for p in parts if isinstance(p, (Text, Image, File, Audio, Opaque))),
         is_error=flag is True,
         cache=cache,
-        extras=extras_of(told, _KNOWN["tool_result"], content=form, is_error="false" if flag is False else None),
+        extras=extras_of(
+            told,
+            _KNOWN["tool_result"],
+            content=form,
+            is_error="false" if flag is False else None,
+            cache_control=odd_cache(told),
+        ),
     )
+
+
+def _inner(value: Json, path: str) -> Part:
+    """A block within a tool's result; kinds that other APIs do not have there are kept whole."""
+    part = decode_block(value, path)
+    return Opaque(provider=NAME, data=value) if isinstance(part, (Reasoning, ToolCall, ToolResult)) else part
 
 
 # ---- And back ----------------------------------------------------------------------------------------------
@@ -160,16 +234,18 @@ def encode_blocks(parts: Iterable[Part], warnings: list[str]) -> list[dict[str, 
         wire = _block(part, warnings)
         if wire is None:
             continue
-        ours = {} if isinstance(part, Opaque) else {k: v for k, v in part.extras.get(NAME, {}).items() if k[0] != "_"}
-        cache = {} if isinstance(part, Opaque) else cache_wire(part.cache)
-        out.append({**wire, **cache, **ours})
+        if isinstance(part, Opaque):
+            out.append(wire)
+        else:
+            cache = cache_wire(part.cache, part.extras.get(NAME, {}))
+            out.append({**wire, **cache, **own_keys(part.extras)})
     return out
 
 
 def _block(part: Part, warnings: list[str]) -> dict[str, Json] | None:
     match part:
         case Text() | Refusal():
-            return _text(part)
+            return _text(part, warnings)
         case Reasoning():
             return _thinking(part, warnings)
         case ToolCall():
@@ -197,17 +273,37 @@ def _opaque(part: Opaque, warnings: list[str]) -> Json:
     return None
 
 
-def _text(part: Text | Refusal) -> dict[str, Json] | None:
+def _text(part: Text | Refusal, warnings: list[str]) -> dict[str, Json] | None:
     if isinstance(part, Refusal):
         return {"type": "text", "text": part.text} if part.text else None
+    form = part.extras.get(NAME, {})
+    if "_document" in form:
+        wrapping: dict[str, Json] = form["_document"]
+        return {**wrapping, "source": {**wrapping["source"], "data": part.text}}
     if not part.text and NAME not in part.extras and not part.citations:
         return None
     out: dict[str, Json] = {"type": "text", "text": part.text}
     if part.citations:
-        out["citations"] = list(part.citations)
-    elif part.extras.get(NAME, {}).get("_citations") == "null":
+        ours = [c for c in part.citations if _is_ours(c)]
+        if len(ours) < len(part.citations):
+            warnings.append("citations of another API were left out: the caller's has another form for them")
+        out |= {"citations": ours} if ours else {}
+    elif form.get("_citations") == "null":
         out["citations"] = None
     return out
+
+
+def _is_ours(citation: Json) -> bool:
+    """This API's citations are all named after a place: `char_location`, `web_search_result_location`, ..."""
+    kind = cast("dict[str, Json]", citation).get("type") if isinstance(citation, dict) else None
+    return isinstance(kind, str) and kind.endswith("_location")
+
+
+def shown(part: Part) -> Part:
+    """In an answer, other models' thinking may be shown, under a mark that keeps it from coming back."""
+    if isinstance(part, Reasoning) and part.provider != NAME and part.text:
+        return Reasoning(text=part.text, signature=NOT_SIGNED, provider=NAME)
+    return part
 
 
 def _thinking(part: Reasoning, warnings: list[str]) -> dict[str, Json] | None:
@@ -253,11 +349,24 @@ def _source(source: Source) -> dict[str, Json]:
 
 
 def _document(part: File, warnings: list[str]) -> dict[str, Json] | None:
-    media_type = part.source.media_type
-    if media_type is not None and media_type != "application/pdf" and part.source.data is not None and not part.extras:
+    """A document: the API reads PDF and plain text."""
+    title = {"title": part.filename} if part.filename else {}
+    media_type, data = part.source.media_type, part.source.data
+    if data is None or media_type in {None, _PDF} or part.extras:
+        source = _source(part.source if media_type or data is None else replace(part.source, media_type=_PDF))
+        return {"type": "document", "source": source, **title}
+    text = _plain_text(data) if media_type and media_type.startswith("text/") else None
+    if text is None:
         warnings.append(f"a file of type {media_type} has no counterpart in the chosen model's API and was left out")
         return None
-    return {"type": "document", "source": _source(part.source), **({"title": part.filename} if part.filename else {})}
+    return {"type": "document", "source": {"type": "text", "media_type": "text/plain", "data": text}, **title}
+
+
+def _plain_text(data: str) -> str | None:
+    try:
+        return base64.b64decode(data, validate=True).decode()
+    except ValueError:
+        return None
 
 
 def safe_id(call_id: str) -> str:

@@ -8,8 +8,8 @@ import msgspec
 from msgspec.structs import replace
 
 from turnout.chat import ChatRequest, Json, Message, Part, ReasoningConfig, Refusal, Text, ToolResult, ToolSpec
-from turnout.dialects.anthropic_messages.blocks import NAME, cache_wire, encode_blocks
-from turnout.dialects.anthropic_messages.outline import OUR_METADATA
+from turnout.dialects.anthropic_messages.blocks import NAME, cache_wire, encode_blocks, own_keys
+from turnout.dialects.anthropic_messages.outline import OUR_METADATA, effort_keys
 from turnout.dialects.base import Encoded
 from turnout.errors import NotTranslatable
 
@@ -18,24 +18,17 @@ __all__ = ["DEFAULT_MAX_TOKENS", "encode_request"]
 DEFAULT_MAX_TOKENS = 4096
 """The API asks for a bound; callers of other APIs may set none."""
 
-EFFORTS = {
-    "none": None,
-    "minimal": "low",
-    "low": "low",
-    "medium": "medium",
-    "high": "high",
-    "xhigh": "xhigh",
-    "max": "max",
-}
-"""Other APIs' effort words in this one's; `none` turns thinking off."""
+LEAST_BUDGET = 1024
+"""The API takes no smaller `thinking.budget_tokens`, and asks for one below `max_tokens`."""
 
-_NO_COUNTERPART = ("frequency_penalty", "presence_penalty", "seed", "logprobs", "top_logprobs")
+_NO_COUNTERPART = ("frequency_penalty", "presence_penalty", "logprobs", "top_logprobs")
+"""Zero and false ask for nothing; a seed of zero is a seed."""
 
 
 def encode_request(request: ChatRequest) -> Encoded:
     """Raises NotTranslatable for several answers at once, audio, and tools that only another provider can run."""
     warnings: list[str] = []
-    ours = {k: v for k, v in request.extras.get(NAME, {}).items() if not k.startswith("_")}
+    ours = own_keys(request.extras)
     form = {k: v for k, v in request.extras.get(NAME, {}).items() if k.startswith("_")}
     if (request.n or 1) > 1:
         raise NotTranslatable("n > 1 has no counterpart in the chosen model's API; ask once for each answer", param="n")
@@ -46,17 +39,40 @@ def encode_request(request: ChatRequest) -> Encoded:
     out |= _tools(request, form)
     out |= _sampling(request, warnings)
     out |= _thinking(request, form, warnings)
+    if "_thinking" not in form and out.get("thinking", {}).get("type") == "enabled":
+        _unsampled(out, warnings)
     if request.stream or form.get("_stream"):
         out["stream"] = request.stream
     if metadata := _metadata(request):
         out["metadata"] = metadata
-    if request.service_tier is not None and NAME in request.extras:
-        out["service_tier"] = request.service_tier
-    dropped = [name for name in _NO_COUNTERPART if getattr(request, name) not in {None, False}]
+    out |= _service_tier(request, warnings)
+    dropped = [name for name in _NO_COUNTERPART if getattr(request, name)]
+    dropped += ["seed"] if request.seed is not None else []
     dropped += _worth_telling(k for name, kept in request.extras.items() if name != NAME for k in kept if k[0] != "_")
     warnings.extend(f"{key} is not known to the chosen model's API and was left out" for key in dropped)
     out |= {name: [] for name in form.get("_empty", ())}
     return Encoded(msgspec.json.encode({**out, **ours}), tuple(dict.fromkeys(warnings)))
+
+
+def _service_tier(request: ChatRequest, warnings: list[str]) -> dict[str, Json]:
+    tier = request.service_tier
+    if tier is not None and (tier in {"auto", "standard_only"} or _is_ours(request)):
+        return {"service_tier": tier}
+    if tier not in {None, "default"}:
+        warnings.append(f"service_tier {tier} is not known to the chosen model's API and was left out")
+    return {}
+
+
+def _is_ours(request: ChatRequest) -> bool:
+    return any("_ours" in message.extras.get(NAME, {}) for message in request.messages)
+
+
+def _unsampled(out: dict[str, Json], warnings: list[str]) -> None:
+    """With a thinking budget the API takes neither of these."""
+    dropped = [name for name in ("temperature", "top_k") if out.pop(name, 1) != 1]
+    warnings.extend(
+        f"{name} was left out: the chosen model's API takes none beside a thinking budget" for name in dropped
+    )
 
 
 def _worth_telling(keys: Iterable[str]) -> list[str]:
@@ -64,7 +80,7 @@ def _worth_telling(keys: Iterable[str]) -> list[str]:
 
 
 def _metadata(request: ChatRequest) -> dict[str, Json]:
-    if NAME in request.extras or "user_id" in request.metadata:
+    if _is_ours(request) or "user_id" in request.metadata:
         return {k: v for k, v in request.metadata.items() if k not in OUR_METADATA}
     return {"user_id": request.user} if request.user else {}
 
@@ -76,14 +92,33 @@ def _split_system(messages: tuple[Message, ...]) -> tuple[list[Message], list[Me
         if "_ours" in messages[count].extras.get(NAME, {}):
             break
         count += 1
+    if count and count == len(messages):
+        # Callers of other APIs may send instructions alone; this one wants a user's turn.
+        count -= 1
+        return list(messages[:count]), [replace(messages[count], role="user")]
     return list(messages[:count]), list(messages[count:])
 
 
 def _system(head: list[Message], warnings: list[str]) -> dict[str, Json]:
     parts = [part for message in head for part in message.parts]
-    if not parts and not any("_top" in m.extras.get(NAME, {}) for m in head):
-        return {}
-    return {"system": _content(parts, warnings)}
+    if any("_top" in m.extras.get(NAME, {}) for m in head):
+        return {"system": _content(parts, warnings)}
+    content = encode_blocks(_spoken(parts), warnings)
+    return {"system": content} if content else {}
+
+
+def _spoken(parts: Iterable[Part]) -> list[Part]:
+    """Without texts of white space alone: the API refuses them, other models write them before their calls."""
+    out: list[Part] = []
+    for part in parts:
+        if isinstance(part, Text) and not part.text.strip():
+            continue
+        if isinstance(part, ToolResult):
+            inner = tuple(p for p in part.parts if not isinstance(p, Text) or p.text.strip())
+            out.append(replace(part, parts=inner))
+        else:
+            out.append(part)
+    return out
 
 
 def _content(parts: list[Part], warnings: list[str]) -> Json:
@@ -124,9 +159,9 @@ def _regrouped(group: list[Message], warnings: list[str]) -> Iterable[dict[str, 
             turns.append((role, parts))
     for role, parts in turns:
         ordered = sorted(parts, key=lambda p: not isinstance(p, ToolResult)) if role == "user" else parts
-        if content := encode_blocks(ordered, warnings):
+        if content := encode_blocks(_spoken(ordered), warnings):
             yield {"role": role, "content": content}
-        elif any(isinstance(p, (Text, Refusal)) for p in parts):
+        elif role == "user" or any(isinstance(p, (Text, Refusal)) for p in parts):
             yield {"role": role, "content": [{"type": "text", "text": "(empty)"}]}
 
 
@@ -159,10 +194,11 @@ def _tool(tool: ToolSpec, index: int) -> dict[str, Json]:
     out: dict[str, Json] = {"name": tool.name}
     if tool.description is not None:
         out["description"] = tool.description
-    out["input_schema"] = tool.schema if tool.schema is not None else {"type": "object", "properties": {}}
+    schema: dict[str, Json] = tool.schema if isinstance(tool.schema, dict) else {"properties": {}}
+    out["input_schema"] = schema if "type" in schema else {"type": "object", **schema}  # the API asks for a type
     if tool.strict is not None:
         out["strict"] = tool.strict
-    return {**out, **cache_wire(tool.cache), **tool.extras.get(NAME, {})}
+    return {**out, **cache_wire(tool.cache, tool.extras.get(NAME, {})), **own_keys(tool.extras)}
 
 
 def _sampling(request: ChatRequest, warnings: list[str]) -> dict[str, Json]:
@@ -181,17 +217,19 @@ def _sampling(request: ChatRequest, warnings: list[str]) -> dict[str, Json]:
 
 
 def _thinking(request: ChatRequest, form: dict[str, Json], warnings: list[str]) -> dict[str, Json]:
-    """`thinking` and `output_config`: as the caller of this API wrote them, else from effort and schema. An effort
-    that a mode set comes before both."""
-    out = {name: form[f"_{name}"] for name in ("thinking", "output_config") if f"_{name}" in form}
+    """`thinking` and `output_config`: as the caller of this API wrote them, else from effort, budget and schema. An
+    effort that a mode set comes before both."""
+    spelled = ("thinking", "output_config", "output_format")
+    out: dict[str, Json] = {name: form[f"_{name}"] for name in spelled if f"_{name}" in form}
     config: dict[str, Json] = dict(out.get("output_config") or {})
     told = request.reasoning
     if told is not None and told.effort is not None and config.get("effort") != told.effort:
-        _effort(told, out, config)
-    elif told is not None and told.budget_tokens is not None and "thinking" not in out:
-        out["thinking"] = {"type": "enabled", "budget_tokens": max(1024, told.budget_tokens)}
+        out |= effort_keys(told.effort, config)
+        config = dict(out.get("output_config") or {})
+    elif told is not None and "thinking" not in out:
+        out |= _budget(told, request.max_output_tokens, warnings)
     wanted = request.response_format
-    if wanted is not None and wanted.kind == "json_schema" and "format" not in config:
+    if wanted is not None and wanted.kind == "json_schema" and "format" not in config and "output_format" not in out:
         config["format"] = {"type": "json_schema", "schema": wanted.schema}
     elif wanted is not None and wanted.kind == "json":
         warnings.append("JSON without a schema cannot be enforced by the chosen model's API: it is only asked for")
@@ -200,9 +238,18 @@ def _thinking(request: ChatRequest, form: dict[str, Json], warnings: list[str]) 
     return out
 
 
-def _effort(told: ReasoningConfig, out: dict[str, Json], config: dict[str, Json]) -> None:
-    word = EFFORTS.get(told.effort or "", told.effort)
-    if word is None:
-        out["thinking"] = {"type": "disabled"}
-    else:
-        config["effort"] = word
+def _budget(told: ReasoningConfig, limit: int | None, warnings: list[str]) -> dict[str, Json]:
+    """`thinking` from another API's switch or budget. Where no bound on the whole answer was set, it grows."""
+    if told.adaptive:
+        return {"thinking": {"type": "adaptive"}}
+    if told.enabled is False or told.budget_tokens == 0:
+        return {"thinking": {"type": "disabled"}}
+    if told.budget_tokens is None or told.budget_tokens < 0:
+        return {}
+    budget = max(LEAST_BUDGET, told.budget_tokens)
+    if limit is None:
+        return {"max_tokens": budget + DEFAULT_MAX_TOKENS, "thinking": {"type": "enabled", "budget_tokens": budget}}
+    if limit <= LEAST_BUDGET:
+        warnings.append(f"thinking was left out: max_tokens {limit} leaves no room for it")
+        return {}
+    return {"thinking": {"type": "enabled", "budget_tokens": min(budget, limit - 1)}}

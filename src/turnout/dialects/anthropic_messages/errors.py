@@ -22,6 +22,7 @@ TYPES = {
     429: "rate_limit_error",
     503: "overloaded_error",
     504: "timeout_error",
+    529: "overloaded_error",
 }
 """`type` by status. Other 4xx are the request's fault, 5xx the server's."""
 

@@ -1,6 +1,8 @@
 """Messages requests to `ChatRequest`. Encoding what was decoded gives the same JSON.
 
 What only this API knows travels in `extras["anthropic-messages"]`; keys that begin with `_` note spellings.
+Not kept, because the API reads them as left out or refuses them: null values, an empty `citations` list, a tool's
+`input_schema` without its type (it becomes `object`), keys of `metadata` that are hints for us.
 """
 
 from __future__ import annotations
@@ -20,23 +22,35 @@ from turnout.chat import (
     ToolChoice,
     ToolSpec,
 )
-from turnout.dialects.anthropic_messages.blocks import NAME, bad, cache_of, decode_block, extras_of, object_at, text_at
+from turnout.dialects.anthropic_messages.blocks import (
+    NAME,
+    bad,
+    cache_of,
+    decode_block,
+    extras_of,
+    object_at,
+    odd_cache,
+    text_at,
+)
 from turnout.errors import InvalidRequest
 
 __all__ = ["decode_request"]
 
-_PLAIN = frozenset({"model", "max_tokens", "temperature", "top_p", "top_k", "service_tier"})
-_TOP = _PLAIN | {
-    "messages",
-    "system",
-    "tools",
-    "tool_choice",
-    "thinking",
-    "output_config",
-    "stop_sequences",
-    "stream",
-    "metadata",
+_PLAIN: dict[str, tuple[str, Any]] = {
+    "model": ("model", str),
+    "max_tokens": ("max_output_tokens", int),
+    "temperature": ("temperature", float),
+    "top_p": ("top_p", float),
+    "top_k": ("top_k", int),
+    "service_tier": ("service_tier", str),
+    "stop_sequences": ("stop", tuple[str, ...]),
+    "stream": ("stream", bool),
+    "metadata": ("metadata", dict[str, Any]),
 }
+"""Fields that need no more than a check of their type: their name in `ChatRequest`, and the type."""
+
+_SPELLED = ("thinking", "output_config", "output_format", "tool_choice")
+_TOP = frozenset({*_PLAIN, *_SPELLED, "messages", "system", "tools"})
 _MESSAGE = frozenset({"role", "content"})
 _TOOL = frozenset({"name", "description", "input_schema", "strict", "cache_control"})
 _CHOICES = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
@@ -52,16 +66,10 @@ def decode_request(body: bytes) -> ChatRequest:
     messages = told.get("messages")
     if not isinstance(messages, list) or not messages:
         raise bad("messages", "a list with at least one message")
-    value = {k: told[k] for k in _PLAIN if told.get(k) is not None}
-    value["max_output_tokens"] = value.pop("max_tokens", None)
-    value["stop"] = told.get("stop_sequences") or ()
-    value["stream"] = told.get("stream") or False
-    value["metadata"] = told.get("metadata") or {}
-    value["model"] = told.get("model")
-    try:
-        request = msgspec.convert({**value, "messages": ()}, ChatRequest)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"wrong value: {error}") from None
+    if "model" not in told:
+        raise bad("model", "a string")
+    plain = {ours: _checked(told[name], name, kind) for name, (ours, kind) in _PLAIN.items() if _is_set(told, name)}
+    request = ChatRequest(messages=(), **plain)
     system = _system(told["system"]) if told.get("system") is not None else ()
     decoded = [_message(m, f"messages[{i}]") for i, m in enumerate(cast("list[Json]", messages))]
     user = request.metadata.get("user_id")
@@ -73,15 +81,27 @@ def decode_request(body: bytes) -> ChatRequest:
         tools=tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(_list(told, "tools"))),
         tool_choice=choice,
         parallel_tool_calls=parallel,
-        response_format=_response_format(output.get("format")),
+        response_format=_response_format(output.get("format"), "output_config.format")
+        or _response_format(told.get("output_format"), "output_format"),
         reasoning=_reasoning(told.get("thinking"), output.get("effort")),
         user=user if isinstance(user, str) else None,
         extras=_top_extras(told),
     )
 
 
+def _is_set(told: dict[str, Json], name: str) -> bool:
+    return name == "model" or told.get(name) is not None
+
+
+def _checked(value: Json, name: str, kind: Any) -> Any:
+    try:
+        return msgspec.convert(value, kind)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(f"{name}: {error}", param=name) from None
+
+
 def _top_extras(told: dict[str, Json]) -> dict[str, dict[str, Json]]:
-    kept = {k: told[k] for k in ("thinking", "output_config", "tool_choice") if k in told}
+    kept = {k: told[k] for k in _SPELLED if k in told}
     spelled = {
         "stream": told.get("stream") is False,
         **kept,
@@ -91,7 +111,9 @@ def _top_extras(told: dict[str, Json]) -> dict[str, dict[str, Json]]:
 
 
 def _list(told: dict[str, Json], name: str) -> list[Json]:
-    value = told.get(name) or []
+    value = told.get(name)
+    if value is None:
+        return []
     if not isinstance(value, list):
         raise bad(name, "a list")
     return cast("list[Json]", value)
@@ -128,11 +150,11 @@ def _tool(value: Json, path: str) -> ToolSpec:
         return ToolSpec(name=name, provider=NAME, opaque=told)
     return ToolSpec(
         name=name,
-        description=told.get("description"),
+        description=_checked(told.get("description"), f"{path}.description", str | None),
         schema=told.get("input_schema"),
-        strict=told.get("strict"),
+        strict=_checked(told.get("strict"), f"{path}.strict", bool | None),
         cache=cache_of(told.get("cache_control"), f"{path}.cache_control"),
-        extras=extras_of(told, _TOOL),
+        extras=extras_of(told, _TOOL, cache_control=odd_cache(told)),
     )
 
 
@@ -143,15 +165,15 @@ def _tool_choice(value: Json) -> tuple[ToolChoice | None, bool | None]:
     mode = _CHOICES.get(str(told.get("type")))
     if mode is None:
         raise bad("tool_choice.type", "auto, any, tool or none")
+    serial = _checked(told.get("disable_parallel_tool_use"), "tool_choice.disable_parallel_tool_use", bool | None)
     name = text_at(told.get("name"), "tool_choice.name") if mode == "tool" else None
-    serial = told.get("disable_parallel_tool_use")
     return msgspec.convert({"mode": mode, "name": name}, ToolChoice), None if serial is None else not serial
 
 
-def _response_format(value: Json) -> ResponseFormat | None:
+def _response_format(value: Json, path: str) -> ResponseFormat | None:
     if value is None:
         return None
-    told = object_at(value, "output_config.format")
+    told = object_at(value, path)
     if told.get("type") != "json_schema":
         return None
     return ResponseFormat(kind="json_schema", schema=told.get("schema"))

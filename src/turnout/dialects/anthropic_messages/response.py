@@ -7,13 +7,13 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec import Raw, Struct
 
-from turnout.chat import ChatResponse, FinishReason, Json, Part, Reasoning
-from turnout.dialects.anthropic_messages.blocks import NAME, decode_block, encode_blocks, extras_of
+from turnout.chat import ChatResponse, FinishReason, Json
+from turnout.dialects.anthropic_messages.blocks import decode_block, encode_blocks, extras_of, own_keys, shown
 from turnout.dialects.anthropic_messages.usage import decode_usage, encode_usage
 from turnout.dialects.base import Encoded, Summary
 from turnout.errors import InvalidRequest, UpstreamFailure
 
-__all__ = ["FINISH", "answer_parts", "decode_response", "encode_response", "finish_of", "finish_word", "summarise"]
+__all__ = ["FINISH", "decode_response", "encode_response", "finish_of", "finish_word", "summarise"]
 
 Unified = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "pause", "error", "other"]
 
@@ -92,26 +92,15 @@ def decode_response(body: bytes) -> ChatResponse:
 
 def encode_response(response: ChatResponse) -> Encoded:
     warnings: list[str] = []
-    own = response.extras.get(NAME, {})
+    own = own_keys(response.extras)
     out: dict[str, Json] = {
         "id": response.id,
         "type": "message",
         "role": "assistant",
         "model": response.model,
-        "content": encode_blocks(answer_parts(response.parts), warnings),
+        "content": encode_blocks((shown(part) for part in response.parts), warnings),
         "stop_reason": finish_word(response.finish),
         **({} if own else {"stop_sequence": None}),
         "usage": encode_usage(response.usage),
     }
     return Encoded(msgspec.json.encode({**out, **own}), tuple(dict.fromkeys(warnings)))
-
-
-def answer_parts(parts: tuple[Part, ...]) -> list[Part]:
-    """In an answer, other models' thinking may be shown: as a block whose signature is empty."""
-    return [shown(p) for p in parts]
-
-
-def shown(part: Part) -> Part:
-    if isinstance(part, Reasoning) and part.provider != NAME and part.text:
-        return Reasoning(text=part.text, signature="", provider=NAME)
-    return part

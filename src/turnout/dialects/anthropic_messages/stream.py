@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from turnout.chat import (
     FinishReason,
     Json,
+    Opaque,
     Part,
     PartDelta,
     PartEnd,
@@ -26,8 +27,15 @@ from turnout.chat import (
     ToolCall,
     Usage,
 )
-from turnout.dialects.anthropic_messages.blocks import NAME, decode_block, encode_blocks
-from turnout.dialects.anthropic_messages.response import finish_of, finish_word, shown
+from turnout.dialects.anthropic_messages.blocks import (
+    NAME,
+    NOT_SIGNED,
+    decode_block,
+    encode_blocks,
+    object_at,
+    own_keys,
+)
+from turnout.dialects.anthropic_messages.response import finish_of, finish_word
 from turnout.dialects.anthropic_messages.usage import decode_usage, encode_usage
 from turnout.dialects.sse import SseEvent, SseParser, format_event
 from turnout.errors import InvalidRequest
@@ -37,6 +45,7 @@ __all__ = ["Decoder", "Encoder", "Tap", "merged_usage", "stream_error"]
 STATUS = {
     "invalid_request_error": 400,
     "authentication_error": 401,
+    "billing_error": 402,
     "permission_error": 403,
     "not_found_error": 404,
     "request_too_large": 413,
@@ -47,7 +56,11 @@ STATUS = {
 """HTTP status by error type (docs.anthropic.com/en/api/errors); api_error and anything new is a 500."""
 
 _CUT = StreamError(code="stream_cut", message="the provider's stream was cut before its end")
-_BAD = StreamError(code="bad_stream", message="the provider sent an event that is no JSON")
+_BAD = StreamError(code="bad_stream", message="the provider sent an event that cannot be read")
+_SPLICED = StreamError(code="bad_stream", message="the provider began another answer in the middle of this one")
+
+_END_KEYS = frozenset({"context_management"})
+"""What `message_delta` tells beside its `delta` and `usage`."""
 
 
 def stream_error(value: Json) -> StreamError:
@@ -65,13 +78,19 @@ def merged_usage(start: Json, delta: Json) -> dict[str, Json]:
 
 
 class Decoder:
-    """Events of the wire to ours. A StreamDecoder."""
+    """Events of the wire to ours. A StreamDecoder.
+
+    Blocks that we do not know (calls and results of server tools) become one whole part when they end: what
+    their deltas mean is known to their API alone. One connection brings one message; what follows it is not read.
+    """
 
     def __init__(self) -> None:
         self._sse = SseParser()
+        self._id: str | None = None
         self._usage: dict[str, Json] = {}
         self._finish: FinishReason | None = None
         self._stop: dict[str, Json] = {}
+        self._parts: dict[int, Part] = {}
         self._inputs: dict[int, str] = {}
         self._ended = False
 
@@ -91,28 +110,32 @@ class Decoder:
         try:
             told = msgspec.json.decode(sse.data, type=dict[str, Any])
             return self._told(told)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidRequest, LookupError, TypeError):
+        except (
+            msgspec.DecodeError,
+            UnicodeDecodeError,
+            RecursionError,
+            InvalidRequest,
+            LookupError,
+            TypeError,
+            ValueError,
+        ):
             self._ended = True
             return [_BAD]
 
     def _told(self, told: dict[str, Json]) -> list[StreamEvent]:
         match told.get("type"):
             case "message_start":
-                message: dict[str, Json] = told["message"]
-                self._usage = merged_usage(message.get("usage"), None)
-                usage = decode_usage(self._usage or None)
-                return [
-                    ResponseStart(id=str(message.get("id") or ""), model=str(message.get("model") or ""), usage=usage)
-                ]
+                return self._started(object_at(told["message"], "message"))
             case "content_block_start":
-                return [PartStart(index=int(told["index"]), part=self._opened(told))]
+                return self._opened(int(told["index"]), told["content_block"])
             case "content_block_delta":
-                return self._delta(int(told["index"]), told["delta"])
+                return self._delta(int(told["index"]), object_at(told["delta"], "delta"))
             case "content_block_stop":
                 return self._closed(int(told["index"]))
             case "message_delta":
                 self._usage = merged_usage(self._usage, told.get("usage"))
-                self._stop = told.get("delta") or {}
+                beside = {k: told[k] for k in _END_KEYS if k in told}
+                self._stop = {**object_at(told.get("delta") or {}, "delta"), **beside}
                 if self._stop.get("stop_reason"):
                     self._finish = finish_of(str(self._stop["stop_reason"]))
                 return []
@@ -124,15 +147,33 @@ class Decoder:
             case _:
                 return []
 
-    def _opened(self, told: dict[str, Json]) -> Part:
-        part = decode_block(told["content_block"], "content_block")
+    def _started(self, message: dict[str, Json]) -> list[StreamEvent]:
+        name = str(message.get("id") or "")
+        if self._id is not None:
+            # Some hosts say the same twice; another message would mix two answers into one.
+            self._ended = name != self._id
+            return [_SPLICED] if self._ended else []
+        self._id = name
+        self._usage = merged_usage(message.get("usage"), None)
+        usage = decode_usage(self._usage or None)
+        return [ResponseStart(id=name, model=str(message.get("model") or ""), usage=usage)]
+
+    def _opened(self, index: int, block: Json) -> list[StreamEvent]:
+        part = decode_block(block, "content_block")
+        self._parts[index] = part
+        if isinstance(part, Opaque):
+            return []
         if isinstance(part, ToolCall):
             # The input begins as {} and comes in pieces; what it was is needed where none follow.
-            self._inputs[int(told["index"])] = part.arguments
-            return replace(part, arguments="")
-        return part
+            self._inputs[index] = part.arguments
+            part = replace(part, arguments="")
+        return [PartStart(index=index, part=part)]
 
     def _delta(self, index: int, delta: dict[str, Json]) -> list[StreamEvent]:
+        part = self._parts[index]
+        if isinstance(part, Opaque):
+            self._grow(index, part, delta)
+            return []
         match delta.get("type"):
             case "text_delta":
                 return [PartDelta(index=index, text=str(delta["text"]))]
@@ -149,8 +190,24 @@ class Decoder:
             case _:
                 return [PartDelta(index=index, extras={NAME: delta})]
 
+    def _grow(self, index: int, part: Opaque, delta: dict[str, Json]) -> None:
+        """More of a block we do not know: its input's JSON is gathered, of other deltas texts are joined."""
+        if delta.get("type") == "input_json_delta":
+            self._inputs[index] = self._inputs.get(index, "") + str(delta["partial_json"])
+            return
+        data: dict[str, Json] = dict(part.data)
+        for name, value in delta.items():
+            if name != "type":
+                before = data.get(name)
+                data[name] = before + value if isinstance(before, str) and isinstance(value, str) else value
+        self._parts[index] = replace(part, data=data)
+
     def _closed(self, index: int) -> list[StreamEvent]:
-        rest = self._inputs.pop(index, None)
+        part, rest = self._parts.pop(index), self._inputs.pop(index, None)
+        if isinstance(part, Opaque):
+            if rest:
+                part = replace(part, data={**part.data, "input": msgspec.json.decode(rest)})
+            return [PartStart(index=index, part=part), PartEnd(index=index)]
         events: list[StreamEvent] = [PartDelta(index=index, text=rest)] if rest else []
         return [*events, PartEnd(index=index)]
 
@@ -220,26 +277,38 @@ class Encoder:
         return _event("message_start", message=message)
 
     def _block_start(self, event: PartStart) -> bytes:
-        part = shown(event.part)
+        """A block's head is empty, as the API's own are; what is known of its content follows as a delta."""
+        part = event.part
         if isinstance(part, Refusal):
             part = Text(text=part.text)
         self._open, self._kind = event.index, part
-        pieces: bytes = b""
-        if isinstance(part, ToolCall):
-            block: dict[str, Json] = encode_blocks([replace(part, arguments="")], [])[0]
-            if part.arguments:
-                pieces = self._block_delta(PartDelta(index=event.index, text=part.arguments))
-        elif isinstance(part, Text):
-            block = {"type": "text", "text": part.text, **({"citations": []} if part.citations else {})}
-        elif isinstance(part, Reasoning) and part.redacted is None:
-            block = {"type": "thinking", "thinking": part.text, "signature": part.signature or ""}
-        else:
-            blocks = encode_blocks([part], [])
-            if not blocks:  # another API's block: nothing of it is sent, but its end must still be seen
-                self._kind = None
-                return b""
-            block = blocks[0]
-        return _event("content_block_start", index=self._count, content_block=block) + pieces
+        match part:
+            case ToolCall():
+                head: dict[str, Json] = encode_blocks([replace(part, arguments="")], [])[0]
+                known = PartDelta(index=event.index, text=part.arguments)
+            case Text():
+                head = {"type": "text", "text": "", **own_keys(part.extras)}
+                known = PartDelta(index=event.index, text=part.text, citations=part.citations)
+            case Reasoning() if part.redacted is None:
+                head = {"type": "thinking", "thinking": "", "signature": "", **own_keys(part.extras)}
+                known = PartDelta(index=event.index, text=part.text, signature=part.signature)
+            case _:
+                return self._whole(part)
+        start = _event("content_block_start", index=self._count, content_block=head)
+        return start + (self._block_delta(known) if known != PartDelta(index=event.index) else b"")
+
+    def _whole(self, part: Part) -> bytes:
+        """A block that comes in one piece; of a server tool's call the input is a delta, as clients expect it."""
+        blocks = encode_blocks([part], [])
+        if not blocks:  # another API's block: nothing of it is sent, but its end must still be seen
+            self._kind = None
+            return b""
+        block = blocks[0]
+        if not (str(block.get("type")).endswith("_use") and isinstance(block.get("input"), dict)):
+            return _event("content_block_start", index=self._count, content_block=block)
+        delta = {"type": "input_json_delta", "partial_json": msgspec.json.encode(block["input"]).decode()}
+        start = _event("content_block_start", index=self._count, content_block={**block, "input": {}})
+        return start + _event("content_block_delta", index=self._count, delta=delta)
 
     def _block_delta(self, event: PartDelta) -> bytes:
         deltas: list[dict[str, Json]] = []
@@ -252,10 +321,10 @@ class Encoder:
                 if event.text:
                     deltas.append({"type": "text_delta", "text": event.text})
                 deltas.extend({"type": "citations_delta", "citation": c} for c in event.citations)
-            case Reasoning():
+            case Reasoning(provider=author):
                 if event.text:
                     deltas.append({"type": "thinking_delta", "thinking": event.text})
-                if event.signature:
+                if event.signature and author == NAME:
                     deltas.append({"type": "signature_delta", "signature": event.signature})
             case _:
                 pass
@@ -263,15 +332,22 @@ class Encoder:
 
     def _block_stop(self) -> bytes:
         self._open = None
-        if self._kind is None:
+        part, self._kind = self._kind, None
+        if part is None:
             return b""
-        self._kind = None
+        out = b""
+        if isinstance(part, Reasoning) and part.provider != NAME:
+            mark = {"type": "signature_delta", "signature": NOT_SIGNED}
+            out = _event("content_block_delta", index=self._count, delta=mark)
         self._count += 1
-        return _event("content_block_stop", index=self._count - 1)
+        return out + _event("content_block_stop", index=self._count - 1)
 
     def _end(self, event: ResponseEnd) -> bytes:
-        stop = {"stop_reason": finish_word(event.finish), "stop_sequence": None, **event.extras.get(NAME, {})}
-        return _event("message_delta", delta=stop, usage=encode_usage(event.usage)) + _event("message_stop")
+        own = own_keys(event.extras)
+        beside = {k: own.pop(k) for k in _END_KEYS if k in own}
+        stop = {"stop_reason": finish_word(event.finish), "stop_sequence": None, **own}
+        last = _event("message_delta", delta=stop, usage=encode_usage(event.usage), **beside)
+        return last + _event("message_stop")
 
 
 def _event(kind: str, **fields: Json) -> bytes:
@@ -310,6 +386,7 @@ class Tap:
         self.model: str | None = None
         self.complete = False
         self.error: StreamError | None = None
+        self._over = False
 
     def feed(self, data: bytes) -> bytes:
         return b"".join(self._seen(event) for event in self._sse.feed(data))
@@ -318,7 +395,7 @@ class Tap:
         return b"".join(self._seen(event) for event in self._sse.close())
 
     def _seen(self, event: SseEvent) -> bytes:
-        if event.data and any(word in event.data for word in _INTERESTING):
+        if event.data and not self._over and any(word in event.data for word in _INTERESTING):
             # What cannot be decoded is nothing we know: the caller gets it as it is.
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self._note(_event_head.decode(event.data))
@@ -334,7 +411,7 @@ class Tap:
                 if head.delta is not None and head.delta.stop_reason:
                     self.finish, self.complete = finish_of(head.delta.stop_reason), True
             case "message_stop":
-                self.complete = True
+                self.complete = self._over = True
             case "error":
                 self.error = stream_error(head.error)
             case _:

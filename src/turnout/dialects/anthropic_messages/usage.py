@@ -20,31 +20,44 @@ def decode_usage(value: Json) -> Usage | None:
     plain, read, write = (
         _count(told.get(name)) for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
     )
-    split: Json = told.get("cache_creation")
-    long = cast("dict[str, Json]", split).get("ephemeral_1h_input_tokens") if isinstance(split, dict) else None
+    split, details = _object(told.get("cache_creation")), _object(told.get("output_tokens_details"))
     return Usage(
         input=None if plain is None else plain + (read or 0) + (write or 0),
         cache_read=read,
         cache_write=write,
-        cache_write_1h=_count(long),
+        cache_write_1h=_count(split.get("ephemeral_1h_input_tokens")),
         output=_count(told.get("output_tokens")),
+        reasoning=_count(details.get("thinking_tokens")),
         raw=told,
     )
 
 
 def encode_usage(usage: Usage | None) -> dict[str, Json]:
-    """The `usage` object: the provider's own when it was of this format, else zero where nothing was reported."""
+    """The `usage` object: the provider's own when it was of this format, else zero where nothing was reported.
+
+    Other formats have an `input_tokens` too that counts cached tokens in: only what reads here as the same
+    numbers is of this one.
+    """
     if usage is None:
         return {"input_tokens": 0, "output_tokens": 0}
-    if isinstance(usage.raw, dict) and "input_tokens" in usage.raw and "prompt_tokens" not in usage.raw:
+    if isinstance(usage.raw, dict) and "input_tokens" in usage.raw and decode_usage(usage.raw) == usage:
         return cast("dict[str, Json]", usage.raw)
-    read, write = usage.cache_read or 0, usage.cache_write or 0
-    return {
+    read, write, long = usage.cache_read or 0, usage.cache_write or 0, usage.cache_write_1h
+    out: dict[str, Json] = {
         "input_tokens": max(0, (usage.input or 0) - read - write),
         "cache_creation_input_tokens": write,
         "cache_read_input_tokens": read,
         "output_tokens": usage.output or 0,
     }
+    if long is not None:
+        out["cache_creation"] = {"ephemeral_5m_input_tokens": write - long, "ephemeral_1h_input_tokens": long}
+    if usage.reasoning is not None:
+        out["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
+    return out
+
+
+def _object(value: Json) -> dict[str, Json]:
+    return cast("dict[str, Json]", value) if isinstance(value, dict) else {}
 
 
 def _count(value: Json) -> int | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta, Raw, Struct
@@ -13,12 +13,12 @@ from turnout.errors import InvalidRequest
 
 __all__ = ["outline", "patch"]
 
-Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 Positive = Annotated[int, Meta(ge=1)]
 
 
 class _MessageHead(Struct):
-    role: Role
+    role: str = ""
     content: Raw = Raw(b"null")
 
 
@@ -54,7 +54,7 @@ def outline(body: bytes) -> RequestOutline:
     raws = get(fields, "messages", _raws)
     if not raws:
         raise InvalidRequest("messages must be a list with at least one message", param="messages")
-    heads = [decode_value(raw, f"messages[{i}]", _message) for i, raw in enumerate(raws)]
+    heads = [_head(raw, f"messages[{i}]") for i, raw in enumerate(raws)]
     kinds = _part_kinds(heads)
     tools = get(fields, "tools", _raws) or ()
     options = get(fields, "stream_options", _stream_options)
@@ -82,6 +82,14 @@ def outline(body: bytes) -> RequestOutline:
         user=get(fields, "user", _string),
         prompt_cache_key=get(fields, "prompt_cache_key", _string),
     )
+
+
+def _head(raw: Raw, path: str) -> _MessageHead:
+    head = decode_value(raw, path, _message)
+    if head.role not in ROLES:
+        wanted = "system, developer, user, assistant or tool"
+        raise InvalidRequest(f"{path}.role must be {wanted}", param=f"{path}.role")
+    return head
 
 
 def _part_kinds(heads: list[_MessageHead]) -> list[str]:
