@@ -43,7 +43,7 @@ def test_limits_and_request_ids_come_back_and_the_rest_stays():
 
 def test_only_a_list_of_models_counts():
     assert decode_models(b'{"data":[{"id":"a"},{"id":"b","object":"model"}]}') == ("a", "b")
-    for body in (b"", b"<html>", b"[]", b'{"data":{}}', b'{"data":[{"name":"x"}]}', b"\xff"):
+    for body in (b"", b"<html>", b"[]", b'{"data":{}}', b'{"data":[{"name":"x"}]}', b"\xff", b'{"x":' + b"[" * 200_000):
         assert decode_models(body) == ()
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -25,7 +27,7 @@ class Received:
 @dataclass
 class Script:
     """What to answer. `chunks` are written one by one, `pause_s` apart; `cut` closes before the body's end;
-    `hang` never answers; `reset` closes before the headers."""
+    `hang` never answers; `drop` closes before the headers, `reset` does so with a TCP reset."""
 
     status: int = 200
     content_type: str = "application/json"
@@ -35,6 +37,7 @@ class Script:
     pause_s: float = 0.0
     cut: bool = False
     hang: bool = False
+    drop: bool = False
     reset: bool = False
 
 
@@ -79,8 +82,11 @@ class ScriptedUpstream:
         try:
             while await self._one(reader, writer):
                 pass
-        except (ConnectionError, asyncio.IncompleteReadError):
+        except ConnectionError:
             self.gone.set()
+        except asyncio.IncompleteReadError as short:
+            if short.partial:  # else a kept connection was let go, between two requests
+                self.gone.set()
         except asyncio.CancelledError:
             return  # the test is over
         finally:
@@ -94,7 +100,12 @@ class ScriptedUpstream:
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.requests.append(Received(method, path, headers, body))
         script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
+        if script.drop:
+            return False
         if script.reset:
+            linger = struct.pack("ii", 1, 0)
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            writer.transport.abort()
             return False
         if script.hang:
             await self._until_gone(reader, asyncio.Event().wait)
@@ -126,11 +137,13 @@ class ScriptedUpstream:
         """Do `work` until done or the other side hangs up; True when it hung up."""
         working = asyncio.ensure_future(work())
         watching = asyncio.ensure_future(reader.read(1))
-        done, _ = await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        gone = watching in done and working not in done
-        for task in (working, watching):
-            task.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
+        try:
+            done, _ = await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+        finally:  # also when the test is over meanwhile
+            for task in (working, watching):
+                task.cancel()
+            await asyncio.gather(working, watching, return_exceptions=True)
+        gone = watching in done and (working not in done or working.exception() is not None)
         if gone:
             self.gone.set()
         return gone

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 import msgspec
 from msgspec import Struct
 
 from turnout.errors import UpstreamFailure
-from turnout.providers.http import LOOPBACK
+from turnout.providers.http import is_loopback
 from turnout.providers.registry import ProviderRow
 from turnout.providers.transport import Transport, UpstreamRequest
 
@@ -39,13 +38,13 @@ def decode_models(body: bytes) -> tuple[str, ...]:
     """Model names of an OpenAI-style list; empty for anything else: some other program may own the port."""
     try:
         return tuple(m.id for m in msgspec.json.decode(body, type=_List).data if m.id)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):  # the last: nested beyond sense
         return ()
 
 
 async def discover_local(rows: Sequence[ProviderRow], transport: Transport) -> list[Discovered]:
     """The servers among `rows` that answer within 0.3 s and have models. Rows beyond loopback are not asked."""
-    asked = [row for row in rows if urlsplit(row.base_url).hostname in LOOPBACK]
+    asked = [row for row in rows if is_loopback(row.base_url)]
     found = await asyncio.gather(*(_ask(row, transport) for row in asked))
     return [Discovered(row.name, models) for row, models in zip(asked, found, strict=True) if models]
 

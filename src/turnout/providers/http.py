@@ -3,31 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from ipaddress import ip_address
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from wreq import Client, HeaderMap, Method, Response, Streamer, exceptions
 from wreq.redirect import Policy
 
+from turnout import __version__
 from turnout.errors import UpstreamFailure, UpstreamTimeout, UpstreamUnreachable
 from turnout.providers.transport import UpstreamRequest
 
 if TYPE_CHECKING:
     from wreq import Request  # a type alone: it does not exist at run time
 
-__all__ = ["LOOPBACK", "HttpTransport"]
+__all__ = ["HttpTransport", "is_loopback"]
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
 IDLE_IN_POOL = timedelta(seconds=30)
-LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 METHODS = {"GET": Method.GET, "POST": Method.POST}
+
+_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no header value may hold (RFC 9110, 5.5). The library would answer it with a bare RuntimeError."""
 
 _UNREACHABLE = (exceptions.ConnectionError, exceptions.ProxyConnectionError, exceptions.TlsError)
 _BROKEN = (
     exceptions.BodyError,
-    exceptions.BuilderError,
     exceptions.ConnectionResetError,
     exceptions.DecodingError,
     exceptions.RedirectError,
@@ -39,14 +45,17 @@ _BROKEN = (
 class HttpTransport:
     """Keeps connections alive, checks certificates, follows no redirects, undoes no compression (we ask for
     none, so a decompression bomb is only bytes). Proxies of the environment (HTTPS_PROXY, ...) are used, but
-    never on the way to this machine."""
+    never on the way to this machine. Certificates are checked against the library's own list of authorities, or
+    against those in the file that SSL_CERT_FILE names: a company that looks into TLS has its own."""
 
     def __init__(self) -> None:
         self._clients: dict[bool, Client] = {}
 
     async def send(self, request: UpstreamRequest) -> HttpResponse:
         """Raises UpstreamUnreachable, UpstreamTimeout or UpstreamFailure. Cancelling it ends the exchange."""
-        client = self._client(local=urlsplit(request.url).hostname in LOOPBACK)
+        client = self._client(local=is_loopback(request.url))
+        if any(_UNSENDABLE.search(value) for _, value in request.headers):
+            raise UpstreamFailure("a header for the provider holds a line break or the like; look at its api_key")
         try:
             async with asyncio.timeout(request.first_byte_timeout_s):
                 response = await client.request(METHODS[request.method], request.url, **_options(request))
@@ -54,6 +63,8 @@ class HttpTransport:
             raise UpstreamTimeout(
                 f"the provider did not begin to answer within {request.first_byte_timeout_s:g} s"
             ) from None
+        except exceptions.BuilderError:
+            raise UpstreamUnreachable("the provider's base_url is no http or https URL; correct it") from None
         except _UNREACHABLE:
             # The library's own words name the URL; they stay out of ours.
             raise UpstreamUnreachable("no connection to the provider; is it up, and is its base_url right?") from None
@@ -76,6 +87,8 @@ class HttpTransport:
                 connect_timeout=CONNECT_TIMEOUT,
                 pool_idle_timeout=IDLE_IN_POOL,
                 no_proxy=local,
+                user_agent=f"turnout/{__version__}",
+                tls_verify=_authorities(local=local),
             )
         return self._clients[local]
 
@@ -123,6 +136,25 @@ class HttpResponse:
             await self._streamer.__aexit__(None, None, None)
         else:
             await self._response.close()
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` names this machine: `localhost`, 127.0.0.0/8 or ::1. False for what is no URL."""
+    try:
+        host = (urlsplit(url).hostname or "").removesuffix(".")
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # a name, or brackets without an address in them
+        return False
+
+
+def _authorities(*, local: bool) -> Path | bool:
+    """Whom to believe certificates from; True for the library's own list."""
+    named = os.environ.get("SSL_CERT_FILE")
+    if named and Path(named).is_file():
+        return Path(named)
+    if named and not local:  # this machine's servers speak plain HTTP as a rule: they need not fall with it
+        raise UpstreamUnreachable("SSL_CERT_FILE names no file, so no certificate can be checked; correct or unset it")
+    return True
 
 
 def _options(request: UpstreamRequest) -> Request:
