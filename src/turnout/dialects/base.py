@@ -71,11 +71,20 @@ class StreamTap(Protocol):
     own end was seen; `error` what the provider said in mid-stream.
     """
 
-    usage: Usage | None
-    finish: FinishReason | None
-    model: str | None
-    complete: bool
-    error: StreamError | None
+    @property
+    def usage(self) -> Usage | None: ...
+
+    @property
+    def finish(self) -> FinishReason | None: ...
+
+    @property
+    def model(self) -> str | None: ...
+
+    @property
+    def complete(self) -> bool: ...
+
+    @property
+    def error(self) -> StreamError | None: ...
 
     def feed(self, data: bytes) -> bytes: ...
 

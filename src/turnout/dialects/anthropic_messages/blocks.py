@@ -25,7 +25,8 @@ from turnout.chat import (
     ToolCall,
     ToolResult,
 )
-from turnout.errors import InvalidRequest, NotTranslatable
+from turnout.dialects.values import bad, object_at, optional_text, text_at
+from turnout.errors import NotTranslatable
 
 __all__ = [
     "NAME",
@@ -56,26 +57,6 @@ _KNOWN: dict[str, frozenset[str]] = {
     "tool_use": frozenset({"type", "id", "name", "input", "cache_control"}),
     "tool_result": frozenset({"type", "tool_use_id", "content", "is_error", "cache_control"}),
 }
-
-
-def bad(path: str, wanted: str) -> InvalidRequest:
-    return InvalidRequest(f"{path} must be {wanted}", param=path)
-
-
-def text_at(value: Json, path: str) -> str:
-    if not isinstance(value, str):
-        raise bad(path, "a string")
-    return value
-
-
-def optional_text(value: Json, path: str) -> str | None:
-    return None if value is None else text_at(value, path)
-
-
-def object_at(value: Json, path: str) -> dict[str, Json]:
-    if not isinstance(value, dict):
-        raise bad(path, "an object")
-    return cast("dict[str, Json]", value)
 
 
 def cache_of(value: Json, path: str) -> CacheBreakpoint | None:

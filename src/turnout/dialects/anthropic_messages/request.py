@@ -24,15 +24,12 @@ from turnout.chat import (
 )
 from turnout.dialects.anthropic_messages.blocks import (
     NAME,
-    bad,
     cache_of,
     decode_block,
     extras_of,
-    object_at,
     odd_cache,
-    text_at,
 )
-from turnout.errors import InvalidRequest
+from turnout.dialects.values import bad, checked, decode_object, object_at, optional_list, text_at
 
 __all__ = ["decode_request"]
 
@@ -58,17 +55,13 @@ _CHOICES = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
 
 def decode_request(body: bytes) -> ChatRequest:
     """Raises InvalidRequest that names the field."""
-    try:
-        raw: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"the body is not valid JSON: {error}") from None
-    told = object_at(raw, "the body")
+    told = decode_object(body)
     messages = told.get("messages")
     if not isinstance(messages, list) or not messages:
         raise bad("messages", "a list with at least one message")
     if "model" not in told:
         raise bad("model", "a string")
-    plain = {ours: _checked(told[name], name, kind) for name, (ours, kind) in _PLAIN.items() if _is_set(told, name)}
+    plain = {ours: checked(told[name], name, kind) for name, (ours, kind) in _PLAIN.items() if _is_set(told, name)}
     request = ChatRequest(messages=(), **plain)
     system = _system(told["system"]) if told.get("system") is not None else ()
     decoded = [_message(m, f"messages[{i}]") for i, m in enumerate(cast("list[Json]", messages))]
@@ -78,7 +71,7 @@ def decode_request(body: bytes) -> ChatRequest:
     return msgspec.structs.replace(
         request,
         messages=(*system, *decoded),
-        tools=tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(_list(told, "tools"))),
+        tools=tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(optional_list(told.get("tools"), "tools"))),
         tool_choice=choice,
         parallel_tool_calls=parallel,
         response_format=_response_format(output.get("format"), "output_config.format")
@@ -93,13 +86,6 @@ def _is_set(told: dict[str, Json], name: str) -> bool:
     return name == "model" or told.get(name) is not None
 
 
-def _checked(value: Json, name: str, kind: Any) -> Any:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise InvalidRequest(f"{name}: {error}", param=name) from None
-
-
 def _top_extras(told: dict[str, Json]) -> dict[str, dict[str, Json]]:
     kept = {k: told[k] for k in _SPELLED if k in told}
     spelled = {
@@ -108,15 +94,6 @@ def _top_extras(told: dict[str, Json]) -> dict[str, dict[str, Json]]:
         "empty": [k for k in ("tools", "stop_sequences") if told.get(k) == []],
     }
     return extras_of(told, _TOP, **{k: v for k, v in spelled.items() if v})
-
-
-def _list(told: dict[str, Json], name: str) -> list[Json]:
-    value = told.get(name)
-    if value is None:
-        return []
-    if not isinstance(value, list):
-        raise bad(name, "a list")
-    return cast("list[Json]", value)
 
 
 def _blocks(content: Json, path: str) -> tuple[Part, ...]:
@@ -150,9 +127,9 @@ def _tool(value: Json, path: str) -> ToolSpec:
         return ToolSpec(name=name, provider=NAME, opaque=told)
     return ToolSpec(
         name=name,
-        description=_checked(told.get("description"), f"{path}.description", str | None),
+        description=checked(told.get("description"), f"{path}.description", str | None),
         schema=told.get("input_schema"),
-        strict=_checked(told.get("strict"), f"{path}.strict", bool | None),
+        strict=checked(told.get("strict"), f"{path}.strict", bool | None),
         cache=cache_of(told.get("cache_control"), f"{path}.cache_control"),
         extras=extras_of(told, _TOOL, cache_control=odd_cache(told)),
     )
@@ -165,7 +142,7 @@ def _tool_choice(value: Json) -> tuple[ToolChoice | None, bool | None]:
     mode = _CHOICES.get(str(told.get("type")))
     if mode is None:
         raise bad("tool_choice.type", "auto, any, tool or none")
-    serial = _checked(told.get("disable_parallel_tool_use"), "tool_choice.disable_parallel_tool_use", bool | None)
+    serial = checked(told.get("disable_parallel_tool_use"), "tool_choice.disable_parallel_tool_use", bool | None)
     name = text_at(told.get("name"), "tool_choice.name") if mode == "tool" else None
     return msgspec.convert({"mode": mode, "name": name}, ToolChoice), None if serial is None else not serial
 

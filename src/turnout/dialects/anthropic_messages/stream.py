@@ -25,19 +25,19 @@ from turnout.chat import (
     StreamEvent,
     Text,
     ToolCall,
-    Usage,
 )
 from turnout.dialects.anthropic_messages.blocks import (
     NAME,
     NOT_SIGNED,
     decode_block,
     encode_blocks,
-    object_at,
     own_keys,
 )
 from turnout.dialects.anthropic_messages.response import finish_of, finish_word
 from turnout.dialects.anthropic_messages.usage import decode_usage, encode_usage
 from turnout.dialects.sse import SseEvent, SseParser, format_event
+from turnout.dialects.tap import SseTap
+from turnout.dialects.values import object_at
 from turnout.errors import InvalidRequest
 
 __all__ = ["Decoder", "Encoder", "Tap", "merged_usage", "stream_error"]
@@ -375,31 +375,20 @@ _event_head = msgspec.json.Decoder(_EventHead)
 _INTERESTING = (b'"message_start"', b'"message_delta"', b'"message_stop"', b'"error"')
 
 
-class Tap:
-    """Reads along. A StreamTap. Only events that may hold usage, an end or an error are decoded."""
+class Tap(SseTap):
+    """Only events that may hold usage, an end or an error are decoded."""
 
     def __init__(self) -> None:
-        self._sse = SseParser()
+        super().__init__()
         self._told: dict[str, Json] = {}
-        self.usage: Usage | None = None
-        self.finish: FinishReason | None = None
-        self.model: str | None = None
-        self.complete = False
-        self.error: StreamError | None = None
         self._over = False
 
-    def feed(self, data: bytes) -> bytes:
-        return b"".join(self._seen(event) for event in self._sse.feed(data))
-
-    def close(self) -> bytes:
-        return b"".join(self._seen(event) for event in self._sse.close())
-
-    def _seen(self, event: SseEvent) -> bytes:
+    def _forward(self, event: SseEvent) -> bool:
         if event.data and not self._over and any(word in event.data for word in _INTERESTING):
             # What cannot be decoded is nothing we know: the caller gets it as it is.
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self._note(_event_head.decode(event.data))
-        return event.raw
+        return True
 
     def _note(self, head: _EventHead) -> None:
         match head.type:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from turnout.chat import Json, Usage
+from turnout.dialects.values import count_or_none, object_or_empty
 
 __all__ = ["decode_usage", "encode_usage"]
 
@@ -18,16 +19,18 @@ def decode_usage(value: Json) -> Usage | None:
         return None
     told = cast("dict[str, Json]", value)
     plain, read, write = (
-        _count(told.get(name)) for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+        count_or_none(told.get(name))
+        for name in ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
     )
-    split, details = _object(told.get("cache_creation")), _object(told.get("output_tokens_details"))
+    split = object_or_empty(told.get("cache_creation"))
+    details = object_or_empty(told.get("output_tokens_details"))
     return Usage(
         input=None if plain is None else plain + (read or 0) + (write or 0),
         cache_read=read,
         cache_write=write,
-        cache_write_1h=_count(split.get("ephemeral_1h_input_tokens")),
-        output=_count(told.get("output_tokens")),
-        reasoning=_count(details.get("thinking_tokens")),
+        cache_write_1h=count_or_none(split.get("ephemeral_1h_input_tokens")),
+        output=count_or_none(told.get("output_tokens")),
+        reasoning=count_or_none(details.get("thinking_tokens")),
         raw=told,
     )
 
@@ -54,11 +57,3 @@ def encode_usage(usage: Usage | None) -> dict[str, Json]:
     if usage.reasoning is not None:
         out["output_tokens_details"] = {"thinking_tokens": usage.reasoning}
     return out
-
-
-def _object(value: Json) -> dict[str, Json]:
-    return cast("dict[str, Json]", value) if isinstance(value, dict) else {}
-
-
-def _count(value: Json) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None

@@ -6,7 +6,7 @@ travels in `extras["openai-chat"]`: unknown keys as they are, `_form` for which 
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 
@@ -30,6 +30,7 @@ from turnout.chat import (
     ToolResult,
     ToolSpec,
 )
+from turnout.dialects.values import bad, decode_object, object_at, optional_list, text_at
 from turnout.errors import InvalidRequest
 
 __all__ = ["NAME", "PLAIN", "data_url", "decode_request", "known_source", "rest_of"]
@@ -80,19 +81,9 @@ def rest_of(value: dict[str, Json], known: frozenset[str], form: Json = None) ->
     return {NAME: rest} if rest else {}
 
 
-def bad(path: str, wanted: str) -> InvalidRequest:
-    return InvalidRequest(f"{path} must be {wanted}", param=path)
-
-
 def decode_request(body: bytes) -> ChatRequest:
     """Raises InvalidRequest that names the field."""
-    try:
-        raw: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"the body is not valid JSON: {error}") from None
-    if not isinstance(raw, dict):
-        raise InvalidRequest("the body must be a JSON object")
-    told = cast("dict[str, Json]", raw)
+    told = decode_object(body)
     messages = told.get("messages")
     if not isinstance(messages, list) or not messages:
         raise bad("messages", "a list with at least one message")
@@ -120,7 +111,7 @@ def decode_request(body: bytes) -> ChatRequest:
     return msgspec.structs.replace(
         request,
         messages=tuple(_message(m, f"messages[{i}]") for i, m in enumerate(cast("list[Json]", messages))),
-        tools=tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(_list(told, "tools"))),
+        tools=tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(optional_list(told.get("tools"), "tools"))),
         tool_choice=_tool_choice(told.get("tool_choice")),
         response_format=_response_format(told.get("response_format")),
         reasoning=_reasoning(told.get("reasoning_effort")),
@@ -128,27 +119,8 @@ def decode_request(body: bytes) -> ChatRequest:
     )
 
 
-def _list(told: dict[str, Json], name: str) -> list[Json]:
-    value = told.get(name) or []
-    if not isinstance(value, list):
-        raise bad(name, "a list")
-    return cast("list[Json]", value)
-
-
-def _object(value: Json, path: str) -> dict[str, Json]:
-    if not isinstance(value, dict):
-        raise bad(path, "an object")
-    return cast("dict[str, Json]", value)
-
-
-def _text(value: Json, path: str) -> str:
-    if not isinstance(value, str):
-        raise bad(path, "a string")
-    return value
-
-
 def _message(value: Json, path: str) -> Message:
-    told = _object(value, path)
+    told = object_at(value, path)
     role = told.get("role")
     if role not in {"system", "developer", "user", "assistant", "tool", "function"}:
         raise bad(f"{path}.role", "system, developer, user, assistant or tool")
@@ -163,7 +135,7 @@ def _message(value: Json, path: str) -> Message:
     if role in {"tool", "function"}:
         call_id = told.get("tool_call_id") if role == "tool" else told.get("name")
         result = cast("tuple[Text | Image | File | Audio | Opaque, ...]", tuple(inner))
-        parts.append(ToolResult(call_id=_text(call_id, f"{path}.tool_call_id"), parts=result, name=told.get("name")))
+        parts.append(ToolResult(call_id=text_at(call_id, f"{path}.tool_call_id"), parts=result, name=told.get("name")))
     else:
         parts.extend(inner)
     if isinstance(told.get("refusal"), str):
@@ -190,25 +162,25 @@ def _form_of(told: dict[str, Json]) -> str:
 
 
 def _call(value: Json, path: str) -> ToolCall:
-    told = _object(value, path)
+    told = object_at(value, path)
     kind = told.get("type", "function")
     known = frozenset({"id", "type", "function"})
     if kind != "function":
-        custom = _object(told.get(kind), f"{path}.{kind}")
+        custom = object_at(told.get(kind), f"{path}.{kind}")
         return ToolCall(
-            id=_text(told.get("id"), f"{path}.id"),
-            name=_text(custom.get("name"), f"{path}.{kind}.name"),
-            arguments=_text(custom.get("input", ""), f"{path}.{kind}.input"),
+            id=text_at(told.get("id"), f"{path}.id"),
+            name=text_at(custom.get("name"), f"{path}.{kind}.name"),
+            arguments=text_at(custom.get("input", ""), f"{path}.{kind}.input"),
             extras={NAME: {"type": kind}},
         )
-    function = _object(told.get("function"), f"{path}.function")
+    function = object_at(told.get("function"), f"{path}.function")
     rest = rest_of(told, known)
     if "type" not in told:
         rest = {NAME: {**rest.get(NAME, {}), "_form": "no type"}}
     return ToolCall(
-        id=_text(told.get("id"), f"{path}.id"),
-        name=_text(function.get("name"), f"{path}.function.name"),
-        arguments=_text(function.get("arguments", ""), f"{path}.function.arguments"),
+        id=text_at(told.get("id"), f"{path}.id"),
+        name=text_at(function.get("name"), f"{path}.function.name"),
+        arguments=text_at(function.get("arguments", ""), f"{path}.function.arguments"),
         extras=rest,
     )
 
@@ -224,25 +196,25 @@ def _content(content: Json, path: str) -> list[Part]:
 
 
 def _part(value: Json, path: str) -> Part:
-    told = _object(value, path)
+    told = object_at(value, path)
     kind = told.get("type")
     extras = rest_of(told, frozenset({"type", str(kind)}))
     inner = told.get(str(kind))
     match kind:
         case "text":
-            return Text(text=_text(inner, f"{path}.text"), extras=extras)
+            return Text(text=text_at(inner, f"{path}.text"), extras=extras)
         case "refusal":
-            return Refusal(text=_text(inner, f"{path}.refusal"), extras=extras)
+            return Refusal(text=text_at(inner, f"{path}.refusal"), extras=extras)
         case "image_url":
-            image = _object(inner, f"{path}.image_url")
-            source = known_source(_text(image.get("url"), f"{path}.image_url.url"))
+            image = object_at(inner, f"{path}.image_url")
+            source = known_source(text_at(image.get("url"), f"{path}.image_url.url"))
             return Image(source=source, detail=image.get("detail"), extras=extras)
         case "input_audio":
-            audio = _object(inner, f"{path}.input_audio")
-            data = _text(audio.get("data"), f"{path}.input_audio.data")
+            audio = object_at(inner, f"{path}.input_audio")
+            data = text_at(audio.get("data"), f"{path}.input_audio.data")
             return Audio(source=Source(data=data), format=audio.get("format"), extras=extras)
         case "file":
-            return _file(_object(inner, f"{path}.file"), extras)
+            return _file(object_at(inner, f"{path}.file"), extras)
         case _:
             return Opaque(provider=NAME, data=told)
 
@@ -275,20 +247,20 @@ def data_url(source: Source) -> str:
 
 
 def _tool(value: Json, path: str) -> ToolSpec:
-    told = _object(value, path)
+    told = object_at(value, path)
     if told.get("type") != "function":
         kind = str(told.get("type"))
         inner = told.get(kind)
         name = cast("dict[str, Json]", inner).get("name", kind) if isinstance(inner, dict) else kind
         return ToolSpec(name=str(name), provider=NAME, opaque=told)
-    function = _object(told.get("function"), f"{path}.function")
+    function = object_at(told.get("function"), f"{path}.function")
     known = frozenset({"name", "description", "parameters", "strict"})
     extras = rest_of(function, known)
     outer = {k: v for k, v in told.items() if k not in {"type", "function"}}
     if outer:
         extras = {NAME: {**extras.get(NAME, {}), "_outer": outer}}
     return ToolSpec(
-        name=_text(function.get("name"), f"{path}.function.name"),
+        name=text_at(function.get("name"), f"{path}.function.name"),
         description=function.get("description"),
         schema=function.get("parameters"),
         strict=function.get("strict"),
@@ -305,26 +277,26 @@ def _tool_choice(value: Json) -> ToolChoice | None:
         if value == "auto" or value == "none" or value == "required":  # noqa: PLR1714 (narrows the type)
             return ToolChoice(mode=value)
         raise bad("tool_choice", "auto, none, required or a function")
-    told = _object(value, "tool_choice")
+    told = object_at(value, "tool_choice")
     function = told.get("function")
     if told.get("type") != "function" or not isinstance(function, dict):
         raise bad("tool_choice", "auto, none, required or a function")
     return ToolChoice(
-        mode="tool", name=_text(cast("dict[str, Json]", function).get("name"), "tool_choice.function.name")
+        mode="tool", name=text_at(cast("dict[str, Json]", function).get("name"), "tool_choice.function.name")
     )
 
 
 def _response_format(value: Json) -> ResponseFormat | None:
     if value is None:
         return None
-    told = _object(value, "response_format")
+    told = object_at(value, "response_format")
     match told.get("type"):
         case "text":
             return ResponseFormat(kind="text")
         case "json_object":
             return ResponseFormat(kind="json")
         case "json_schema":
-            schema = _object(told.get("json_schema"), "response_format.json_schema")
+            schema = object_at(told.get("json_schema"), "response_format.json_schema")
             return ResponseFormat(
                 kind="json_schema",
                 name=schema.get("name"),
@@ -339,5 +311,5 @@ def _response_format(value: Json) -> ResponseFormat | None:
 def _reasoning(value: Json) -> ReasoningConfig | None:
     if value is None:
         return None
-    effort = _text(value, "reasoning_effort")
+    effort = text_at(value, "reasoning_effort")
     return ReasoningConfig(enabled=effort != "none", effort=effort)

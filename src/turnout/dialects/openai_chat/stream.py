@@ -29,6 +29,7 @@ from turnout.dialects.openai_chat.request import NAME
 from turnout.dialects.openai_chat.response import finish_of, finish_word, thinking_text
 from turnout.dialects.openai_chat.usage import decode_usage, encode_usage
 from turnout.dialects.sse import SseEvent, SseParser, format_event
+from turnout.dialects.tap import SseTap
 
 __all__ = ["Decoder", "Encoder", "Tap", "stream_error"]
 
@@ -263,23 +264,12 @@ _chunk_head = msgspec.json.Decoder(_ChunkHead)
 _NOTHING_FINISHED = (b'"finish_reason":null', b'"finish_reason": null')
 
 
-class Tap:
-    """Reads along. A StreamTap. Only events that may hold usage, an end or an error are decoded."""
+class Tap(SseTap):
+    """Only events that may hold usage, an end or an error are decoded."""
 
     def __init__(self, *, include_usage: bool) -> None:
-        self._sse = SseParser()
+        super().__init__()
         self._include_usage = include_usage
-        self.usage: Usage | None = None
-        self.finish: FinishReason | None = None
-        self.model: str | None = None
-        self.complete = False
-        self.error: StreamError | None = None
-
-    def feed(self, data: bytes) -> bytes:
-        return b"".join(event.raw for event in self._sse.feed(data) if self._forward(event))
-
-    def close(self) -> bytes:
-        return b"".join(event.raw for event in self._sse.close() if self._forward(event))
 
     def _forward(self, event: SseEvent) -> bool:
         data = event.data

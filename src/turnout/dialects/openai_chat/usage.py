@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from turnout.chat import Json, Usage
+from turnout.dialects.values import count_or_none, object_or_empty
 
 __all__ = ["decode_usage", "encode_usage"]
 
@@ -18,17 +19,17 @@ def decode_usage(value: Json) -> Usage | None:
     if not isinstance(value, dict):
         return None
     told = cast("dict[str, Json]", value)
-    input_details = _object(told.get("prompt_tokens_details"))
-    output_details = _object(told.get("completion_tokens_details"))
-    cache_read = _count(input_details.get("cached_tokens"))
+    input_details = object_or_empty(told.get("prompt_tokens_details"))
+    output_details = object_or_empty(told.get("completion_tokens_details"))
+    cache_read = count_or_none(input_details.get("cached_tokens"))
     if cache_read is None:
-        cache_read = _count(told.get("prompt_cache_hit_tokens"))
+        cache_read = count_or_none(told.get("prompt_cache_hit_tokens"))
     return Usage(
-        input=_count(told.get("prompt_tokens")),
+        input=count_or_none(told.get("prompt_tokens")),
         cache_read=cache_read,
-        cache_write=_count(input_details.get("cache_write_tokens")),
-        output=_count(told.get("completion_tokens")),
-        reasoning=_count(output_details.get("reasoning_tokens")),
+        cache_write=count_or_none(input_details.get("cache_write_tokens")),
+        output=count_or_none(told.get("completion_tokens")),
+        reasoning=count_or_none(output_details.get("reasoning_tokens")),
         raw=told,
     )
 
@@ -51,11 +52,3 @@ def encode_usage(usage: Usage | None) -> dict[str, Json] | None:
     if usage.reasoning is not None:
         out["completion_tokens_details"] = {"reasoning_tokens": usage.reasoning}
     return out
-
-
-def _object(value: Json) -> dict[str, Json]:
-    return cast("dict[str, Json]", value) if isinstance(value, dict) else {}
-
-
-def _count(value: Json) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
