@@ -3,7 +3,7 @@
     python tools/check_recordings.py FOLDER     # with FOLDER/openai-chat/*.json, FOLDER/anthropic-messages/*.json
 
 Same format: requests and whole answers as equal JSON (null and empty values aside), streams as the same bytes.
-Other format: texts, tool calls with arguments, total input and output tokens are kept.
+Every other format: texts, tool calls with arguments, total input and output tokens are kept.
 """
 
 from __future__ import annotations
@@ -48,63 +48,88 @@ def check_request(dialect: Dialect, request: Any) -> bool:
     return plain(json.loads(dialect.encode_request(dialect.decode_request(body)).body)) == plain(request)
 
 
-def check_whole(dialect: Dialect, other: Dialect, raw: bytes) -> tuple[bool, bool]:
+def check_whole(dialect: Dialect, raw: bytes) -> tuple[bool, dict[str, bool]]:
     response = dialect.decode_response(raw)
     same = plain(json.loads(dialect.encode_response(response).body)) == plain(json.loads(raw))
-    return same, said(other.decode_response(other.encode_response(response).body)) == said(response)
+    return same, {name: cross_whole(response, there) for name, there in others(dialect)}
 
 
-def check_stream(dialect: Dialect, other: Dialect, raw: bytes) -> tuple[bool, bool]:
+def cross_whole(response: ChatResponse, there: Dialect) -> bool:
+    return said(there.decode_response(there.encode_response(response).body)) == said(response)
+
+
+def check_stream(dialect: Dialect, raw: bytes) -> tuple[bool, dict[str, bool]]:
     tap = dialect.stream_tap(include_usage=True)
     same = tap.feed(raw) + tap.close() == raw
     whole = read_stream(dialect, raw)
     if isinstance(whole, StreamError):
-        return same, True
-    decoder, encoder = dialect.stream_decoder(), other.stream_encoder(include_usage=True)
+        return same, {name: True for name, _ in others(dialect)}  # told as an error, in the caller's shape
+    decoder = dialect.stream_decoder()
     events = decoder.feed(raw) + decoder.close()
-    crossed = read_stream(other, b"".join(encoder.feed(event) for event in events))
-    return same, not isinstance(crossed, StreamError) and said(crossed) == said(whole)
+    kept: dict[str, bool] = {}
+    for name, there in others(dialect):
+        encoder = there.stream_encoder(include_usage=True)
+        crossed = read_stream(there, b"".join(encoder.feed(event) for event in events))
+        kept[name] = not isinstance(crossed, StreamError) and said(crossed) == said(whole)
+    return same, kept
 
 
-def check(dialect: Dialect, other: Dialect, file: Path, counts: Counter[str]) -> None:
-    case = json.loads(file.read_text())
+def others(dialect: Dialect) -> list[tuple[str, Dialect]]:
+    return [(name, there) for name, there in DIALECTS.items() if name != dialect.name]
 
-    def count(what: str, good: bool) -> None:
-        counts[what, good] += 1  # pyright: ignore[reportArgumentType]
+
+class Counts:
+    """Hits and misses by what was checked."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[str, bool]] = Counter()
+
+    def add(self, what: str, case: str, *, good: bool, why: str = "") -> None:
+        self._counts[what, good] += 1
         if not good:
-            print(f"  not {what}: {file.name}", file=sys.stderr)
+            print(f"  not {what}: {case} {why}", file=sys.stderr)
 
+    def __str__(self) -> str:
+        lines: list[str] = []
+        for what in dict.fromkeys(what for what, _ in self._counts):
+            good, bad = self._counts[what, True], self._counts[what, False]
+            lines.append(f"{what:<44} {good:>4} of {good + bad}")
+        return "\n".join(lines)
+
+
+def check(dialect: Dialect, file: Path, counts: Counts) -> None:
+    case = json.loads(file.read_text())
     if case["request"]:
+        why = ""
         try:
-            count("request as sent", check_request(dialect, case["request"]))
+            good = check_request(dialect, case["request"])
         except TurnoutError as error:
-            print(f"  {file.name}: {error.message}", file=sys.stderr)
-            count("request as sent", good=False)
+            good, why = False, error.message
+        counts.add("request as sent", file.name, good=good, why=why)
     if (case["status"] or 200) >= 400:
-        count("error told", bool(dialect.decode_error(case["response"].encode()).message))
+        good = bool(dialect.decode_error(case["response"].encode()).message)
+        counts.add("error told", file.name, good=good)
         return
     text = case["response"]
     if case["streaming"] and case["source"].startswith("vercel"):
         text = "".join(f"{line}\n\n" for line in text.splitlines() if line.strip())
-    kind = "stream" if case["streaming"] else "answer"
+    kind, why = "stream" if case["streaming"] else "answer", ""
     try:
-        same, kept = (check_stream if case["streaming"] else check_whole)(dialect, other, text.encode())
+        same, kept = (check_stream if case["streaming"] else check_whole)(dialect, text.encode())
     except (TurnoutError, ValueError) as error:
-        print(f"  {file.name}: {error}", file=sys.stderr)
-        same = kept = False
-    count(f"{kind} as recorded", same)
-    count(f"{kind} kept in the other format", kept)
+        same, kept, why = False, {name: False for name, _ in others(dialect)}, str(error)
+    counts.add(f"{kind} as recorded", file.name, good=same, why=why)
+    for name, good in kept.items():
+        counts.add(f"{kind} kept in {name}", file.name, good=good, why=why)
 
 
 def main() -> int:
     folder = Path(sys.argv[1])
     for name, dialect in DIALECTS.items():
-        other = next(d for n, d in DIALECTS.items() if n != name)
-        counts: Counter[Any] = Counter()
+        counts = Counts()
         for file in sorted((folder / name).glob("*.json")):
-            check(dialect, other, file, counts)
-        for what in dict.fromkeys(what for what, _ in counts):
-            print(f"{name:<20} {what:<34} {counts[what, True]:>4} of {counts[what, True] + counts[what, False]}")
+            check(dialect, file, counts)
+        print(f"{name}\n{counts}\n")
     return 0
 
 

@@ -107,11 +107,13 @@ class Reasoning(PartBase, frozen=True, kw_only=True, tag="reasoning"):
 
 
 class ToolCall(PartBase, frozen=True, kw_only=True, tag="tool_call"):
-    """`arguments` is the JSON text as the model wrote it: it may be malformed and is never reformatted."""
+    """`arguments` is the JSON text as the model wrote it: it may be malformed and is never reformatted.
+    `freeform`: it is no JSON but plain text, for a tool that takes that."""
 
     id: str
     name: str
     arguments: str = ""
+    freeform: bool = False
 
 
 class Refusal(PartBase, frozen=True, kw_only=True, tag="refusal"):
@@ -146,21 +148,26 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class ToolSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A tool the model may call. `opaque` holds a server-side tool's whole definition, for `provider` alone."""
+    """A tool the model may call. `opaque` holds a server-side tool's whole definition, for `provider` alone.
+    `freeform`: it takes plain text in place of JSON; `schema` is then the grammar of it, or nothing."""
 
     name: str
     description: str | None = None
     schema: Json = None
     strict: bool | None = None
     cache: CacheBreakpoint | None = None
+    freeform: bool = False
     provider: str | None = None
     opaque: Json = None
     extras: Extras = {}
 
 
 class ToolChoice(Struct, frozen=True, kw_only=True):
+    """`name` goes with mode `tool`; `allowed`: only these of the tools may be called, all where it is empty."""
+
     mode: Literal["auto", "none", "required", "tool"]
     name: str | None = None
+    allowed: tuple[str, ...] = ()
 
 
 class ResponseFormat(Struct, frozen=True, kw_only=True):
@@ -183,7 +190,8 @@ class ReasoningConfig(Struct, frozen=True, kw_only=True):
 
 
 class ChatRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One request in full. System text is a message like any other; None means the caller said nothing."""
+    """One request in full. System text is a message like any other; None means the caller said nothing.
+    `bound` names the fields that only the caller's own API can do: with them no translation is possible."""
 
     model: str
     messages: tuple[Message, ...]
@@ -208,6 +216,8 @@ class ChatRequest(Struct, frozen=True, kw_only=True, omit_defaults=True):
     metadata: dict[str, Json] = {}
     service_tier: str | None = None
     prompt_cache_key: str | None = None
+    verbosity: str | None = None
+    bound: tuple[str, ...] = ()
     extras: Extras = {}
 
 

@@ -25,6 +25,7 @@ from turnout.chat import (
     ToolCall,
     ToolResult,
 )
+from turnout.dialects.loss import CITATIONS, UNKNOWN_BLOCK
 from turnout.dialects.values import bad, object_at, optional_text, text_at
 from turnout.errors import NotTranslatable
 
@@ -250,7 +251,7 @@ def _attached(part: Image | File | Audio, warnings: list[str]) -> dict[str, Json
 def _opaque(part: Opaque, warnings: list[str]) -> Json:
     if part.provider == NAME:
         return part.data
-    warnings.append("a block of another API has no counterpart in the chosen model's and was left out")
+    warnings.append(UNKNOWN_BLOCK)
     return None
 
 
@@ -267,7 +268,7 @@ def _text(part: Text | Refusal, warnings: list[str]) -> dict[str, Json] | None:
     if part.citations:
         ours = [c for c in part.citations if _is_ours(c)]
         if len(ours) < len(part.citations):
-            warnings.append("citations of another API were left out: the caller's has another form for them")
+            warnings.append(CITATIONS)
         out |= {"citations": ours} if ours else {}
     elif form.get("_citations") == "null":
         out["citations"] = None

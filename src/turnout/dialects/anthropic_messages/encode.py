@@ -11,6 +11,7 @@ from turnout.chat import ChatRequest, Json, Message, Part, ReasoningConfig, Refu
 from turnout.dialects.anthropic_messages.blocks import NAME, cache_wire, encode_blocks, own_keys
 from turnout.dialects.anthropic_messages.outline import OUR_METADATA, effort_keys
 from turnout.dialects.base import Encoded
+from turnout.dialects.loss import foreign_tool, left_out, unknown_fields
 from turnout.errors import NotTranslatable
 
 __all__ = ["DEFAULT_MAX_TOKENS", "encode_request"]
@@ -21,7 +22,7 @@ DEFAULT_MAX_TOKENS = 4096
 LEAST_BUDGET = 1024
 """The API takes no smaller `thinking.budget_tokens`, and asks for one below `max_tokens`."""
 
-_NO_COUNTERPART = ("frequency_penalty", "presence_penalty", "logprobs", "top_logprobs")
+_NO_COUNTERPART = ("verbosity", "frequency_penalty", "presence_penalty", "logprobs", "top_logprobs")
 """Zero and false ask for nothing; a seed of zero is a seed."""
 
 
@@ -36,7 +37,7 @@ def encode_request(request: ChatRequest) -> Encoded:
     out: dict[str, Json] = {"model": request.model, "max_tokens": request.max_output_tokens or DEFAULT_MAX_TOKENS}
     out |= _system(head, warnings)
     out["messages"] = list(_messages(rest, warnings))
-    out |= _tools(request, form)
+    out |= _tools(request, form, warnings)
     out |= _sampling(request, warnings)
     out |= _thinking(request, form, warnings)
     if "_thinking" not in form and out.get("thinking", {}).get("type") == "enabled":
@@ -48,8 +49,7 @@ def encode_request(request: ChatRequest) -> Encoded:
     out |= _service_tier(request, warnings)
     dropped = [name for name in _NO_COUNTERPART if getattr(request, name)]
     dropped += ["seed"] if request.seed is not None else []
-    dropped += _worth_telling(k for name, kept in request.extras.items() if name != NAME for k in kept if k[0] != "_")
-    warnings.extend(f"{key} is not known to the chosen model's API and was left out" for key in dropped)
+    warnings.extend([*left_out(dropped), *unknown_fields(request, NAME)])
     out |= {name: [] for name in form.get("_empty", ())}
     return Encoded(msgspec.json.encode({**out, **ours}), tuple(dict.fromkeys(warnings)))
 
@@ -73,10 +73,6 @@ def _unsampled(out: dict[str, Json], warnings: list[str]) -> None:
     warnings.extend(
         f"{name} was left out: the chosen model's API takes none beside a thinking budget" for name in dropped
     )
-
-
-def _worth_telling(keys: Iterable[str]) -> list[str]:
-    return [k for k in keys if k not in {"stream_options", "store", "safety_identifier"}]
 
 
 def _metadata(request: ChatRequest) -> dict[str, Json]:
@@ -165,7 +161,7 @@ def _regrouped(group: list[Message], warnings: list[str]) -> Iterable[dict[str, 
             yield {"role": role, "content": [{"type": "text", "text": "(empty)"}]}
 
 
-def _tools(request: ChatRequest, form: dict[str, Json]) -> dict[str, Json]:
+def _tools(request: ChatRequest, form: dict[str, Json], warnings: list[str]) -> dict[str, Json]:
     out: dict[str, Json] = {}
     if request.tools:
         out["tools"] = [_tool(tool, i) for i, tool in enumerate(request.tools)]
@@ -174,6 +170,8 @@ def _tools(request: ChatRequest, form: dict[str, Json]) -> dict[str, Json]:
     elif request.tools and (request.tool_choice is not None or request.parallel_tool_calls is False):
         mode = request.tool_choice.mode if request.tool_choice else "auto"
         choice: dict[str, Json] = {"type": "any" if mode == "required" else mode}
+        if request.tool_choice and request.tool_choice.allowed:
+            warnings.append("which tools may be called cannot be narrowed at the chosen model's API: all of them may")
         if request.tool_choice and mode == "tool":
             choice["name"] = request.tool_choice.name
         if request.parallel_tool_calls is False and mode != "none":
@@ -185,11 +183,7 @@ def _tools(request: ChatRequest, form: dict[str, Json]) -> dict[str, Json]:
 def _tool(tool: ToolSpec, index: int) -> dict[str, Json]:
     if tool.opaque is not None:
         if tool.provider != NAME:
-            raise NotTranslatable(
-                f"tools[{index}] ({tool.name}) runs at another provider, the chosen model's API has no such tool; "
-                "leave it out or name a model of that provider",
-                param=f"tools[{index}]",
-            )
+            raise foreign_tool(tool, index)
         return tool.opaque
     out: dict[str, Json] = {"name": tool.name}
     if tool.description is not None:

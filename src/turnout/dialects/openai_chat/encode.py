@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import msgspec
+from msgspec.structs import replace
 
 from turnout.chat import (
     Audio,
@@ -24,14 +25,12 @@ from turnout.chat import (
     ToolSpec,
 )
 from turnout.dialects.base import Encoded
-from turnout.dialects.openai_chat.request import NAME, PLAIN, data_url
-from turnout.errors import NotTranslatable
+from turnout.dialects.effort import effort_of
+from turnout.dialects.loss import THINKING, foreign_tool, left_out, unknown_fields
+from turnout.dialects.media import data_url
+from turnout.dialects.openai_chat.request import NAME, PLAIN
 
 __all__ = ["encode_parts", "encode_request", "encode_tool_call"]
-
-EFFORT_BY_BUDGET = ((2_048, "low"), (8_192, "medium"))
-"""A thinking budget of up to this many tokens is this effort; above all of them it is `high`. Chosen by us: no
-provider publishes an equivalence."""
 
 
 def encode_request(request: ChatRequest) -> Encoded:
@@ -40,7 +39,7 @@ def encode_request(request: ChatRequest) -> Encoded:
     ours = dict(request.extras.get(NAME, {}))
     form = ours.pop("_form", {})
     out: dict[str, Json] = {"model": request.model}
-    out["messages"] = [wire for message in request.messages for wire in _messages(message, warnings)]
+    out["messages"] = [wire for message in merged(request.messages) for wire in _messages(message, warnings)]
     out |= _tools(request)
     if request.max_output_tokens is not None:
         out[form.get("max_tokens", "max_completion_tokens")] = request.max_output_tokens
@@ -52,13 +51,25 @@ def encode_request(request: ChatRequest) -> Encoded:
     out |= {name: value for name in PLAIN if (value := getattr(request, name)) is not None}
     if "top_k" in out and NAME not in request.extras:
         del out["top_k"]
-        warnings.append("top_k is not known to the chosen model's API and was left out")
+        warnings.extend(left_out(["top_k"]))
     out |= _streaming(request, asked="stream" in form and form["stream"])
     if request.metadata and NAME in request.extras:
         out["metadata"] = request.metadata
-    foreign = [key for name, rest in request.extras.items() if name != NAME for key in rest if not key.startswith("_")]
-    warnings.extend(f"{key} is not known to the chosen model's API and was left out" for key in foreign)
+    warnings.extend(unknown_fields(request, NAME))
     return Encoded(msgspec.json.encode({**out, **ours}), tuple(dict.fromkeys(warnings)))
+
+
+def merged(messages: Iterable[Message]) -> list[Message]:
+    """Neighbouring assistant messages of other formats as one: there a call is a message of its own, here all calls
+    of a turn stand beside its text. Messages of this format keep their grouping."""
+    out: list[Message] = []
+    for message in messages:
+        foreign = message.role == "assistant" and NAME not in message.extras
+        if foreign and out and out[-1].role == "assistant" and NAME not in out[-1].extras:
+            out[-1] = replace(out[-1], parts=out[-1].parts + message.parts)
+        else:
+            out.append(message)
+    return out
 
 
 def _effort(config: ReasoningConfig) -> str | None:
@@ -67,7 +78,7 @@ def _effort(config: ReasoningConfig) -> str | None:
     if config.enabled is False:
         return None
     if config.budget_tokens is not None:
-        return next((word for most, word in EFFORT_BY_BUDGET if config.budget_tokens <= most), "high")
+        return effort_of(config.budget_tokens)
     return None
 
 
@@ -86,7 +97,10 @@ def _tools(request: ChatRequest) -> dict[str, Json]:
     if choice := request.tool_choice:
         named = {"type": "function", "function": {"name": choice.name}}
         spelled = request.extras.get(NAME, {}).get("_form", {}).get("tool_choice")
-        out["tool_choice"] = named if choice.mode == "tool" else spelled or choice.mode
+        out["tool_choice"] = spelled or (named if choice.mode == "tool" else choice.mode)
+        if choice.allowed and not spelled:
+            only: list[Json] = [{"type": "function", "function": {"name": name}} for name in choice.allowed]
+            out["tool_choice"] = {"type": "allowed_tools", "allowed_tools": {"mode": choice.mode, "tools": only}}
     return out
 
 
@@ -113,14 +127,13 @@ def _response_format(request: ChatRequest) -> dict[str, Json]:
 def _tool(tool: ToolSpec, index: int) -> dict[str, Json]:
     if tool.opaque is not None:
         if tool.provider != NAME:
-            raise NotTranslatable(
-                f"tools[{index}] ({tool.name}) runs at another provider, the chosen model's API has no such tool; "
-                "leave it out or name a model of that provider",
-                param=f"tools[{index}]",
-            )
+            raise foreign_tool(tool, index)
         return tool.opaque
     ours = dict(tool.extras.get(NAME, {}))
     outer = ours.pop("_outer", {})
+    if tool.freeform:
+        custom = {"name": tool.name, "description": tool.description, "format": tool.schema}
+        return {"type": "custom", "custom": {**{k: v for k, v in custom.items() if v is not None}, **ours}}
     told = {
         "name": tool.name,
         "description": tool.description,
@@ -180,7 +193,7 @@ def _plain_message(message: Message, parts: list[Part], warnings: list[str]) -> 
             case Reasoning() if part.provider == NAME:
                 out[part.extras.get(NAME, {}).get("key", "reasoning_content")] = part.text
             case Reasoning():
-                warnings.append("thinking of another model was left out: its author alone may have it back")
+                warnings.append(THINKING)
             case Refusal() if message.role == "assistant" and part.extras.get(NAME, {}).get("key"):
                 out["refusal"] = part.text
             case _:
@@ -205,7 +218,7 @@ def _content(parts: list[Part], form: str, warnings: list[str]) -> Json:
 def encode_tool_call(call: ToolCall) -> dict[str, Json]:
     """A call as it stands in an assistant message."""
     ours = dict(call.extras.get(NAME, {}))
-    kind = ours.pop("type", "function")
+    kind = ours.pop("type", "custom" if call.freeform else "function")
     if kind != "function":
         return {"id": call.id, "type": kind, kind: {"name": call.name, "input": call.arguments}}
     typed = {} if ours.pop("_form", None) == "no type" else {"type": "function"}

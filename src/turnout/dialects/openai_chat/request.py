@@ -30,10 +30,11 @@ from turnout.chat import (
     ToolResult,
     ToolSpec,
 )
-from turnout.dialects.values import bad, decode_object, object_at, optional_list, text_at
+from turnout.dialects.media import known_source
+from turnout.dialects.values import bad, decode_object, object_at, optional_list, optional_text, text_at
 from turnout.errors import InvalidRequest
 
-__all__ = ["NAME", "PLAIN", "data_url", "decode_request", "known_source", "rest_of"]
+__all__ = ["NAME", "PLAIN", "decode_request", "rest_of"]
 
 NAME = "openai-chat"
 
@@ -51,6 +52,7 @@ PLAIN = (
     "user",
     "service_tier",
     "prompt_cache_key",
+    "verbosity",
 )
 _TOP = frozenset(
     {
@@ -93,7 +95,7 @@ def decode_request(body: bytes) -> ChatRequest:
         "max_tokens": limit_key,
         "stop": "string" if isinstance(stop, str) else "list",
         "stream": "stream" in told,
-        "tool_choice": "any" if told.get("tool_choice") == "any" else None,
+        "tool_choice": _spelled_choice(told.get("tool_choice")),
     }
     plain = {name: told.get(name) for name in PLAIN if told.get(name) is not None}
     value: dict[str, Json] = {
@@ -117,6 +119,11 @@ def decode_request(body: bytes) -> ChatRequest:
         reasoning=_reasoning(told.get("reasoning_effort")),
         extras=rest_of(told, _TOP, form),
     )
+
+
+def _spelled_choice(value: Json) -> Json:
+    """What the neutral form of a choice does not tell apart: Mistral's word, and objects."""
+    return value if value == "any" or isinstance(value, dict) else None
 
 
 def _message(value: Json, path: str) -> Message:
@@ -171,6 +178,7 @@ def _call(value: Json, path: str) -> ToolCall:
             id=text_at(told.get("id"), f"{path}.id"),
             name=text_at(custom.get("name"), f"{path}.{kind}.name"),
             arguments=text_at(custom.get("input", ""), f"{path}.{kind}.input"),
+            freeform=True,
             extras={NAME: {"type": kind}},
         )
     function = object_at(told.get("function"), f"{path}.function")
@@ -230,24 +238,10 @@ def _file(told: dict[str, Json], extras: dict[str, dict[str, Json]]) -> File:
     return File(source=source, filename=told.get("filename"), extras=extras)
 
 
-def known_source(url: str) -> Source:
-    """A data URL taken apart; any other URL as it is."""
-    if url.startswith("data:"):
-        head, comma, data = url.partition(",")
-        if comma and head.endswith(";base64"):
-            return Source(media_type=head.removeprefix("data:").removesuffix(";base64"), data=data)
-    return Source(url=url)
-
-
-def data_url(source: Source) -> str:
-    """The inverse of `known_source`."""
-    if source.data is not None:
-        return f"data:{source.media_type or 'application/octet-stream'};base64,{source.data}"
-    return source.url or ""
-
-
 def _tool(value: Json, path: str) -> ToolSpec:
     told = object_at(value, path)
+    if told.get("type") == "custom" and isinstance(told.get("custom"), dict):
+        return _freeform(object_at(told["custom"], f"{path}.custom"), f"{path}.custom")
     if told.get("type") != "function":
         kind = str(told.get("type"))
         inner = told.get(kind)
@@ -268,6 +262,16 @@ def _tool(value: Json, path: str) -> ToolSpec:
     )
 
 
+def _freeform(custom: dict[str, Json], path: str) -> ToolSpec:
+    return ToolSpec(
+        name=text_at(custom.get("name"), f"{path}.name"),
+        description=optional_text(custom.get("description"), f"{path}.description"),
+        schema=custom.get("format"),
+        freeform=True,
+        extras=rest_of(custom, frozenset({"name", "description", "format"})),
+    )
+
+
 def _tool_choice(value: Json) -> ToolChoice | None:
     if value is None:
         return None
@@ -278,12 +282,22 @@ def _tool_choice(value: Json) -> ToolChoice | None:
             return ToolChoice(mode=value)
         raise bad("tool_choice", "auto, none, required or a function")
     told = object_at(value, "tool_choice")
-    function = told.get("function")
-    if told.get("type") != "function" or not isinstance(function, dict):
-        raise bad("tool_choice", "auto, none, required or a function")
-    return ToolChoice(
-        mode="tool", name=text_at(cast("dict[str, Json]", function).get("name"), "tool_choice.function.name")
-    )
+    kind = told.get("type")
+    if kind not in {"function", "custom", "allowed_tools"}:
+        raise bad("tool_choice.type", "function, custom or allowed_tools")
+    inner = object_at(told.get(kind), f"tool_choice.{kind}")
+    if kind != "allowed_tools":
+        return ToolChoice(mode="tool", name=text_at(inner.get("name"), f"tool_choice.{kind}.name"))
+    mode = inner.get("mode")
+    if mode != "auto" and mode != "required":  # noqa: PLR1714 (narrows the type)
+        raise bad("tool_choice.allowed_tools.mode", "auto or required")
+    return ToolChoice(mode=mode, allowed=tuple(_allowed(t) for t in optional_list(inner.get("tools"), "tool_choice")))
+
+
+def _allowed(value: Json) -> str:
+    told = object_at(value, "tool_choice.allowed_tools.tools")
+    inner = object_at(told.get(str(told.get("type"))), "tool_choice.allowed_tools.tools")
+    return text_at(inner.get("name"), "tool_choice.allowed_tools.tools.name")
 
 
 def _response_format(value: Json) -> ResponseFormat | None:

@@ -154,6 +154,7 @@ def message_parts(message: dict[str, Json]) -> list[Part]:
                 id=str(call["id"]),
                 name=str(inner["name"]),
                 arguments=str(inner.get("arguments", inner.get("input", "")) or ""),
+                freeform=kind == "custom",
                 extras=_call_extras(call, kind),
             )
         )
