@@ -11,6 +11,7 @@ from support.gateway import gateway, lab
 from support.upstream import ScriptedUpstream, answer, stream
 from turnout.dialects import DIALECTS
 from turnout.pipeline import Call, Pipeline
+from turnout.providers.operations import ChatOperation
 
 EVENT = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}\n\n'
 
@@ -19,7 +20,7 @@ def call(request_id="r1", **more):
     body = {"model": "lab/small", "messages": [{"role": "user", "content": "hi"}], "max_tokens": 10, **more}
     return Call(
         request_id=request_id,
-        dialect=DIALECTS["openai-chat"],
+        operation=ChatOperation(DIALECTS["openai-chat"]),
         body=json.dumps(body).encode(),
         headers={},
         started_s=time.monotonic(),

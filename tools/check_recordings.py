@@ -30,9 +30,19 @@ def plain(value: Any) -> Any:
 
 
 def said(response: ChatResponse) -> object:
+    """What every format can say. Some have no word for "not reported": no usage is zero tokens."""
     text = "".join(p.text for p in response.parts if isinstance(p, Text))
-    calls = [(p.name, json.loads(p.arguments or "{}")) for p in response.parts if isinstance(p, ToolCall)]
-    return text, calls, (response.usage.input, response.usage.output) if response.usage else None
+    calls = [(p.name, arguments(p)) for p in response.parts if isinstance(p, ToolCall)]
+    usage = response.usage
+    return text, calls, (usage.input or 0, usage.output or 0) if usage else (0, 0)
+
+
+def arguments(call: ToolCall) -> object:
+    """Decoded. Plain text, which some formats have no place for, counts the same in its wrapping."""
+    try:
+        return json.loads(call.arguments or "{}")
+    except json.JSONDecodeError:
+        return {"input": call.arguments}
 
 
 def read_stream(dialect: Dialect, raw: bytes) -> ChatResponse | StreamError:

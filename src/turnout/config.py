@@ -76,10 +76,10 @@ class KeyConfig(Struct, frozen=True, kw_only=True):
 
 
 class ProviderConfig(Struct, frozen=True, kw_only=True):
-    """Overrides of a registry row, or a whole new host (then `dialect` and `base_url` are needed).
-    Timeouts in seconds."""
+    """Overrides of a registry row, or a whole new host (then `dialect` and `base_url` are needed). `dialect` may name
+    several wire formats that the host speaks. Timeouts in seconds."""
 
-    dialect: str | None = None
+    dialect: str | tuple[str, ...] | None = None
     base_url: str | None = None
     api_key: Secret | None = None
     local: bool | None = None

@@ -25,14 +25,15 @@ from turnout.config import (
     join,
     nearest,
 )
-from turnout.dialects import DIALECTS
 from turnout.errors import ConfigError
 from turnout.pipeline import Pipeline
+from turnout.providers.apis import APIS, Api
 from turnout.providers.discovery import discover_local
 from turnout.providers.embedded import EMBEDDED_MODEL, EMBEDDED_ROW, EmbeddedTransport, available
 from turnout.providers.exchange import Provider
 from turnout.providers.http import HttpTransport
-from turnout.providers.registry import PROVIDERS, ProviderRow, custom_row
+from turnout.providers.registry import PROVIDERS, ProviderRow, base_variables, custom_row, filled_base
+from turnout.providers.signing import SIGNERS
 from turnout.providers.transport import Transport
 from turnout.routing.affinity import SessionTable
 from turnout.routing.names import ModeTarget, Names
@@ -133,7 +134,6 @@ def embedded_extra(http: HttpTransport) -> Extra:
     return Extra(
         provider=Provider(
             row=EMBEDDED_ROW,
-            dialect=DIALECTS[EMBEDDED_ROW.dialect],
             api_key=None,
             transport=EmbeddedTransport(http),
         ),
@@ -151,36 +151,54 @@ def check_binding(config: Config, host: str) -> None:
 
 
 def _key_in(row: ProviderRow, env: Mapping[str, str]) -> bool:
-    return any(env.get(name) for name in row.key_env)
+    return any(env.get(name) for name in row.key_env) and all(env.get(name) for name in base_variables(row))
 
 
 def _provider(name: str, override: ProviderConfig, env: Mapping[str, str], http: HttpTransport) -> Provider:
     row = PROVIDERS.get(name) or (EMBEDDED_ROW if name == EMBEDDED_ROW.name else None)
     if row is None:
-        if override.dialect is None or override.base_url is None:
+        if not override.dialect or override.base_url is None:
             near = nearest(name, PROVIDERS)
             hint = f"did you mean {near[0]}?" if near else "give it a dialect and a base_url"
             raise ConfigError(f"{join('providers', name)}: no provider of that name is known; {hint}", param=name)
-        row = custom_row(name, override.dialect, override.base_url)
-    if override.dialect is not None and override.dialect not in DIALECTS:
-        near = nearest(override.dialect, DIALECTS)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(DIALECTS)}"
-        raise ConfigError(f"{join('providers', name)}.dialect = {override.dialect!r}: unknown; {hint}")
+        row = custom_row(name, _apis(name, override.dialect), override.base_url)
     row = replace(
         row,
-        dialect=override.dialect or row.dialect,
-        base_url=override.base_url or row.base_url,
+        apis=_apis(name, override.dialect) or row.apis,
+        base_url=override.base_url or _base_url(row, env),
         local=row.local if override.local is None else override.local,
     )
     from_env = next((env[n] for n in row.key_env if env.get(n)), None)
+    api_key = override.api_key.reveal() if override.api_key else from_env
     return Provider(
         row=row,
-        dialect=DIALECTS[row.dialect],
-        api_key=override.api_key.reveal() if override.api_key else from_env,
+        api_key=api_key,
         transport=http,
+        signer=SIGNERS[row.auth]() if row.auth in SIGNERS and api_key is None else None,
         first_byte_timeout_s=override.first_byte_timeout_s,
         idle_timeout_s=override.idle_timeout_s,
     )
+
+
+def _apis(name: str, told: str | tuple[str, ...] | None) -> tuple[Api, ...]:
+    """The APIs of a config's `dialect`, each once."""
+    dialects = (told,) if isinstance(told, str) else told or ()
+    for dialect in dialects:
+        if dialect not in APIS:
+            near = nearest(dialect, APIS)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(APIS)}"
+            raise ConfigError(f"{join('providers', name)}.dialect = {dialect!r}: unknown; {hint}")
+    return tuple(dict.fromkeys(api for dialect in dialects for api in APIS[dialect]))
+
+
+def _base_url(row: ProviderRow, env: Mapping[str, str]) -> str:
+    try:
+        return filled_base(row, env)
+    except KeyError as missing:
+        raise ConfigError(
+            f"{join('providers', row.name)}: where is it? Set base_url, or the variable {missing.args[0]}",
+            param=row.name,
+        ) from None
 
 
 class _Describer:
@@ -212,7 +230,7 @@ class _Describer:
                 id=f"{provider}/{model}",
                 provider=provider,
                 upstream_model=model,
-                dialect=row.dialect,
+                dialect=row.api("", model).dialect,
                 tier=tier_of(model) or ("small" if row.local else None),
                 capabilities=capabilities_of(provider, model),
                 price=FREE if row.local and price is None else price,

@@ -15,10 +15,10 @@ from turnout.catalog.prices import cost_nano_usd
 from turnout.chat import Usage
 from turnout.context import Decision, Outcome, RequestContext, Spender
 from turnout.delivery.attempts import MAX_ATTEMPTS, attempt_in_order
-from turnout.dialects.base import Dialect
 from turnout.errors import NoCapacity, TurnoutError
 from turnout.headers import answer_headers, read_wishes
-from turnout.providers.exchange import Caller, Exchange, Provider, open_exchange
+from turnout.providers.exchange import Exchange, Provider, open_exchange
+from turnout.providers.operations import Caller, Operation
 from turnout.routing.affinity import SessionTable
 from turnout.routing.identity import read_hints
 from turnout.routing.needs import estimate_tokens, needs_of, worst_cost
@@ -34,10 +34,10 @@ class Call(Struct, frozen=True, kw_only=True):
     """One request as the server hands it over. `headers` has lower-case names; `started_s` is monotonic."""
 
     request_id: str
-    dialect: Dialect
+    operation: Operation
     body: bytes
     headers: Mapping[str, str]
-    started_s: float
+    started_s: float = 0.0
     key_id: str | None = None
 
 
@@ -73,7 +73,7 @@ class Pipeline:
         """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
         ctx = self.open(call)  # decode, identify
         try:
-            self._brakes.check(ctx.session, lambda: call.dialect.decode_request(call.body).messages)
+            self._brakes.check(ctx.session, lambda: call.operation.messages(call.body))
             ctx.decision = self.decide(ctx)  # filter, rank
             ctx.reservation = self._budgets.reserve(spender_of(ctx, ctx.decision), worst_costs(ctx, ctx.decision))
             exchange = await attempt_in_order(ctx, partial(self.send, ctx, call))  # send, fail over
@@ -94,13 +94,13 @@ class Pipeline:
 
     def open(self, call: Call, *, peek: bool = False) -> RequestContext:
         """Decode what routing needs, and find out who asks. Raises InvalidRequest."""
-        outline = call.dialect.outline(call.body)
+        outline = call.operation.outline(call.body)
         hints = read_hints(call.headers, outline)
         wishes = read_wishes(call.headers)
         locate = self._sessions.peek if peek else self._sessions.locate
         return RequestContext(
             request_id=call.request_id,
-            dialect=call.dialect.name,
+            dialect=call.operation.name,
             outline=outline,
             body=call.body,
             started_s=call.started_s,
@@ -138,7 +138,9 @@ class Pipeline:
         if provider is None:
             raise NoCapacity(f"provider {deployment.provider} is not set up; set its key or base_url")
         effort = ctx.decision.effort if ctx.decision else None
-        caller = Caller(dialect=call.dialect, outline=ctx.outline, body=ctx.body, headers=call.headers, effort=effort)
+        caller = Caller(
+            operation=call.operation, outline=ctx.outline, body=ctx.body, headers=call.headers, effort=effort
+        )
         begun = time.monotonic()
         exchange = await open_exchange(provider, deployment, caller)
         for warning in exchange.warnings:

@@ -14,6 +14,7 @@ from turnout.config import Config, StoreConfig, load_config
 from turnout.dialects import DIALECTS
 from turnout.engine import build_engine
 from turnout.pipeline import Call
+from turnout.providers.operations import ChatOperation
 from turnout.server.views import explain
 
 __all__ = ["route"]
@@ -34,7 +35,7 @@ async def _explain(config: Config, body: bytes, mode: str | None, anthropic: boo
     try:
         call = Call(
             request_id="explained",
-            dialect=DIALECTS["anthropic-messages" if anthropic else "openai-chat"],
+            operation=ChatOperation(DIALECTS["anthropic-messages" if anthropic else "openai-chat"]),
             body=body,
             headers={"x-turnout-mode": mode} if mode else {},
             started_s=time.monotonic(),

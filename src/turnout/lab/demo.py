@@ -26,6 +26,7 @@ from turnout.errors import ConfigError
 from turnout.lab.clients import Clients, Step, drive_session, live_prompt
 from turnout.lab.demo_report import Report
 from turnout.lab.sessions import Session, offered_model, packaged_sessions, turns_of
+from turnout.providers.apis import APIS
 from turnout.providers.embedded import available
 from turnout.providers.exchange import Provider
 from turnout.providers.recorded import RecordedTransport
@@ -87,7 +88,7 @@ def plans(sessions: list[Session]) -> list[Plan]:
 def recorded_extra(sessions: list[Session]) -> Extra:
     """The recorded provider, with the packaged sessions' turns."""
     dialect = DIALECTS["openai-chat"]
-    row = ProviderRow(name="recorded", dialect=dialect.name, base_url="recorded:", local=False)
+    row = ProviderRow(name="recorded", apis=APIS[dialect.name], base_url="recorded:", local=False)
     tiers: dict[str, Tier] = {"frontier": "frontier", "small": "small"}
     deployments = tuple(
         Deployment(
@@ -103,7 +104,7 @@ def recorded_extra(sessions: list[Session]) -> Extra:
     )
     transport = RecordedTransport(turns_of(sessions, dialect), dialect)
     return Extra(
-        provider=Provider(row=row, dialect=dialect, api_key=None, transport=transport), deployments=deployments
+        provider=Provider(row=row, api_key=None, transport=transport), deployments=deployments
     )
 
 

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from turnout.catalog.models import Capabilities, Deployment
 from turnout.catalog.prices import Price
 from turnout.errors import NoCapacity
+from turnout.providers.apis import CHAT
 from turnout.providers.embedded_worker import ALIAS, CONTEXT_TOKENS
 from turnout.providers.registry import ProviderRow
 from turnout.providers.transport import Transport, UpstreamRequest, UpstreamResponse
@@ -26,7 +27,7 @@ from turnout.providers.transport import Transport, UpstreamRequest, UpstreamResp
 __all__ = ["EMBEDDED_MODEL", "EMBEDDED_ROW", "EmbeddedModel", "EmbeddedServer", "EmbeddedTransport", "available"]
 
 SCHEME = "embedded:"
-EMBEDDED_ROW = ProviderRow(name="embedded", dialect="openai-chat", base_url=f"{SCHEME}//model/v1", local=True)
+EMBEDDED_ROW = ProviderRow(name="embedded", apis=(CHAT,), base_url=f"{SCHEME}//model/v1", local=True)
 EMBEDDED_MODEL = Deployment(
     id=f"embedded/{ALIAS}",
     provider="embedded",
@@ -205,7 +206,8 @@ class EmbeddedTransport:
     async def send(self, request: UpstreamRequest) -> UpstreamResponse:
         server = await self.model.server()
         url = server.address + request.url.removeprefix(f"{SCHEME}//model")
-        headers = [*request.headers, ("authorization", f"Bearer {server.key}")]
+        # A connection a call: the child closes kept ones without a word, and on loopback a new one costs nothing.
+        headers = [*request.headers, ("authorization", f"Bearer {server.key}"), ("connection", "close")]
         return await self._http.send(replace(request, url=url, headers=headers))
 
     async def aclose(self) -> None:

@@ -1,52 +1,43 @@
 """One call of one deployment: the request in the provider's wire format, the answer back in the caller's.
 
-Same dialect on both sides: the caller's bytes are patched and the provider's handed on, read along for the
-books. Different dialects: through the neutral types. Either way an exchange is open only when the answer
-has begun, so that whoever opened it may still go elsewhere when opening fails.
+An exchange is open only when the answer has begun, so that whoever opened it may still go elsewhere when opening
+fails. How a request and its answer are put in the other's words is `operations.py`.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from turnout.catalog.models import Deployment
-from turnout.chat import FinishReason, ReasoningConfig, RequestOutline, StreamError, Usage
-from turnout.dialects.base import Dialect
+from turnout.chat import FinishReason, StreamError, Usage
 from turnout.errors import UpstreamFailure
+from turnout.providers.apis import url_of
 from turnout.providers.faults import failure_of
-from turnout.providers.pipes import Pipe, TappedPipe, TranslatingPipe
-from turnout.providers.registry import ProviderRow, api_path, returned_headers, upstream_headers
+from turnout.providers.operations import Caller, Prepared
+from turnout.providers.pipes import Pipe
+from turnout.providers.registry import ProviderRow, returned_headers, upstream_headers
+from turnout.providers.signing import Signer
 from turnout.providers.transport import Transport, UpstreamRequest, UpstreamResponse
 
-__all__ = ["Caller", "Exchange", "Provider", "open_exchange"]
+__all__ = ["Exchange", "Provider", "open_exchange"]
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
 
 
 class Provider(Struct, frozen=True, kw_only=True):
-    """A provider ready to be called: its registry row, dialect, key and transport. Timeouts in seconds."""
+    """A provider ready to be called: its registry row, key, transport and, where calls are signed, its signer.
+    Timeouts in seconds."""
 
     row: ProviderRow
-    dialect: Dialect
     api_key: str | None
     transport: Transport
+    signer: Signer | None = None
     first_byte_timeout_s: float = 300.0
     idle_timeout_s: float = 120.0
-
-
-class Caller(Struct, frozen=True, kw_only=True):
-    """What the caller sent, as far as an exchange needs it. `headers` has lower-case names."""
-
-    dialect: Dialect
-    outline: RequestOutline
-    body: bytes
-    headers: Mapping[str, str]
-    effort: str | None = None
 
 
 class Exchange:
@@ -72,26 +63,14 @@ class Exchange:
         self.streamed_events = 0
         self.waited_s = 0.0
 
-    async def read_whole(self, dialect: Dialect) -> None:
+    async def read_whole(self, prepared: Prepared) -> None:
         """Take the whole answer in. Raises UpstreamFailure when it is none."""
-        raw = await self._response.read(MAX_ANSWER_BYTES)
-        if dialect.name == self._caller.dialect.name:
-            summary = dialect.summarise(raw)
-            self.body, self.usage, self.finish, self.model = raw, summary.usage, summary.finish, summary.model
-            return
-        answer = dialect.decode_response(raw)
-        encoded = self._caller.dialect.encode_response(answer)
-        self.body, self.usage, self.finish, self.model = encoded.body, answer.usage, answer.finish, answer.model
-        self.warnings.extend(encoded.warnings)
+        told = prepared.answer(await self._response.read(MAX_ANSWER_BYTES))
+        self.body, self.usage, self.finish, self.model = told.body, told.usage, told.finish, told.model
+        self.warnings.extend(told.warnings)
 
-    async def begin_stream(self, dialect: Dialect) -> None:
+    async def begin_stream(self, pipe: Pipe) -> None:
         """Read until there is something to forward. Raises UpstreamFailure when the stream fails before."""
-        ours = self._caller.dialect
-        include_usage = self._caller.outline.include_usage
-        if dialect.name == ours.name:
-            pipe: Pipe = TappedPipe(dialect.stream_tap(include_usage=include_usage))
-        else:
-            pipe = TranslatingPipe(dialect.stream_decoder(), ours.stream_encoder(include_usage=include_usage))
         self._pipe, self._chunks = pipe, self._response.chunks()
         async for chunk in self._chunks:
             self._first = pipe.feed(chunk)
@@ -133,7 +112,7 @@ class Exchange:
             self.error = pipe.error
         if self.error is not None and not pipe.error_forwarded:
             failure = UpstreamFailure(self.error.message, upstream_code=self.error.code)
-            yield self._caller.dialect.encode_stream_error(failure)
+            yield self._caller.operation.encode_stream_error(failure)
 
     async def aclose(self) -> None:
         """End the call, whether or not it is at its end: the provider stops generating."""
@@ -145,45 +124,38 @@ async def open_exchange(provider: Provider, deployment: Deployment, caller: Call
 
     Raises InvalidRequest where the request cannot be put in the provider's format, else UpstreamFailure.
     """
-    body, warnings = _encode(provider.dialect, deployment, caller)
+    row = provider.row
+    prepared = caller.operation.prepare(row, deployment, caller)
     request = UpstreamRequest(
         method="POST",
-        url=provider.row.base_url.rstrip("/") + api_path(provider.row),
-        headers=upstream_headers(provider.row, provider.api_key, caller.headers),
-        body=body,
+        url=url_of(row.base_url, prepared.path, deployment.upstream_model),
+        headers=upstream_headers(row, provider.api_key, caller.headers),
+        body=prepared.body,
         first_byte_timeout_s=provider.first_byte_timeout_s,
         idle_timeout_s=provider.idle_timeout_s,
     )
+    if provider.signer is not None:
+        request = await provider.signer.sign(request)
     begun = time.monotonic()
     response = await provider.transport.send(request)
     try:
-        exchange = await _begin(provider, caller, response)
+        exchange = await _begin(provider, caller, prepared, response)
     except BaseException:  # whatever ends this call early, the provider must stop generating
         await response.aclose()
         raise
-    exchange.warnings.extend(warnings)
+    exchange.warnings.extend(prepared.warnings)
     exchange.waited_s = time.monotonic() - begun
     return exchange
 
 
-async def _begin(provider: Provider, caller: Caller, response: UpstreamResponse) -> Exchange:
+async def _begin(provider: Provider, caller: Caller, prepared: Prepared, response: UpstreamResponse) -> Exchange:
     """The answer, begun. Raises UpstreamFailure when it is an error or no answer at all."""
     if response.status >= 400:
         body = await response.read(MAX_ERROR_BYTES)
-        raise failure_of(provider.row.name, provider.dialect, response.status, response.headers, body)
+        raise failure_of(provider.row.name, prepared.fault(body), response.status, response.headers, body)
     exchange = Exchange(caller, response)
-    if caller.outline.stream:
-        await exchange.begin_stream(provider.dialect)
+    if prepared.pipe is not None:
+        await exchange.begin_stream(prepared.pipe())
     else:
-        await exchange.read_whole(provider.dialect)
+        await exchange.read_whole(prepared)
     return exchange
-
-
-def _encode(dialect: Dialect, deployment: Deployment, caller: Caller) -> tuple[bytes, tuple[str, ...]]:
-    if dialect.name == caller.dialect.name:
-        return dialect.patch_request(caller.outline, deployment.upstream_model, caller.effort), ()
-    request = replace(caller.dialect.decode_request(caller.body), model=deployment.upstream_model)
-    if caller.effort is not None:
-        request = replace(request, reasoning=ReasoningConfig(enabled=True, effort=caller.effort))
-    encoded = dialect.encode_request(request)
-    return encoded.body, encoded.warnings

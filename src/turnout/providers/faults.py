@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-from turnout.dialects.base import Dialect
+from turnout.dialects.base import Fault
 from turnout.errors import UpstreamFailure, UpstreamRejected, UpstreamTimeout
 
 __all__ = ["failure_of", "retry_after_s"]
@@ -32,14 +32,13 @@ def retry_after_s(headers: Sequence[tuple[str, str]]) -> float | None:
 
 
 def failure_of(
-    provider: str, dialect: Dialect, status: int, headers: Sequence[tuple[str, str]], body: bytes
+    provider: str, fault: Fault, status: int, headers: Sequence[tuple[str, str]], body: bytes
 ) -> UpstreamFailure:
     """The error to raise for an answer with `status` >= 400.
 
     A 4xx speaks of the request: its message is handed on, the agent needs it. A refused key or a 5xx is the
     provider's affair: the caller learns who failed, and the body stays in the log.
     """
-    fault = dialect.decode_error(body)
     wait = retry_after_s(headers)
     if status in {401, 403}:
         return UpstreamRejected(

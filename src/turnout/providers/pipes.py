@@ -6,6 +6,7 @@ from typing import Protocol
 
 from turnout.chat import FinishReason, ResponseEnd, ResponseStart, StreamError, StreamEvent, Usage
 from turnout.dialects.base import StreamDecoder, StreamEncoder, StreamTap
+from turnout.dialects.freeform import Restorer
 
 __all__ = ["Pipe", "TappedPipe", "TranslatingPipe"]
 
@@ -80,9 +81,10 @@ class TappedPipe:
 class TranslatingPipe:
     """Different dialects: provider's bytes to events to the caller's bytes."""
 
-    def __init__(self, decoder: StreamDecoder, encoder: StreamEncoder) -> None:
+    def __init__(self, decoder: StreamDecoder, encoder: StreamEncoder, restorer: Restorer) -> None:
         self._decoder = decoder
         self._encoder = encoder
+        self._restorer = restorer
         self._ended = False
         self.usage: Usage | None = None
         self.finish: FinishReason | None = None
@@ -119,5 +121,6 @@ class TranslatingPipe:
                     break
                 case _:
                     pass
-            out += self._encoder.feed(event)
+            for restored in self._restorer.event(event):
+                out += self._encoder.feed(restored)
         return bytes(out)

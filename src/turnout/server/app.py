@@ -6,14 +6,15 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Mapping
 
-from turnout.dialects import DIALECTS
-from turnout.dialects.base import Dialect
+from msgspec.structs import replace
+
 from turnout.engine import Engine
 from turnout.errors import ClientClosed, Internal, MethodNotAllowed, TurnoutError
 from turnout.pipeline import Call
+from turnout.providers.operations import Operation
 from turnout.server import views
+from turnout.server.paths import ROUTE, operation_at, shape_of
 from turnout.server.wire import (
     Hangup,
     Receive,
@@ -29,13 +30,6 @@ from turnout.server.wire import (
 __all__ = ["App"]
 
 log = logging.getLogger("turnout")
-
-CHAT_PATHS: Mapping[str, str] = {
-    "/v1/chat/completions": "openai-chat",
-    "/chat/completions": "openai-chat",
-    "/v1/messages": "anthropic-messages",
-}
-"""Where each wire format is spoken. An error on any other path takes OpenAI's shape."""
 
 
 class App:
@@ -53,48 +47,52 @@ class App:
         started_s = time.monotonic()
         request_id = f"req_{secrets.token_hex(12)}"
         path: str = scope["path"]
-        dialect = DIALECTS[CHAT_PATHS.get(path, "openai-chat")]
+        headers = request_headers(scope)
+        operation = operation_at(path)
+        shape = operation or shape_of(path, headers)
         try:
-            await self._dispatch(scope, receive, send, dialect=dialect, request_id=request_id, started_s=started_s)
+            if operation is None and path != ROUTE:
+                status, value = views.look(self._engine, scope["method"], path, headers)
+                await send_json(send, status, value if scope["method"] != "HEAD" else None)
+                return
+            call = await self._call(scope, receive, headers, operation or views.route_operation(headers), request_id)
+            await self._serve(replace(call, started_s=started_s), receive, send, explained=operation is None)
         except ClientClosed:
             return
         except TurnoutError as error:
-            await send_error(send, dialect, error, request_id)
+            await send_error(send, shape, error, request_id)
         except Exception:
             # The last line: a fault of ours must not show a traceback to a caller, nor take the server down.
             log.exception("request %s to %s failed", request_id, path)
             fault = Internal(f"the gateway itself failed; its log has the story under {request_id}")
-            await send_error(send, dialect, fault, request_id)
+            await send_error(send, shape, fault, request_id)
 
-    async def _dispatch(
-        self, scope: Scope, receive: Receive, send: Send, *, dialect: Dialect, request_id: str, started_s: float
-    ) -> None:
-        engine, method, path = self._engine, scope["method"], scope["path"]
-        headers = request_headers(scope)
-        if path in CHAT_PATHS or path == "/v1/route":
-            if method != "POST":
-                raise MethodNotAllowed(f"{path} takes POST, not {method}")
-            call = Call(
-                request_id=request_id,
-                key_id=engine.keyring.caller(headers),
-                dialect=dialect if path in CHAT_PATHS else views.route_dialect(headers),
-                body=await read_body(receive, headers, engine.max_body_bytes),
-                headers=headers,
-                started_s=started_s,
-            )
-            if path == "/v1/route":
-                await send_json(send, 200, views.explain(engine, call), [("x-turnout-request-id", request_id)])
-                return
-            async with Hangup(receive) as hangup:
-                reply = await engine.pipeline.run(call)
-                await send_reply(send, hangup, reply, [("x-turnout-request-id", request_id)])
+    async def _call(
+        self, scope: Scope, receive: Receive, headers: dict[str, str], operation: Operation, request_id: str
+    ) -> Call:
+        """The request, read in. Raises MethodNotAllowed, Unauthorized and what `read_body` does."""
+        if scope["method"] != "POST":
+            raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}")
+        return Call(
+            request_id=request_id,
+            key_id=self._engine.keyring.caller(headers),
+            operation=operation,
+            body=await read_body(receive, headers, self._engine.max_body_bytes),
+            headers=headers,
+        )
+
+    async def _serve(self, call: Call, receive: Receive, send: Send, *, explained: bool) -> None:
+        told = [("x-turnout-request-id", call.request_id)]
+        if explained:
+            await send_json(send, 200, views.explain(self._engine, call), told)
             return
-        status, value = views.look(engine, method, path, headers)
-        await send_json(send, status, value if method != "HEAD" else None)
+        async with Hangup(receive) as hangup:
+            reply = await self._engine.pipeline.run(call)
+            await send_reply(send, hangup, reply, told)
 
 
-async def send_error(send: Send, dialect: Dialect, error: TurnoutError, request_id: str) -> None:
+async def send_error(send: Send, shape: Operation, error: TurnoutError, request_id: str) -> None:
     headers = [("x-turnout-request-id", request_id)]
     if error.retry_after is not None:
         headers.append(("retry-after", str(math.ceil(error.retry_after))))
-    await send_body(send, error.status, dialect.encode_error(error), headers)
+    await send_body(send, error.status, shape.encode_error(error), headers)

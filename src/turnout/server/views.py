@@ -10,13 +10,13 @@ import msgspec
 from turnout import __version__
 from turnout.context import Candidate
 from turnout.dialects import DIALECTS
-from turnout.dialects.base import Dialect
 from turnout.engine import Engine
 from turnout.errors import MethodNotAllowed, NotFound, PathNotFound
 from turnout.headers import usd
 from turnout.pipeline import Call
+from turnout.providers.operations import ChatOperation, Operation
 
-__all__ = ["explain", "look", "route_dialect"]
+__all__ = ["explain", "look", "route_operation"]
 
 
 def look(engine: Engine, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, object]:
@@ -81,9 +81,9 @@ def request_story(engine: Engine, request_id: str) -> object:
     return story
 
 
-def route_dialect(headers: Mapping[str, str]) -> Dialect:
+def route_operation(headers: Mapping[str, str]) -> Operation:
     """The wire format of an explain call's body: Anthropic's when its version header is there, else OpenAI's."""
-    return DIALECTS["anthropic-messages" if "anthropic-version" in headers else "openai-chat"]
+    return ChatOperation(DIALECTS["anthropic-messages" if "anthropic-version" in headers else "openai-chat"])
 
 
 def explain(engine: Engine, call: Call) -> dict[str, object]:

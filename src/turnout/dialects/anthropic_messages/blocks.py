@@ -298,6 +298,8 @@ def _thinking(part: Reasoning, warnings: list[str]) -> dict[str, Json] | None:
 
 
 def _input(call: ToolCall, warnings: list[str]) -> Json:
+    if call.freeform:
+        return {"input": call.arguments}
     try:
         value: Json = msgspec.json.decode(call.arguments or "{}")
     except (msgspec.DecodeError, RecursionError):

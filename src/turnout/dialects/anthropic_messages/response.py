@@ -82,7 +82,7 @@ def decode_response(body: bytes) -> ChatResponse:
             id=str(fields.get("id") or ""),
             model=str(fields.get("model") or ""),
             parts=parts,
-            finish=finish_of(fields.get("stop_reason")),
+            finish=finish_of(msgspec.convert(fields.get("stop_reason"), str | None)),
             usage=decode_usage(fields.get("usage")),
             extras=extras_of(fields, _TOP),
         )

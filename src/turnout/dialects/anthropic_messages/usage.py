@@ -45,7 +45,9 @@ def encode_usage(usage: Usage | None) -> dict[str, Json]:
         return {"input_tokens": 0, "output_tokens": 0}
     if isinstance(usage.raw, dict) and "input_tokens" in usage.raw and decode_usage(usage.raw) == usage:
         return cast("dict[str, Json]", usage.raw)
-    read, write, long = usage.cache_read or 0, usage.cache_write or 0, usage.cache_write_1h
+    read, long = usage.cache_read or 0, usage.cache_write_1h
+    # Some hosts count what was written as read, too: together they are no more than the input.
+    write = min(usage.cache_write or 0, max(0, (usage.input or 0) - read))
     out: dict[str, Json] = {
         "input_tokens": max(0, (usage.input or 0) - read - write),
         "cache_creation_input_tokens": write,

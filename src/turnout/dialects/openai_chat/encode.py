@@ -46,7 +46,7 @@ def encode_request(request: ChatRequest) -> Encoded:
     if request.stop:
         out["stop"] = request.stop[0] if form.get("stop") == "string" else request.stop
     out |= _response_format(request)
-    if request.reasoning is not None and (effort := _effort(request.reasoning)):
+    if request.reasoning is not None and (effort := _effort(request.reasoning, ours=NAME in request.extras)):
         out["reasoning_effort"] = effort
     out |= {name: value for name in PLAIN if (value := getattr(request, name)) is not None}
     if "top_k" in out and NAME not in request.extras:
@@ -72,9 +72,9 @@ def merged(messages: Iterable[Message]) -> list[Message]:
     return out
 
 
-def _effort(config: ReasoningConfig) -> str | None:
+def _effort(config: ReasoningConfig, *, ours: bool) -> str | None:
     if config.effort is not None:
-        return {"max": "xhigh"}.get(config.effort, config.effort)
+        return config.effort if ours else {"max": "xhigh"}.get(config.effort, config.effort)
     if config.enabled is False:
         return None
     if config.budget_tokens is not None:
@@ -221,11 +221,12 @@ def encode_tool_call(call: ToolCall) -> dict[str, Json]:
     kind = ours.pop("type", "custom" if call.freeform else "function")
     if kind != "function":
         return {"id": call.id, "type": kind, kind: {"name": call.name, "input": call.arguments}}
-    typed = {} if ours.pop("_form", None) == "no type" else {"type": "function"}
+    form = ours.pop("_form", None)
+    typed = {} if form == "no type" else {"type": "function"}
     return {
         "id": call.id,
         **typed,
-        "function": {"name": call.name, "arguments": call.arguments or "{}"},
+        "function": {"name": call.name, "arguments": call.arguments or ("" if form == "no arguments" else "{}")},
         **ours,
     }
 

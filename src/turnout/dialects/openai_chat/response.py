@@ -110,11 +110,12 @@ def decode_response(body: bytes) -> ChatResponse:
         first = choices[0]
         message = msgspec.convert(first["message"], dict[str, Any])
         parts = message_parts(message)
+        finish = msgspec.convert(first.get("finish_reason"), str | None)
         response = ChatResponse(
             id=str(told.get("id") or ""),
             model=str(told.get("model") or ""),
             parts=tuple(parts),
-            finish=finish_of(first.get("finish_reason")),
+            finish=finish_of(finish),
             usage=decode_usage(told.get("usage")),
             created=told.get("created") if isinstance(told.get("created"), int) else None,
             service_tier=told.get("service_tier"),
@@ -123,7 +124,8 @@ def decode_response(body: bytes) -> ChatResponse:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, AttributeError):
         raise UpstreamFailure(_NO_ANSWER, body=body[:2_000]) from None
     kept = {
-        "_choice": {k: v for k, v in first.items() if k not in {"message", "finish_reason", "index"}},
+        "_choice": {k: v for k, v in first.items() if k not in {"message", "finish_reason", "index"}}
+        | ({} if finish in FINISH else {"finish_reason": finish}),  # none, or a word we do not know
         "_message": {k: v for k, v in message.items() if k not in _MESSAGE},
         "_choices": choices[1:],
     }
@@ -164,14 +166,16 @@ def message_parts(message: dict[str, Json]) -> list[Part]:
 def _call_extras(call: dict[str, Json], kind: str) -> dict[str, dict[str, Json]]:
     if kind != "function":
         return {NAME: {"type": kind}}
-    return rest_of(call, frozenset({"id", "type", kind}), None if "type" in call else "no type")
+    form = "no type" if "type" not in call else None if call[kind].get("arguments") else "no arguments"
+    return rest_of(call, frozenset({"id", "type", kind}), form)
 
 
 def _content_part(block: dict[str, Json]) -> Part:
+    own = {NAME: {"_block": block}}
     if block.get("type") == "text":
-        return Text(text=str(block.get("text") or ""))
+        return Text(text=str(block.get("text") or ""), extras=own)
     if block.get("type") == "thinking":
-        return Reasoning(text=thinking_text(block), provider=NAME)
+        return Reasoning(text=thinking_text(block), provider=NAME, extras=own)
     return Opaque(provider=NAME, data=block)
 
 
@@ -212,13 +216,17 @@ def encode_response(response: ChatResponse) -> Encoded:
 
 
 def encode_message(parts: tuple[Part, ...], warnings: list[str]) -> dict[str, Json]:
-    """The assistant message of an answer. Several texts are joined: this format has one."""
+    """The assistant message of an answer. Several texts are joined: this format has one, but for Mistral's blocks,
+    which come back as they were."""
+    blocks = [p.extras[NAME]["_block"] for p in parts if "_block" in p.extras.get(NAME, {})]
     texts = [p.text for p in parts if isinstance(p, Text)]
     thoughts = [p for p in parts if isinstance(p, Reasoning) and p.text]
     refusals = [p.text for p in parts if isinstance(p, Refusal)]
     calls = [encode_tool_call(p) for p in parts if isinstance(p, ToolCall)]
     out: dict[str, Json] = {"role": "assistant", "content": "".join(texts) if texts else None}
-    if thoughts:
+    if blocks:
+        out["content"] = blocks
+    elif thoughts:
         key = thoughts[0].extras.get(NAME, {}).get("key", "reasoning_content")
         out[key] = "".join(p.text for p in thoughts)
     if refusals:

@@ -1,0 +1,186 @@
+"""What a caller may ask of a model, as far as an exchange needs it: the request put in a provider's wire format, and
+how its answer becomes the caller's. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from turnout.catalog.models import Deployment
+from turnout.chat import FinishReason, Message, ReasoningConfig, RequestOutline, Usage
+from turnout.dialects import DIALECTS
+from turnout.dialects.base import Dialect, Fault
+from turnout.dialects.freeform import Restorer, as_functions, freeform_names
+from turnout.errors import NotTranslatable, TurnoutError
+from turnout.providers.apis import Api
+from turnout.providers.pipes import Pipe, TappedPipe, TranslatingPipe
+from turnout.providers.registry import ProviderRow
+
+__all__ = ["Answer", "Caller", "ChatOperation", "Named", "Operation", "Prepared"]
+
+
+class Named(Struct, frozen=True):
+    """What some APIs say in the URL and not in the body."""
+
+    model: str
+    stream: bool = False
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """A whole answer in the caller's format, and what the books need of it."""
+
+    body: bytes
+    usage: Usage | None = None
+    finish: FinishReason | None = None
+    model: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Prepared(Struct, frozen=True, kw_only=True):
+    """A request ready for one provider. `answer` raises UpstreamFailure; `pipe` is None where nobody streams."""
+
+    api: Api
+    path: str
+    body: bytes
+    answer: Callable[[bytes], Answer]
+    fault: Callable[[bytes], Fault]
+    pipe: Callable[[], Pipe] | None = None
+    warnings: tuple[str, ...] = ()
+
+
+class Caller(Struct, frozen=True, kw_only=True):
+    """What the caller sent, as far as an exchange needs it. `headers` has lower-case names."""
+
+    operation: Operation
+    outline: RequestOutline
+    body: bytes
+    headers: Mapping[str, str]
+    effort: str | None = None
+
+
+class Operation(Protocol):
+    """One kind of request in one wire format. `name` is the format's, for the records."""
+
+    @property
+    def name(self) -> str: ...
+
+    def outline(self, body: bytes) -> RequestOutline:
+        """Raises InvalidRequest."""
+        ...
+
+    def messages(self, body: bytes) -> tuple[Message, ...]:
+        """The conversation in full, for the brakes. Raises InvalidRequest."""
+        ...
+
+    def prepare(self, row: ProviderRow, deployment: Deployment, caller: Caller) -> Prepared:
+        """Raises InvalidRequest where the request cannot be put in the provider's format."""
+        ...
+
+    def encode_error(self, error: TurnoutError) -> bytes: ...
+
+    def encode_stream_error(self, error: TurnoutError) -> bytes: ...
+
+
+class ChatOperation:
+    """A conversation's next turn. An Operation. `named`: for formats whose model stands in the URL."""
+
+    def __init__(self, dialect: Dialect, named: Named | None = None) -> None:
+        self._dialect = dialect
+        self._named = named
+
+    @property
+    def name(self) -> str:
+        return self._dialect.name
+
+    def outline(self, body: bytes) -> RequestOutline:
+        told = self._dialect.outline(body)
+        if self._named is None:
+            return told
+        return replace(told, model=self._named.model, stream=self._named.stream)
+
+    def messages(self, body: bytes) -> tuple[Message, ...]:
+        return self._dialect.decode_request(body).messages
+
+    def encode_error(self, error: TurnoutError) -> bytes:
+        return self._dialect.encode_error(error)
+
+    def encode_stream_error(self, error: TurnoutError) -> bytes:
+        return self._dialect.encode_stream_error(error)
+
+    def prepare(self, row: ProviderRow, deployment: Deployment, caller: Caller) -> Prepared:
+        """Same dialect on both sides: the caller's bytes are patched and the provider's handed on, read along for the
+        books. Different dialects: through the neutral types."""
+        outline = caller.outline
+        api = row.api(self.name, deployment.upstream_model)
+        path = api.stream if outline.stream and api.stream else api.path
+        there = DIALECTS[api.dialect]
+        if api.dialect == self.name:
+            patched = there.patch_request(outline, deployment.upstream_model, caller.effort)
+            return Prepared(
+                api=api,
+                path=path,
+                body=adapted(api, patched),
+                answer=self._summarised,
+                fault=there.decode_error,
+                pipe=self._tapped(outline) if outline.stream else None,
+            )
+        return self._translated(api, path, deployment, caller)
+
+    def _summarised(self, raw: bytes) -> Answer:
+        told = self._dialect.summarise(raw)
+        return Answer(body=raw, usage=told.usage, finish=told.finish, model=told.model)
+
+    def _tapped(self, outline: RequestOutline) -> Callable[[], Pipe]:
+        return lambda: TappedPipe(self._dialect.stream_tap(include_usage=outline.include_usage))
+
+    def _translated(self, api: Api, path: str, deployment: Deployment, caller: Caller) -> Prepared:
+        ours, there = self._dialect, DIALECTS[api.dialect]
+        outline = caller.outline
+        request = ours.decode_request(caller.body)
+        if request.bound:
+            field = request.bound[0]
+            raise NotTranslatable(
+                f"{field} works at the API that keeps it alone, and the chosen model has another; leave it out or "
+                "name a model of that API",
+                param=field,
+            )
+        request = replace(request, model=deployment.upstream_model, stream=outline.stream)
+        if caller.effort is not None:
+            request = replace(request, reasoning=ReasoningConfig(enabled=True, effort=caller.effort))
+        names = freeform_names(request)
+        encoded = there.encode_request(as_functions(request))
+
+        def answer(raw: bytes) -> Answer:
+            told = there.decode_response(raw)
+            restorer = Restorer(names)
+            whole = ours.encode_response(replace(told, parts=tuple(restorer.part(p) for p in told.parts)))
+            return Answer(
+                body=whole.body, usage=told.usage, finish=told.finish, model=told.model, warnings=whole.warnings
+            )
+
+        def pipe() -> Pipe:
+            encoder = ours.stream_encoder(include_usage=outline.include_usage)
+            return TranslatingPipe(there.stream_decoder(), encoder, Restorer(names))
+
+        return Prepared(
+            api=api,
+            path=path,
+            body=adapted(api, encoded.body),
+            answer=answer,
+            fault=there.decode_error,
+            pipe=pipe if outline.stream else None,
+            warnings=encoded.warnings,
+        )
+
+
+def adapted(api: Api, body: bytes) -> bytes:
+    """`body` with the top-level keys that this host wants otherwise."""
+    if not api.added and not api.dropped:
+        return body
+    fields = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+    kept = {name: value for name, value in fields.items() if name not in api.dropped}
+    return msgspec.json.encode({**kept, **dict(api.added)})
