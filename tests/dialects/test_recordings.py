@@ -193,22 +193,6 @@ json_values = st.recursive(
 )
 KEYS = ["model", "messages", "input", "instructions", "contents", "reasoning", "text", "tools", "max_tokens"]
 KEYS += ["stream", "system", "metadata", "tool_choice", "stop", "thinking", "generationConfig", "toolConfig"]
-    "model",
-    "messages",
-    "input",
-    "instructions",
-    "contents",
-    "reasoning",
-    "text",
-    "tools",
-    "max_tokens",
-    "stream",
-    "system",
-    "metadata",
-    "tool_choice",
-    "stop",
-    "thinking",
-]
 messages = st.lists(
     st.fixed_dictionaries(
         {"role": st.sampled_from(["user", "assistant", "tool", "system", "x"])},
