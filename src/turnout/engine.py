@@ -42,6 +42,7 @@ from turnout.server.auth import Keyring
 from turnout.spend.brakes import Brakes
 from turnout.spend.budgets import BudgetRule, Budgets, period_start
 from turnout.spend.ledger import Ledger
+from turnout.stores.conversations import SqliteConversations
 from turnout.stores.sqlite import SqliteLedger
 
 __all__ = ["Engine", "Extra", "build_engine", "check_binding"]
@@ -66,6 +67,7 @@ class Engine(Struct, frozen=True, kw_only=True):
     pipeline: Pipeline
     ledger: Ledger
     keyring: Keyring
+    conversations: SqliteConversations
     transports: tuple[Transport, ...]
     max_body_bytes: int
 
@@ -73,6 +75,7 @@ class Engine(Struct, frozen=True, kw_only=True):
         for transport in self.transports:
             await transport.aclose()
         self.ledger.close()
+        self.conversations.close()
 
 
 async def build_engine(
@@ -106,7 +109,8 @@ async def build_engine(
     router = Router(
         fleet, names, short_prompt_tokens=config.routing.short_prompt_tokens, quality=config.routing.quality
     )
-    ledger = SqliteLedger(config.store.ledger.removeprefix("sqlite:///"))
+    file = config.store.ledger.removeprefix("sqlite:///")
+    ledger, conversations = SqliteLedger(file), SqliteConversations(file)
     return Engine(
         fleet=fleet,
         names=names,
@@ -118,8 +122,10 @@ async def build_engine(
             ledger=ledger,
             budgets=_budgets(config, ledger),
             brakes=_brakes(config.brakes),
+            conversations=conversations,
         ),
         ledger=ledger,
+        conversations=conversations,
         keyring=Keyring(
             {name: k.key.reveal() for name, k in config.keys.items()},
             config.server.admin_key.reveal() if config.server.admin_key else None,

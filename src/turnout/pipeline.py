@@ -14,7 +14,17 @@ from turnout.catalog.models import Deployment
 from turnout.catalog.prices import cost_nano_usd
 from turnout.chat import Usage
 from turnout.context import Decision, Outcome, RequestContext, Spender
+from turnout.conversations import (
+    CompletedListener,
+    Conversations,
+    Turn,
+    input_items,
+    output_of,
+    resumed,
+    wants_state,
+)
 from turnout.delivery.attempts import MAX_ATTEMPTS, attempt_in_order
+from turnout.dialects.fields import decode_fields
 from turnout.errors import NoCapacity, TurnoutError
 from turnout.headers import answer_headers, read_wishes
 from turnout.providers.exchange import Exchange, Provider, open_exchange
@@ -29,13 +39,19 @@ from turnout.spend.ledger import Ledger, row_from_context
 
 __all__ = ["Call", "Pipeline", "Reply", "SettlingStream"]
 
+STATEFUL = "openai-responses"
+"""The one wire format whose requests may go on from an earlier answer by its id."""
+
 
 class Call(Struct, frozen=True, kw_only=True):
-    """One request as the server hands it over. `headers` has lower-case names; `started_s` is monotonic."""
+    """One request as the server hands it over. `headers` has lower-case names; `started_s` is monotonic; `resumes` is
+    the kept turn that it goes on from, `resumed_items` how many items of it were put before the caller's own."""
 
     request_id: str
     operation: Operation
     body: bytes
+    resumes: Turn | None = None
+    resumed_items: int = 0
     headers: Mapping[str, str]
     started_s: float = 0.0
     key_id: str | None = None
@@ -61,6 +77,7 @@ class Pipeline:
         ledger: Ledger,
         budgets: Budgets,
         brakes: Brakes,
+        conversations: Conversations,
     ) -> None:
         self._router = router
         self._sessions = sessions
@@ -68,9 +85,11 @@ class Pipeline:
         self._ledger = ledger
         self._budgets = budgets
         self._brakes = brakes
+        self._conversations = conversations
 
     async def run(self, call: Call) -> Reply:
         """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
+        call = await self.resume(call)
         ctx = self.open(call)  # decode, identify
         try:
             self._brakes.check(ctx.session, lambda: call.operation.messages(call.body))
@@ -81,9 +100,12 @@ class Pipeline:
             self.settle(ctx, "cancelled" if isinstance(error, asyncio.CancelledError) else "error", error=error)
             raise
         if exchange.body is None:
-            return Reply(headers=answer_headers(ctx, exchange.headers), stream=SettlingStream(self, ctx, exchange))
+            stream = SettlingStream(self, ctx, exchange, call)
+            return Reply(headers=answer_headers(ctx, exchange.headers), stream=stream)
         self.settle(ctx, "ok", exchange=exchange)
         await exchange.aclose()
+        if call.operation.name == STATEFUL:
+            await self.keep(ctx, call, exchange, output_of(exchange.body))
         return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
 
     def explain(self, call: Call) -> tuple[RequestContext, Decision]:
@@ -92,10 +114,47 @@ class Pipeline:
         ctx.decision = self.decide(ctx)
         return ctx, ctx.decision
 
+    async def resume(self, call: Call) -> Call:
+        """A call that goes on from a response that was kept here, with the conversation so far put before it; one
+        that a provider keeps stays with that provider."""
+        if call.operation.name != STATEFUL or b'"previous_response_id"' not in call.body:
+            return call
+        fields = decode_fields(call.body)
+        previous = wants_state(fields).previous
+        found = await self._conversations.find(call.key_id or "", previous) if previous else None
+        if found is None:
+            return call
+        turn, items = found
+        if turn.items is None:
+            return replace(call, resumes=turn)
+        return replace(call, resumes=turn, resumed_items=len(items), body=resumed(fields, items))
+
+    async def keep(
+        self, ctx: RequestContext, call: Call, exchange: Exchange, answered: tuple[str, tuple[bytes, ...]]
+    ) -> None:
+        """Remember a response, if the caller did not forbid it: its items where we alone have them."""
+        if ctx.served_by is None or not wants_state(ctx.outline.fields).store:
+            return
+        name, output = answered
+        before = call.resumed_items
+        items = (*input_items(ctx.outline.fields)[before:], *output) if exchange.translated else None
+        await self._conversations.keep(
+            Turn(
+                owner=ctx.key_id or "",
+                id=name,
+                provider=ctx.served_by.provider,
+                session=ctx.session.id,
+                previous=call.resumes.id if call.resumes else None,
+                items=items,
+            )
+        )
+
     def open(self, call: Call, *, peek: bool = False) -> RequestContext:
         """Decode what routing needs, and find out who asks. Raises InvalidRequest."""
         outline = call.operation.outline(call.body)
         hints = read_hints(call.headers, outline)
+        if call.resumes is not None and hints.session is None:
+            hints = replace(hints, session=call.resumes.session, session_source="previous_response_id")
         wishes = read_wishes(call.headers)
         locate = self._sessions.peek if peek else self._sessions.locate
         return RequestContext(
@@ -110,6 +169,7 @@ class Pipeline:
             quality=wishes.quality,
             latency=wishes.latency,
             max_cost_nano_usd=wishes.max_cost_nano_usd,
+            kept_at=call.resumes.provider if call.resumes and call.resumes.items is None else None,
             session=locate(call.key_id or "", hints, outline),
             input_tokens_estimate=estimate_tokens(outline),
         )
@@ -122,6 +182,7 @@ class Pipeline:
             mode=ctx.mode,
             quality=ctx.quality,
             max_cost_nano_usd=ctx.max_cost_nano_usd,
+            kept_at=ctx.kept_at,
         )
         decision = self._router.decide(ask)
         budget = self._budgets.left_to_small(spender_of(ctx, decision), worst_costs(ctx, decision))
@@ -180,11 +241,14 @@ class SettlingStream:
     """A streamed answer's bytes. `aclose` settles whatever happened: read to its end, broken, or no longer wanted
     before a single byte was read (an async generator that never began would run no `finally`)."""
 
-    def __init__(self, pipeline: Pipeline, ctx: RequestContext, exchange: Exchange) -> None:
+    def __init__(self, pipeline: Pipeline, ctx: RequestContext, exchange: Exchange, call: Call) -> None:
         self._pipeline = pipeline
         self._ctx = ctx
         self._exchange = exchange
+        self._call = call
         self._chunks = exchange.stream()
+        kept = call.operation.name == STATEFUL and wants_state(ctx.outline.fields).store
+        self._listener = CompletedListener() if kept else None
         self._outcome: Outcome = "cancelled"
 
     def __aiter__(self) -> SettlingStream:
@@ -192,10 +256,17 @@ class SettlingStream:
 
     async def __anext__(self) -> bytes:
         try:
-            return await anext(self._chunks)
+            chunk = await anext(self._chunks)
         except StopAsyncIteration:
             self._outcome = "error" if self._exchange.error else "ok"
             raise
+        if self._listener is not None:
+            self._listener.feed(chunk)
+            if self._listener.answered is not None:
+                # Kept before the caller knows its id: the next request may come at once.
+                answered, self._listener = self._listener.answered, None
+                await self._pipeline.keep(self._ctx, self._call, self._exchange, answered)
+        return chunk
 
     async def aclose(self) -> None:
         try:

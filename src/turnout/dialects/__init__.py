@@ -4,12 +4,13 @@ from collections.abc import Mapping
 
 from turnout.dialects.anthropic_messages import AnthropicMessages
 from turnout.dialects.base import Dialect
+from turnout.dialects.gemini import Gemini
 from turnout.dialects.openai_chat import OpenAIChat
 from turnout.dialects.openai_responses import OpenAIResponses
 
 __all__ = ["DIALECTS"]
 
 DIALECTS: Mapping[str, Dialect] = {
-    dialect.name: dialect for dialect in (OpenAIChat(), OpenAIResponses(), AnthropicMessages())
+    dialect.name: dialect for dialect in (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Gemini())
 }
 """Every wire format by its name in the config."""

@@ -44,16 +44,18 @@ class Exchange:
     """An answer that has begun. `body` holds it whole when the caller did not stream; else `stream()` does.
 
     The books (`usage`, `finish`, `model`, `error`) are complete once the body or the stream is at its end.
-    `waited_s` is the time spent waiting for the provider before the answer began.
+    `waited_s` is the time spent waiting for the provider before the answer began; `translated` says that the provider
+    spoke another wire format than the caller.
     """
 
-    def __init__(self, caller: Caller, response: UpstreamResponse) -> None:
+    def __init__(self, caller: Caller, response: UpstreamResponse, *, translated: bool) -> None:
         self._caller = caller
         self._response = response
         self._pipe: Pipe | None = None
         self._chunks: AsyncIterator[bytes] | None = None
         self._first = b""
         self.headers = returned_headers(response.headers)
+        self.translated = translated
         self.warnings: list[str] = []
         self.body: bytes | None = None
         self.usage: Usage | None = None
@@ -153,7 +155,7 @@ async def _begin(provider: Provider, caller: Caller, prepared: Prepared, respons
     if response.status >= 400:
         body = await response.read(MAX_ERROR_BYTES)
         raise failure_of(provider.row.name, prepared.fault(body), response.status, response.headers, body)
-    exchange = Exchange(caller, response)
+    exchange = Exchange(caller, response, translated=prepared.api.dialect != caller.operation.name)
     if prepared.pipe is not None:
         await exchange.begin_stream(prepared.pipe())
     else:

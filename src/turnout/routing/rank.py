@@ -27,7 +27,8 @@ _MID_PROMPT_FACTOR = 8
 
 class Ask(Struct, frozen=True, kw_only=True):
     """One request as the router sees it. `quality` 0..1 as in the `x-turnout-quality` header;
-    `small_only` names the exhausted budget that leaves only small models."""
+    `small_only` names the exhausted budget that leaves only small models; `kept_at` the provider that keeps the
+    conversation, and alone can go on with it."""
 
     outline: RequestOutline
     session: SessionView
@@ -35,6 +36,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     quality: float | None = None
     max_cost_nano_usd: int | None = None
     small_only: str | None = None
+    kept_at: str | None = None
 
 
 class Router:
@@ -80,6 +82,8 @@ class Router:
     def _weigh(self, deployment: Deployment, needs: Needs, ask: Ask) -> Candidate:
         cost = expected_cost(deployment, needs)
         why = why_not(deployment, needs)
+        if why is None and ask.kept_at not in {None, deployment.provider}:
+            why = f"the conversation is kept at {ask.kept_at}: only its models can go on"
         if why is None and ask.small_only is not None and deployment.tier != "small":
             why = f"budget {ask.small_only} is used up: small models only"
         if why is None and ask.max_cost_nano_usd is not None:

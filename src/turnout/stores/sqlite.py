@@ -35,7 +35,7 @@ from turnout.spend.ledger import (
     to_record,
 )
 
-__all__ = ["MIGRATIONS", "SqliteLedger", "migrate"]
+__all__ = ["MIGRATIONS", "SqliteLedger", "migrate", "open_database"]
 
 logger = logging.getLogger(__name__)
 
@@ -93,6 +93,21 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX requests_received_at ON requests (received_at)",
         "CREATE INDEX requests_session ON requests (session_id, received_at)",
+    ),
+    (
+        f"""
+        CREATE TABLE responses (
+            owner TEXT NOT NULL,
+            id TEXT NOT NULL,
+            previous TEXT,
+            provider TEXT NOT NULL,
+            session TEXT NOT NULL,
+            items BLOB,
+            created_at TEXT NOT NULL,
+            PRIMARY KEY (owner, id)
+        ) {_STRICT}
+        """,
+        "CREATE INDEX responses_created ON responses (created_at)",
     ),
 )
 """Version n of the file is what the first n entries made. Only ever add to the end."""
@@ -182,9 +197,9 @@ class SqliteLedger:
         self._closing = threading.Event()
         self._wake = threading.Event()
         self._deadline = float("inf")
-        self._write_db: sqlite3.Connection | None = _open(self._path)
+        self._write_db: sqlite3.Connection | None = open_database(self._path)
         # A database in memory belongs to its connection, so there reads and writes share one and take turns.
-        self._read_db = self._write_db if self._path == MEMORY else _open(self._path)
+        self._read_db = self._write_db if self._path == MEMORY else open_database(self._path)
         self._file = _identity(self._path)
         self._read_lock = threading.Lock()
         self._write_lock = self._read_lock if self._path == MEMORY else threading.Lock()
@@ -358,8 +373,8 @@ class SqliteLedger:
         self._disconnect()
         with self._read_lock:
             self._read_db.close()
-            self._write_db = _open(self._path)
-            self._read_db = _open(self._path)
+            self._write_db = open_database(self._path)
+            self._read_db = open_database(self._path)
         self._file = _identity(self._path)
 
     def _disconnect(self) -> None:
@@ -441,7 +456,7 @@ def _version(db: sqlite3.Connection) -> int:
     return db.execute("PRAGMA user_version").fetchone()[0]
 
 
-def _open(path: str) -> sqlite3.Connection:
+def open_database(path: str) -> sqlite3.Connection:
     """A connection to the newest version of the file. Raises ConfigError."""
     if not path or "\0" in path:
         # SQLite takes an empty name for a temporary file and would lose the ledger at the end.
