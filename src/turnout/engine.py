@@ -36,6 +36,7 @@ from turnout.providers.registry import PROVIDERS, ProviderRow, base_variables, c
 from turnout.providers.signing import SIGNERS
 from turnout.providers.transport import Transport
 from turnout.routing.affinity import SessionTable
+from turnout.routing.calibration import TokenEstimator
 from turnout.routing.names import ModeTarget, Names
 from turnout.routing.rank import Router
 from turnout.server.auth import Keyring
@@ -123,6 +124,7 @@ async def build_engine(
             budgets=_budgets(config, ledger),
             brakes=_brakes(config.brakes),
             conversations=conversations,
+            tokens=TokenEstimator(),
         ),
         ledger=ledger,
         conversations=conversations,

@@ -25,13 +25,15 @@ from turnout.conversations import (
 )
 from turnout.delivery.attempts import MAX_ATTEMPTS, attempt_in_order
 from turnout.dialects.fields import decode_fields
-from turnout.errors import NoCapacity, TurnoutError
+from turnout.errors import NoCapacity, NotTranslatable, TurnoutError, UpstreamFailure, UpstreamRejected
 from turnout.headers import answer_headers, read_wishes
+from turnout.providers.counting import CountOperation
 from turnout.providers.exchange import Exchange, Provider, open_exchange
 from turnout.providers.operations import Caller, Operation
 from turnout.routing.affinity import SessionTable
+from turnout.routing.calibration import TokenEstimator
 from turnout.routing.identity import read_hints
-from turnout.routing.needs import estimate_tokens, needs_of, worst_cost
+from turnout.routing.needs import needs_of, worst_cost
 from turnout.routing.rank import Ask, Router
 from turnout.spend.brakes import Brakes
 from turnout.spend.budgets import Budgets
@@ -78,6 +80,7 @@ class Pipeline:
         budgets: Budgets,
         brakes: Brakes,
         conversations: Conversations,
+        tokens: TokenEstimator,
     ) -> None:
         self._router = router
         self._sessions = sessions
@@ -86,6 +89,7 @@ class Pipeline:
         self._budgets = budgets
         self._brakes = brakes
         self._conversations = conversations
+        self._tokens = tokens
 
     async def run(self, call: Call) -> Reply:
         """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
@@ -113,6 +117,24 @@ class Pipeline:
         ctx = self.open(call, peek=True)
         ctx.decision = self.decide(ctx)
         return ctx, ctx.decision
+
+    async def count(self, call: Call, operation: CountOperation) -> Reply:
+        """Input tokens of a request that nobody answers: counted by the provider that would, where it counts in the
+        caller's format and can be reached, else estimated and said so. Nothing is booked. Raises TurnoutError."""
+        ctx = self.open(call, peek=True)
+        ctx.decision = self.decide(ctx)
+        served = ctx.decision.candidates[0].deployment
+        ctx.served_by = served
+        try:
+            exchange = await self.send(ctx, call, served)
+        except UpstreamRejected:
+            raise
+        except (NotTranslatable, UpstreamFailure, NoCapacity) as why:
+            ctx.warn(f"the count is an estimate: {why.message}")
+            body = operation.estimated(self._tokens.estimate(ctx.outline, served.upstream_model))
+            return Reply(headers=answer_headers(ctx, ()), body=body)
+        await exchange.aclose()
+        return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
 
     async def resume(self, call: Call) -> Call:
         """A call that goes on from a response that was kept here, with the conversation so far put before it; one
@@ -171,13 +193,14 @@ class Pipeline:
             max_cost_nano_usd=wishes.max_cost_nano_usd,
             kept_at=call.resumes.provider if call.resumes and call.resumes.items is None else None,
             session=locate(call.key_id or "", hints, outline),
-            input_tokens_estimate=estimate_tokens(outline),
+            input_tokens_estimate=self._tokens.estimate(outline),
         )
 
     def decide(self, ctx: RequestContext) -> Decision:
         """Whom to try, in order. A budget that leaves only small models decides a second time."""
         ask = Ask(
             outline=ctx.outline,
+            input_tokens=ctx.input_tokens_estimate,
             session=ctx.session,
             mode=ctx.mode,
             quality=ctx.quality,
@@ -226,6 +249,9 @@ class Pipeline:
         ctx.status, ctx.error_code = told_of(error, exchange)
         if exchange is not None:
             ctx.usage, ctx.finish = exchange.usage, exchange.finish
+            # What a provider keeps of the conversation is billed and not in the request: nothing to learn from.
+            if ctx.served_by is not None and ctx.kept_at is None and exchange.usage is not None:
+                self._tokens.observe(ctx.outline, ctx.served_by.upstream_model, exchange.usage.input)
             if ctx.usage is None or ctx.usage.output is None:
                 ctx.usage, ctx.usage_estimated = estimated_usage(ctx, exchange), True
         if ctx.served_by is not None and ctx.usage is not None and ctx.served_by.price is not None:
@@ -293,7 +319,7 @@ def spender_of(ctx: RequestContext, decision: Decision) -> Spender:
 
 def worst_costs(ctx: RequestContext, decision: Decision) -> list[tuple[Deployment, int | None]]:
     """The candidates that may be tried, each with the most it may cost in nano-dollars."""
-    needs = needs_of(ctx.outline)
+    needs = needs_of(ctx.outline, ctx.input_tokens_estimate)
     return [(c.deployment, worst_cost(c.deployment, needs)) for c in decision.candidates[:MAX_ATTEMPTS]]
 
 

@@ -11,8 +11,10 @@ SHORT = ("user", "What is the capital of France?")
 
 
 def decide(*messages, pinned=None, step=0, mode=None, quality=None, max_cost=None, **facts):
+    told = outline(*messages, **facts)
     ask = Ask(
-        outline=outline(*messages, **facts),
+        outline=told,
+        input_tokens=max(1, told.messages_bytes // 4),
         session=session(step, pinned),
         mode=mode,
         quality=quality,
@@ -62,9 +64,11 @@ def test_full_quality_means_frontier_even_against_the_pin():
 
 def test_full_quality_may_be_the_rule_and_a_request_may_ask_for_less():
     strict = Router(FLEET, NAMES, short_prompt_tokens=100, quality=1.0)
-    ask = Ask(outline=outline(SHORT), session=session())
+    ask = Ask(outline=outline(SHORT), input_tokens=100, session=session())
     assert strict.decide(ask).reason == "quality"
-    assert strict.decide(Ask(outline=outline(SHORT), session=session(), quality=0.9)).reason == "short"
+    assert (
+        strict.decide(Ask(outline=outline(SHORT), input_tokens=100, session=session(), quality=0.9)).reason == "short"
+    )
 
 
 def test_a_declared_mode_decides_and_brings_its_effort():

@@ -110,7 +110,7 @@ async def test_openai_sdk_streams(tmp_path):
         client = openai_client(gw.url)
         chunks = [c async for c in await client.chat.completions.create(model="lab/small", messages=ASK, stream=True)]
         await client.close()
-        rows = gw.rows()
+        rows = await gw.booked()
         sent = up.requests[0].json()
     assert "".join(c.choices[0].delta.content or "" for c in chunks) == "Paris."
     assert all(c.choices for c in chunks), "the usage chunk we asked for was not asked for by the caller"

@@ -25,6 +25,13 @@ class Running:
         self.engine.ledger.flush()
         return list(self.engine.ledger.recent(1000))
 
+    async def booked(self, count: int = 1) -> list[LedgerRow]:
+        """The rows once there are `count`: a stream is booked after its last byte, which the client does not await."""
+        async with asyncio.timeout(5):
+            while len(rows := self.rows()) < count:  # noqa: ASYNC110 - no event reaches out of SQLite
+                await asyncio.sleep(0.01)
+        return rows
+
 
 @asynccontextmanager
 async def gateway(

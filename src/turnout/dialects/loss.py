@@ -36,7 +36,7 @@ def left_out(names: Iterable[str]) -> list[str]:
 def unknown_fields(request: ChatRequest, dialect: str) -> list[str]:
     """Warnings for the fields that only other wire formats than `dialect` know."""
     kept = (rest for name, rest in request.extras.items() if name != dialect)
-    return left_out(key for rest in kept for key in rest if key[0] != "_" and key not in _NOBODY_MISSES)
+    return left_out(key for rest in kept for key in rest if not key.startswith("_") and key not in _NOBODY_MISSES)
 
 
 def foreign_tool(tool: ToolSpec, index: int) -> NotTranslatable:

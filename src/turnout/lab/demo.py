@@ -103,9 +103,7 @@ def recorded_extra(sessions: list[Session]) -> Extra:
         for name, tier in tiers.items()
     )
     transport = RecordedTransport(turns_of(sessions, dialect), dialect)
-    return Extra(
-        provider=Provider(row=row, api_key=None, transport=transport), deployments=deployments
-    )
+    return Extra(provider=Provider(row=row, api_key=None, transport=transport), deployments=deployments)
 
 
 def price_of(offered: str) -> Price:

@@ -8,13 +8,7 @@ from turnout.catalog.models import Deployment
 from turnout.catalog.prices import cost_nano_usd
 from turnout.chat import RequestOutline, Usage
 
-__all__ = ["Needs", "estimate_tokens", "expected_cost", "needs_of", "why_not", "worst_cost"]
-
-BYTES_PER_TOKEN = 4
-"""JSON bytes a token, a coarse round figure: OpenAI's own rule of thumb for English text."""
-
-IMAGE_TOKENS = 1_500
-"""What an image counts for when its bytes say nothing (Anthropic's cap for a standard image is about 1,600)."""
+__all__ = ["Needs", "expected_cost", "needs_of", "why_not", "worst_cost"]
 
 TYPICAL_OUTPUT_TOKENS = 500
 UNBOUNDED_OUTPUT_TOKENS = 8_192
@@ -33,18 +27,10 @@ class Needs(Struct, frozen=True, kw_only=True):
     json_schema: bool = False
 
 
-def estimate_tokens(outline: RequestOutline) -> int:
-    """Input tokens of a request, estimated from its size. Attachments inside the JSON (base64) weigh by
-    their bytes here, which is too much; the provider's usage is the truth afterwards."""
-    size = outline.messages_bytes + outline.system_bytes + outline.tools_bytes
-    if outline.images:
-        size = min(size, size // 8 + outline.images * IMAGE_TOKENS * BYTES_PER_TOKEN)
-    return max(1, size // BYTES_PER_TOKEN)
-
-
-def needs_of(outline: RequestOutline) -> Needs:
+def needs_of(outline: RequestOutline, input_tokens: int) -> Needs:
+    """`input_tokens` as estimated (`routing/calibration.py`)."""
     return Needs(
-        input_tokens=estimate_tokens(outline),
+        input_tokens=input_tokens,
         max_output_tokens=outline.max_output_tokens,
         tools=outline.tools > 0,
         vision=outline.images > 0,

@@ -31,6 +31,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     conversation, and alone can go on with it."""
 
     outline: RequestOutline
+    input_tokens: int
     session: SessionView
     mode: str | None = None
     quality: float | None = None
@@ -58,7 +59,7 @@ class Router:
         models than allowed could).
         """
         selection = self._names.resolve(ask.outline.model, ask.mode)
-        needs = needs_of(ask.outline)
+        needs = needs_of(ask.outline, ask.input_tokens)
         if ask.quality is None:
             ask = replace(ask, quality=self._quality)
         ranked, reason, explanation = self._rank(selection, needs, ask)

@@ -12,9 +12,10 @@ from msgspec.structs import replace
 from turnout.engine import Engine
 from turnout.errors import ClientClosed, Internal, MethodNotAllowed, TurnoutError
 from turnout.pipeline import Call
+from turnout.providers.counting import CountOperation
 from turnout.providers.operations import Operation
 from turnout.server import views
-from turnout.server.paths import ROUTE, operation_at, shape_of
+from turnout.server.paths import ROUTE, counted_at, operation_at, shape_of
 from turnout.server.wire import (
     Hangup,
     Receive,
@@ -48,7 +49,7 @@ class App:
         request_id = f"req_{secrets.token_hex(12)}"
         path: str = scope["path"]
         headers = request_headers(scope)
-        operation = operation_at(path)
+        operation = operation_at(path) or counted_at(path)
         shape = operation or shape_of(path, headers)
         try:
             if operation is None and path != ROUTE:
@@ -87,7 +88,9 @@ class App:
             await send_json(send, 200, views.explain(self._engine, call), told)
             return
         async with Hangup(receive) as hangup:
-            reply = await self._engine.pipeline.run(call)
+            pipeline, operation = self._engine.pipeline, call.operation
+            counts = isinstance(operation, CountOperation)
+            reply = await (pipeline.count(call, operation) if counts else pipeline.run(call))
             await send_reply(send, hangup, reply, told)
 
 

@@ -237,6 +237,9 @@ def test_the_choice_of_tools(choice, config):
         ("gemini-3-flash-preview", ReasoningConfig(effort="low"), {"thinkingLevel": "low"}),
         ("gemini-3-flash-preview", ReasoningConfig(effort="minimal"), {"thinkingLevel": "minimal"}),
         ("gemini-3-pro-preview", ReasoningConfig(effort="minimal"), {"thinkingLevel": "low"}),
+        ("gemini-3.8-flash", ReasoningConfig(effort="minimal"), {"thinkingLevel": "low"}),
+        ("gemini-3-pro-preview", ReasoningConfig(effort="medium"), {"thinkingLevel": "high"}),
+        ("gemini-3.1-pro-preview", ReasoningConfig(effort="medium"), {"thinkingLevel": "medium"}),
         ("gemini-3-pro-preview", ReasoningConfig(effort="xhigh"), {"thinkingLevel": "high"}),
         (
             "gemini-3.5-flash",

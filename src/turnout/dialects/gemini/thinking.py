@@ -21,6 +21,11 @@ _NO_THINKING = "thinking was left out: the chosen model is none that is known to
 _LEVELS = {"none": "minimal", "minimal": "minimal", "low": "low", "medium": "medium"}
 """Levels by effort; what is above is the highest."""
 
+_MINIMAL = ("gemini-3-flash", "gemini-3.1-flash")
+"""Models that take the level `minimal`; every one that has levels takes `low` and `high`."""
+
+_NO_MEDIUM = "gemini-3-pro"
+
 _LEAST_PRO, _MOST_FLASH = 128, 24_576
 """Gemini 2.5 Pro always thinks, the Flash models take no more."""
 
@@ -80,7 +85,9 @@ def _level(effort: str, model: str, warnings: list[str]) -> str:
     level = _LEVELS.get(effort, "high")
     if effort == "none":
         warnings.append(NOT_LESS)
-    return "low" if level == "minimal" and "pro" in model else level
+    if level == "minimal" and not any(name in model for name in _MINIMAL):
+        return "low"
+    return "high" if level == "medium" and _NO_MEDIUM in model else level
 
 
 def _budget(tokens: int, model: str, warnings: list[str]) -> int:
