@@ -37,6 +37,8 @@ def encode_request(request: ChatRequest) -> Encoded:
     out: dict[str, Json] = {"model": request.model, "max_tokens": request.max_output_tokens or DEFAULT_MAX_TOKENS}
     out |= _system(head, warnings)
     out["messages"] = list(_messages(rest, warnings))
+    if not out["messages"]:
+        raise NotTranslatable("nothing is left of the conversation that the chosen model could read", param="messages")
     out |= _tools(request, form, warnings)
     out |= _sampling(request, warnings)
     out |= _thinking(request, form, warnings)
