@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from turnout.chat import ChatRequest, ToolSpec
 from turnout.errors import NotTranslatable
 
-__all__ = ["CITATIONS", "THINKING", "UNKNOWN_BLOCK", "foreign_tool", "left_out", "unknown_fields"]
+__all__ = ["CITATIONS", "THINKING", "UNKNOWN_BLOCK", "foreign_tool", "left_out", "nothing_left", "unknown_fields"]
 
 THINKING = "thinking of another model was left out: its author alone may have it back"
 UNKNOWN_BLOCK = "a block of another API has no counterpart in the chosen model's and was left out"
@@ -46,3 +46,8 @@ def foreign_tool(tool: ToolSpec, index: int) -> NotTranslatable:
         "leave it out or name a model of that provider",
         param=f"tools[{index}]",
     )
+
+
+def nothing_left() -> NotTranslatable:
+    """The error for a conversation of things that only its own API can read."""
+    return NotTranslatable("nothing is left of the conversation that the chosen model could read", param="messages")

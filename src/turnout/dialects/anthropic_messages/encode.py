@@ -11,7 +11,7 @@ from turnout.chat import ChatRequest, Json, Message, Part, ReasoningConfig, Refu
 from turnout.dialects.anthropic_messages.blocks import NAME, cache_wire, encode_blocks, own_keys
 from turnout.dialects.anthropic_messages.outline import OUR_METADATA, effort_keys
 from turnout.dialects.base import Encoded
-from turnout.dialects.loss import foreign_tool, left_out, unknown_fields
+from turnout.dialects.loss import foreign_tool, left_out, nothing_left, unknown_fields
 from turnout.errors import NotTranslatable
 
 __all__ = ["DEFAULT_MAX_TOKENS", "encode_request"]
@@ -38,7 +38,7 @@ def encode_request(request: ChatRequest) -> Encoded:
     out |= _system(head, warnings)
     out["messages"] = list(_messages(rest, warnings))
     if not out["messages"]:
-        raise NotTranslatable("nothing is left of the conversation that the chosen model could read", param="messages")
+        raise nothing_left()
     out |= _tools(request, form, warnings)
     out |= _sampling(request, warnings)
     out |= _thinking(request, form, warnings)

@@ -15,7 +15,7 @@ from turnout.dialects.gemini.spelling import NAME, own_keys, spelled, write_keys
 from turnout.dialects.gemini.thinking import decode_thinking, encode_thinking, generation, is_gemini_3
 from turnout.dialects.gemini.usage import TIERS
 from turnout.dialects.gemini.written import Writer
-from turnout.dialects.loss import foreign_tool, left_out, unknown_fields
+from turnout.dialects.loss import foreign_tool, left_out, nothing_left, unknown_fields
 from turnout.dialects.values import told_once
 
 __all__ = ["UNSIGNED", "encode_request"]
@@ -41,6 +41,8 @@ def encode_request(request: ChatRequest) -> Encoded:
     if system := _system(head, writer):
         out["systemInstruction"] = system
     out["contents"] = list(_contents(rest, request.model, writer))
+    if not out["contents"]:
+        raise nothing_left()
     out |= _tools(request, notes, writer.warnings)
     config = _generation(request, notes, writer.warnings)
     if config or notes.get("_generation") == "empty":
