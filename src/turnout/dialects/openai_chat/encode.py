@@ -242,7 +242,8 @@ def encode_parts(parts: Iterable[Part], warnings: list[str]) -> list[dict[str, J
             )
             warnings.append(f"a {what} has no counterpart in the chosen model's API and was left out")
         else:
-            out.append({**wire, **(part.extras.get(NAME, {}) if not isinstance(part, Opaque) else {})})
+            own = {} if isinstance(part, Opaque) else part.extras.get(NAME, {})
+            out.append({**wire, **{k: v for k, v in own.items() if k != "_form"}})
     return out
 
 
@@ -255,6 +256,8 @@ def _part(part: Part) -> dict[str, Json] | None:
         case Image():
             if part.source.file_id is not None:
                 return None
+            if part.extras.get(NAME, {}).get("_form") == "string":
+                return {"type": "image_url", "image_url": data_url(part.source)}
             detail = {"detail": part.detail} if part.detail else {}
             return {"type": "image_url", "image_url": {"url": data_url(part.source), **detail}}
         case Audio():

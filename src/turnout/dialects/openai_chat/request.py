@@ -214,6 +214,8 @@ def _part(value: Json, path: str) -> Part:
         case "refusal":
             return Refusal(text=text_at(inner, f"{path}.refusal"), extras=extras)
         case "image_url":
+            if isinstance(inner, str):  # Mistral's spelling
+                return Image(source=known_source(inner), extras={NAME: {**extras.get(NAME, {}), "_form": "string"}})
             image = object_at(inner, f"{path}.image_url")
             source = known_source(text_at(image.get("url"), f"{path}.image_url.url"))
             return Image(source=source, detail=image.get("detail"), extras=extras)

@@ -52,6 +52,7 @@ FINISH: dict[str, Unified] = {
     "max_tokens": "length",
     "model_length": "length",
 }
+_OWN = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
 _WORDS: dict[Unified, str] = {
     "stop": "stop",
     "length": "length",
@@ -87,8 +88,8 @@ def finish_of(word: str | None) -> FinishReason:
 
 
 def finish_word(finish: FinishReason) -> str:
-    """The reason in this format's words: the provider's own where it is one of them."""
-    return finish.raw if finish.raw in FINISH and FINISH[finish.raw] == finish.unified else _WORDS[finish.unified]
+    """The reason in OpenAI's words, its SDKs know no others: the provider's own where it is one of them."""
+    return finish.raw if finish.raw in _OWN and FINISH[finish.raw] == finish.unified else _WORDS[finish.unified]
 
 
 def summarise(body: bytes) -> Summary:
@@ -125,7 +126,7 @@ def decode_response(body: bytes) -> ChatResponse:
         raise UpstreamFailure(_NO_ANSWER, body=body[:2_000]) from None
     kept = {
         "_choice": {k: v for k, v in first.items() if k not in {"message", "finish_reason", "index"}}
-        | ({} if finish in FINISH else {"finish_reason": finish}),  # none, or a word we do not know
+        | ({} if finish in _OWN else {"finish_reason": finish}),  # none, or a word we do not know
         "_message": {k: v for k, v in message.items() if k not in _MESSAGE},
         "_choices": choices[1:],
     }
