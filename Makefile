@@ -5,10 +5,10 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check lint types bench format clean
+.PHONY: help demo test test-agents check lint types bench format clean
 
 help:  ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
 
 .venv/base:
 	$(PYTHON) -m venv .venv
@@ -32,6 +32,16 @@ demo: .venv/demo  ## route recorded agent sessions and live prompts: no key, no 
 
 test: .venv/dev  ## all tests, with the real embedded model, on loopback only
 	$(BIN)/pytest --numprocesses $(WORKERS) $(ARGS)
+	@echo "left out: Claude Code and Codex (make test-agents)"
+
+# Some 600 MB from npm: pinned, so that an agent's release breaks nothing by itself.
+.agents/installed: Makefile
+	npm install --silent --no-audit --no-fund --prefix .agents @anthropic-ai/claude-code@2.1.197 @openai/codex@0.169.0
+	cd .agents/node_modules/@anthropic-ai/claude-code && node install.cjs
+	touch $@
+
+test-agents: .venv/dev .agents/installed  ## Claude Code and Codex through the gateway; needs npm
+	$(BIN)/pytest -m agents tests/agents $(ARGS)
 
 check: lint types test  ## what CI runs
 
@@ -51,4 +61,4 @@ bench: .venv/dev  ## CPU per request of the gateway, on this machine
 	$(BIN)/python bench/gateway.py
 
 clean:  ## remove .venv and caches
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .agents .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -108,10 +108,11 @@ class Reasoning(PartBase, frozen=True, kw_only=True, tag="reasoning"):
 
 class ToolCall(PartBase, frozen=True, kw_only=True, tag="tool_call"):
     """`arguments` is the JSON text as the model wrote it: it may be malformed and is never reformatted.
-    `freeform`: it is no JSON but plain text, for a tool that takes that."""
+    `freeform`: it is no JSON but plain text, for a tool that takes that. `namespace`: the tool's group."""
 
     id: str
     name: str
+    namespace: str | None = None
     arguments: str = ""
     freeform: bool = False
 
@@ -149,7 +150,8 @@ class Message(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 class ToolSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A tool the model may call. `opaque` holds a server-side tool's whole definition, for `provider` alone.
-    `freeform`: it takes plain text in place of JSON; `schema` is then the grammar of it, or nothing."""
+    `freeform`: it takes plain text in place of JSON; `schema` is then the grammar of it, or nothing.
+    `namespace`: the group of tools that it stands in."""
 
     name: str
     description: str | None = None
@@ -157,6 +159,7 @@ class ToolSpec(Struct, frozen=True, kw_only=True, omit_defaults=True):
     strict: bool | None = None
     cache: CacheBreakpoint | None = None
     freeform: bool = False
+    namespace: str | None = None
     provider: str | None = None
     opaque: Json = None
     extras: Extras = {}

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from support.recordings import load, plain
 from turnout.chat import Reasoning, StreamError, Text, ToolCall, ToolResult, collect
 from turnout.dialects import DIALECTS
-from turnout.dialects.freeform import as_functions
+from turnout.dialects.tool_shapes import as_functions
 from turnout.errors import InvalidRequest, NotTranslatable
 
 CASES = [(dialect, case) for dialect in DIALECTS for case in load(dialect)]

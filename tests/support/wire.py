@@ -8,6 +8,8 @@ from typing import Any
 from support.upstream import Script, answer, stream
 
 ARGUMENTS = '{"city":"Paris"}'
+Call = tuple[str, str]
+"""A tool's name and its arguments as JSON."""
 TOKENS = (1000, 400, 10)
 """Input in all, of it cached, output: the same in every format, each by its own counting."""
 
@@ -28,22 +30,26 @@ _CHAT_USAGE = {
     "total_tokens": 1010,
     "prompt_tokens_details": {"cached_tokens": 400},
 }
-_CHAT_CALL = {"id": "call_1", "type": "function", "function": {"name": "get_weather", "arguments": ARGUMENTS}}
 
 
-def _chat(text: str | None, calling: bool, streaming: bool) -> Script:
-    finish = "tool_calls" if calling else "stop"
+def _chat_call(name: str, arguments: str) -> dict[str, Any]:
+    return {"id": "call_1", "type": "function", "function": {"name": name, "arguments": arguments}}
+
+
+def _chat(text: str | None, call: Call | None, streaming: bool) -> Script:
+    finish = "tool_calls" if call else "stop"
+    called = [_chat_call(*call)] if call else []
     if not streaming:
-        message = {"role": "assistant", "content": text} | ({"tool_calls": [_CHAT_CALL]} if calling else {})
+        message = {"role": "assistant", "content": text} | ({"tool_calls": called} if called else {})
         choice = {"index": 0, "message": message, "finish_reason": finish}
         head = {"id": "chatcmpl-1", "object": "chat.completion", "created": 1, "model": "gpt-up"}
         return answer({**head, "choices": [choice], "usage": _CHAT_USAGE})
     deltas: list[Any] = [{"role": "assistant", "content": ""}]
     deltas += [{"content": piece} for piece in (text[:2], text[2:])] if text else []
-    if calling:
-        opening = {**_CHAT_CALL, "index": 0, "function": {"name": "get_weather", "arguments": ""}}
+    if call:
+        opening = {**_chat_call(call[0], ""), "index": 0}
         deltas.append({"tool_calls": [opening]})
-        pieces = (ARGUMENTS[:5], ARGUMENTS[5:])
+        pieces = (call[1][:5], call[1][5:])
         deltas += [{"tool_calls": [{"index": 0, "function": {"arguments": piece}}]} for piece in pieces]
     head = {"id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "gpt-up"}
     chunks = [{**head, "choices": [{"index": 0, "delta": d, "finish_reason": None}]} for d in deltas]
@@ -55,21 +61,15 @@ def _chat(text: str | None, calling: bool, streaming: bool) -> Script:
 # ---- OpenAI Responses ------------------------------------------------------------------------------------------
 
 
-def _responses(text: str | None, calling: bool, streaming: bool) -> Script:
+def _responses(text: str | None, call: Call | None, streaming: bool) -> Script:
     output: list[dict[str, Any]] = []
     if text is not None:
         part = {"type": "output_text", "text": text, "annotations": []}
         message = {"type": "message", "id": "msg_1", "status": "completed", "role": "assistant", "content": [part]}
         output.append(message)
-    if calling:
-        call = {
-            "type": "function_call",
-            "id": "fc_1",
-            "call_id": "call_1",
-            "name": "get_weather",
-            "status": "completed",
-        }
-        output.append({**call, "arguments": ARGUMENTS})
+    if call:
+        item = {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": call[0], "status": "completed"}
+        output.append({**item, "arguments": call[1]})
     whole: dict[str, Any] = {
         "id": "resp_1",
         "object": "response",
@@ -116,10 +116,11 @@ def _item_events(at: int, item: dict[str, Any]) -> list[dict[str, Any]]:
         ]
     else:
         begun = {**item, "status": "in_progress", "arguments": ""}
-        deltas = (ARGUMENTS[:5], ARGUMENTS[5:])
+        arguments = item["arguments"]
+        deltas = (arguments[:5], arguments[5:])
         middle = [
             *({"type": "response.function_call_arguments.delta", **where, "delta": p} for p in deltas),
-            {"type": "response.function_call_arguments.done", **where, "name": item["name"], "arguments": ARGUMENTS},
+            {"type": "response.function_call_arguments.done", **where, "name": item["name"], "arguments": arguments},
         ]
     return [
         {"type": "response.output_item.added", "output_index": at, "item": begun},
@@ -133,11 +134,16 @@ def _item_events(at: int, item: dict[str, Any]) -> list[dict[str, Any]]:
 _MESSAGE_USAGE = {"input_tokens": 600, "cache_read_input_tokens": 400, "cache_creation_input_tokens": 0}
 
 
-def _messages(text: str | None, calling: bool, streaming: bool) -> Script:
+def _halves(block: dict[str, Any]) -> tuple[str, str]:
+    arguments = json.dumps(block["input"])
+    return arguments[:5], arguments[5:]
+
+
+def _messages(text: str | None, call: Call | None, streaming: bool) -> Script:
     content: list[dict[str, Any]] = [{"type": "text", "text": text}] if text is not None else []
-    if calling:
-        content.append({"type": "tool_use", "id": "toolu_1", "name": "get_weather", "input": json.loads(ARGUMENTS)})
-    stop = {"stop_reason": "tool_use" if calling else "end_turn", "stop_sequence": None}
+    if call:
+        content.append({"type": "tool_use", "id": "toolu_1", "name": call[0], "input": json.loads(call[1])})
+    stop = {"stop_reason": "tool_use" if call else "end_turn", "stop_sequence": None}
     head = {"id": "msg_1", "type": "message", "role": "assistant", "model": "claude-up"}
     if not streaming:
         return answer({**head, "content": content, **stop, "usage": {**_MESSAGE_USAGE, "output_tokens": 10}})
@@ -150,7 +156,7 @@ def _messages(text: str | None, calling: bool, streaming: bool) -> Script:
             deltas = [{"type": "text_delta", "text": p} for p in (block["text"][:2], block["text"][2:])]
         else:
             empty = {**block, "input": {}}
-            deltas = [{"type": "input_json_delta", "partial_json": p} for p in (ARGUMENTS[:5], ARGUMENTS[5:])]
+            deltas = [{"type": "input_json_delta", "partial_json": p} for p in _halves(block)]
         events.append({"type": "content_block_start", "index": at, "content_block": empty})
         events += [{"type": "content_block_delta", "index": at, "delta": d} for d in deltas]
         events.append({"type": "content_block_stop", "index": at})
@@ -162,15 +168,17 @@ def _messages(text: str | None, calling: bool, streaming: bool) -> Script:
 # ---- Gemini ----------------------------------------------------------------------------------------------------
 
 
-def _gemini(text: str | None, calling: bool, streaming: bool) -> Script:
+def _gemini(text: str | None, call: Call | None, streaming: bool) -> Script:
     usage = {
         "promptTokenCount": 1000,
         "cachedContentTokenCount": 400,
         "candidatesTokenCount": 10,
         "totalTokenCount": 1010,
     }
-    call = {"functionCall": {"name": "get_weather", "args": json.loads(ARGUMENTS)}, "thoughtSignature": "c2ln"}
-    calls = [call] if calling else []
+    calls: list[Any] = []
+    if call:
+        called = {"name": call[0], "args": json.loads(call[1])}
+        calls.append({"functionCall": called, "thoughtSignature": "c2ln"})
     head = {"modelVersion": "gemini-up", "responseId": "r1"}
 
     def told(parts: list[Any], **more: Any) -> dict[str, Any]:
@@ -194,12 +202,17 @@ _SPOKEN = {
 
 def says(dialect: str, text: str = "Paris.", *, streaming: bool = False) -> Script:
     """An answer of text alone."""
-    return _SPOKEN[dialect](text, False, streaming)
+    return _SPOKEN[dialect](text, None, streaming)
 
 
 def calls(dialect: str, *, streaming: bool = False) -> Script:
     """An answer that calls `get_weather` for Paris."""
-    return _SPOKEN[dialect](None, True, streaming)
+    return tool_call(dialect, "get_weather", ARGUMENTS, streaming=streaming)
+
+
+def tool_call(dialect: str, name: str, arguments: str, *, streaming: bool = False) -> Script:
+    """An answer that calls a tool, with `arguments` as JSON."""
+    return _SPOKEN[dialect](None, (name, arguments), streaming)
 
 
 def refuses(dialect: str, status: int = 400) -> Script:

@@ -14,7 +14,7 @@ from turnout.catalog.models import Deployment
 from turnout.chat import FinishReason, Message, ReasoningConfig, RequestOutline, Usage
 from turnout.dialects import DIALECTS
 from turnout.dialects.base import Dialect, Fault
-from turnout.dialects.freeform import Restorer, as_functions, freeform_names
+from turnout.dialects.tool_shapes import Restorer, as_functions
 from turnout.errors import NotTranslatable, TurnoutError
 from turnout.providers.apis import Api
 from turnout.providers.pipes import Pipe, TappedPipe, TranslatingPipe
@@ -151,12 +151,11 @@ class ChatOperation:
         request = replace(request, model=deployment.upstream_model, stream=outline.stream)
         if caller.effort is not None:
             request = replace(request, reasoning=ReasoningConfig(enabled=True, effort=caller.effort))
-        names = freeform_names(request)
         encoded = there.encode_request(as_functions(request))
 
         def answer(raw: bytes) -> Answer:
             told = there.decode_response(raw)
-            restorer = Restorer(names)
+            restorer = Restorer(request.tools)
             whole = ours.encode_response(replace(told, parts=tuple(restorer.part(p) for p in told.parts)))
             return Answer(
                 body=whole.body, usage=told.usage, finish=told.finish, model=told.model, warnings=whole.warnings
@@ -164,7 +163,7 @@ class ChatOperation:
 
         def pipe() -> Pipe:
             encoder = ours.stream_encoder(include_usage=outline.include_usage)
-            return TranslatingPipe(there.stream_decoder(), encoder, Restorer(names))
+            return TranslatingPipe(there.stream_decoder(), encoder, Restorer(request.tools))
 
         return Prepared(
             api=api,

@@ -6,7 +6,7 @@ from typing import Protocol
 
 from turnout.chat import FinishReason, ResponseEnd, ResponseStart, StreamError, StreamEvent, Usage
 from turnout.dialects.base import StreamDecoder, StreamEncoder, StreamTap
-from turnout.dialects.freeform import Restorer
+from turnout.dialects.tool_shapes import Restorer
 
 __all__ = ["Pipe", "TappedPipe", "TranslatingPipe"]
 

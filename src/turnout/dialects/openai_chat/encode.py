@@ -254,12 +254,7 @@ def _part(part: Part) -> dict[str, Json] | None:
         case Refusal():
             return {"type": "refusal", "refusal": part.text}
         case Image():
-            if part.source.file_id is not None:
-                return None
-            if part.extras.get(NAME, {}).get("_form") == "string":
-                return {"type": "image_url", "image_url": data_url(part.source)}
-            detail = {"detail": part.detail} if part.detail else {}
-            return {"type": "image_url", "image_url": {"url": data_url(part.source), **detail}}
+            return _image(part)
         case Audio():
             known = {"data": part.source.data, "format": part.format or _subtype(part.source.media_type)}
             return {"type": "input_audio", "input_audio": {k: v for k, v in known.items() if v is not None}}
@@ -269,6 +264,15 @@ def _part(part: Part) -> dict[str, Json] | None:
             return part.data
         case _:
             return None
+
+
+def _image(part: Image) -> dict[str, Json] | None:
+    if part.source.file_id is not None:
+        return None
+    if part.extras.get(NAME, {}).get("_form") == "string":
+        return {"type": "image_url", "image_url": data_url(part.source)}
+    detail = {"detail": part.detail} if part.detail else {}
+    return {"type": "image_url", "image_url": {"url": data_url(part.source), **detail}}
 
 
 def _file(part: File) -> dict[str, Json] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from turnout.chat import ChatRequest, Json, Message, ReasoningConfig, Text, ToolCall, ToolSpec
@@ -94,7 +96,7 @@ def _tools(request: ChatRequest) -> dict[str, Json]:
     ours = request.extras.get(NAME, {})
     out: dict[str, Json] = {}
     if request.tools or "_tools" in ours:
-        out["tools"] = [_tool(tool, i) for i, tool in enumerate(request.tools)]
+        out["tools"] = _grouped(request.tools)
     if "_tool_choice" in ours:
         out["tool_choice"] = ours["_tool_choice"]
     elif choice := request.tool_choice:
@@ -106,6 +108,20 @@ def _tools(request: ChatRequest) -> dict[str, Json]:
             out["tool_choice"] = {"type": "allowed_tools", "mode": choice.mode, "tools": only}
         else:
             out["tool_choice"] = choice.mode
+    return out
+
+
+def _grouped(tools: Sequence[ToolSpec]) -> list[dict[str, Json]]:
+    """Tools, those of one namespace together again."""
+    out: list[dict[str, Json]] = []
+    for i, tool in enumerate(tools):
+        wire, group = _tool(tool, i), tool.extras.get(NAME, {}).get("_group")
+        if group is None:
+            out.append(wire)
+        elif out and {k: v for k, v in out[-1].items() if k != "tools"} == group:
+            out[-1]["tools"].append(wire)
+        else:
+            out.append({**group, "tools": [wire]})
     return out
 
 

@@ -151,7 +151,8 @@ def _call(told: dict[str, Json], kind: str, path: str) -> ToolCall:
         name=text_at(told.get("name"), f"{path}.name"),
         arguments=text_at(told.get(said, ""), f"{path}.{said}"),
         freeform=kind == "custom_tool_call",
-        extras=_rest(told, "type", "call_id", "name", said),
+        namespace=optional_text(told.get("namespace"), f"{path}.namespace"),
+        extras=_rest(told, "type", "call_id", "name", "namespace", said),
     )
 
 
@@ -241,7 +242,9 @@ def _item(part: Part, freeform: frozenset[str], warnings: list[str]) -> dict[str
 def call_item(call: ToolCall) -> dict[str, Json]:
     kind = "custom_tool_call" if call.freeform else "function_call"
     arguments = call.arguments if call.freeform or NAME in call.extras else call.arguments or "{}"
-    return {"type": kind, "call_id": call.id, "name": call.name, _CALLS[kind]: arguments, **own_keys(call.extras)}
+    group = {"namespace": call.namespace} if call.namespace is not None else {}
+    named = {"type": kind, "call_id": call.id, "name": call.name, **group}
+    return {**named, _CALLS[kind]: arguments, **own_keys(call.extras)}
 
 
 def reasoning_item(part: Reasoning) -> dict[str, Json]:

@@ -5,9 +5,10 @@ Encoding what was decoded gives the same JSON, less null values of optional keys
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import msgspec
+from msgspec.structs import replace
 
 from turnout.chat import ChatRequest, Json, Message, ReasoningConfig, ResponseFormat, Text, ToolChoice, ToolSpec
 from turnout.dialects.openai_responses.items import NAME, decode_item
@@ -57,7 +58,9 @@ def decode_request(body: bytes) -> ChatRequest:
     include = told.get("include")
     return ChatRequest(
         messages=tuple(_messages(told)),
-        tools=tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(optional_list(told.get("tools"), "tools"))),
+        tools=tuple(
+            s for i, t in enumerate(optional_list(told.get("tools"), "tools")) for s in _tools(t, f"tools[{i}]")
+        ),
         tool_choice=_tool_choice(told.get("tool_choice")),
         response_format=_response_format(text.get("format")),
         reasoning=_reasoning(told.get("reasoning")),
@@ -95,6 +98,20 @@ def _extras(told: dict[str, Json], text: dict[str, Json]) -> dict[str, dict[str,
     spelled = {f"_{k}": told[k] for k in ("tool_choice", "reasoning", "stream", "metadata", "tools") if k in told}
     spelled["_text"] = {k: v for k, v in text.items() if k not in {"format", "verbosity"}}
     return {NAME: {**rest, **{k: v for k, v in spelled.items() if v is not None}}}
+
+
+def _tools(value: Json, path: str) -> list[ToolSpec]:
+    """One tool, or those of a namespace; one that holds others than functions is kept whole."""
+    told = object_at(value, path)
+    inner = told.get("tools")
+    if told.get("type") != "namespace" or not isinstance(inner, list) or not inner:
+        return [_tool(value, path)]
+    specs = [_tool(tool, f"{path}.tools[{i}]") for i, tool in enumerate(cast("list[Json]", inner))]
+    if any(spec.opaque is not None for spec in specs):
+        return [ToolSpec(name=str(told.get("name")), provider=NAME, opaque=told)]
+    name = text_at(told.get("name"), f"{path}.name")
+    group = {k: v for k, v in told.items() if k != "tools"}
+    return [replace(s, namespace=name, extras={NAME: {**s.extras.get(NAME, {}), "_group": group}}) for s in specs]
 
 
 def _tool(value: Json, path: str) -> ToolSpec:

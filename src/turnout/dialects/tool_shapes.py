@@ -1,10 +1,12 @@
-"""Tools that take plain text, for wire formats that have none: a function with one text, there and back.
+"""Tools in shapes that only OpenAI has, for everyone else: plain functions, there and back.
 
-OpenAI calls them custom tools; Codex patches files with one. Everyone else's models get a function `{"input": text}`.
+A custom tool takes plain text (Codex patches files with one): it becomes a function `{"input": text}`. A namespace
+groups tools (Codex has its sub-agents in one): its name comes before theirs, `namespace__name`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import cast
 
 import msgspec
@@ -12,7 +14,7 @@ from msgspec.structs import replace
 
 from turnout.chat import ChatRequest, Json, Part, PartDelta, PartEnd, PartStart, StreamEvent, ToolCall, ToolSpec
 
-__all__ = ["Restorer", "as_functions", "freeform_names"]
+__all__ = ["Restorer", "as_functions"]
 
 _SCHEMA: Json = {
     "type": "object",
@@ -22,52 +24,58 @@ _SCHEMA: Json = {
 }
 
 
-def freeform_names(request: ChatRequest) -> frozenset[str]:
-    return frozenset(tool.name for tool in request.tools if tool.freeform)
-
-
 def as_functions(request: ChatRequest) -> ChatRequest:
-    """`request` with its freeform tools and their past calls as functions."""
-    if not any(tool.freeform for tool in request.tools) and not any(
-        isinstance(part, ToolCall) and part.freeform for message in request.messages for part in message.parts
-    ):
+    """`request` with its odd tools and their past calls as functions; itself where there are none."""
+    calls = (p for m in request.messages for p in m.parts if isinstance(p, ToolCall))
+    if not any(t.freeform or t.namespace for t in request.tools) and not any(c.freeform or c.namespace for c in calls):
         return request
     messages = tuple(replace(m, parts=tuple(_called(p) for p in m.parts)) for m in request.messages)
     return replace(request, tools=tuple(_function(t) for t in request.tools), messages=messages)
 
 
+def _wire_name(tool: ToolSpec | ToolCall) -> str:
+    return f"{tool.namespace}__{tool.name}" if tool.namespace else tool.name
+
+
 def _called(part: Part) -> Part:
-    if not isinstance(part, ToolCall) or not part.freeform:
+    if not isinstance(part, ToolCall) or not (part.freeform or part.namespace):
         return part
-    return ToolCall(id=part.id, name=part.name, arguments=msgspec.json.encode({"input": part.arguments}).decode())
+    arguments = msgspec.json.encode({"input": part.arguments}).decode() if part.freeform else part.arguments
+    return ToolCall(id=part.id, name=_wire_name(part), arguments=arguments)
 
 
 def _function(tool: ToolSpec) -> ToolSpec:
     if not tool.freeform:
-        return tool
+        return replace(tool, name=_wire_name(tool), namespace=None, extras={}) if tool.namespace else tool
     grammar = cast("dict[str, Json]", tool.schema).get("definition") if isinstance(tool.schema, dict) else None
     rule = f"\n\nThe input must follow this grammar:\n{grammar}" if isinstance(grammar, str) else ""
-    return ToolSpec(name=tool.name, description=(tool.description or "") + rule, schema=_SCHEMA)
+    return ToolSpec(name=_wire_name(tool), description=(tool.description or "") + rule, schema=_SCHEMA)
 
 
 class Restorer:
-    """Turns the calls of such functions back. In a stream a call is held until it is whole."""
+    """Turns the calls of such functions back. In a stream the call of a plain-text tool is held until it is whole."""
 
-    def __init__(self, names: frozenset[str]) -> None:
-        self._names = names
+    def __init__(self, tools: Iterable[ToolSpec]) -> None:
+        self._odd = {_wire_name(tool): tool for tool in tools if tool.freeform or tool.namespace}
         self._held: dict[int, ToolCall] = {}
         self._pieces: dict[int, list[str]] = {}
 
     def part(self, part: Part) -> Part:
         """A part of a whole answer."""
-        if not isinstance(part, ToolCall) or part.name not in self._names:
+        tool = self._odd.get(part.name) if isinstance(part, ToolCall) else None
+        if tool is None or not isinstance(part, ToolCall):
             return part
-        return ToolCall(id=part.id, name=part.name, arguments=_text_of(part.arguments), freeform=True)
+        arguments = _text_of(part.arguments) if tool.freeform else part.arguments
+        return ToolCall(
+            id=part.id, name=tool.name, namespace=tool.namespace, arguments=arguments, freeform=tool.freeform
+        )
 
     def event(self, event: StreamEvent) -> list[StreamEvent]:
         """An event of a stream: itself, nothing while a call is held, or the whole call at its end."""
         match event:
-            case PartStart(part=ToolCall(name=name) as call) if name in self._names:
+            case PartStart(part=ToolCall(name=name) as call) if name in self._odd:
+                if not self._odd[name].freeform:
+                    return [replace(event, part=self.part(call))]
                 self._held[event.index] = call
                 self._pieces[event.index] = [call.arguments]
                 return []
