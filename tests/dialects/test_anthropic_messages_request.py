@@ -267,7 +267,7 @@ def test_results_of_tools_and_what_the_user_says_next_are_one_message_results_fi
         {
             "role": "assistant",
             "content": [
-                {"type": "tool_use", "id": "call_1", "name": "f", "input": {"a": 1}},
+                {"type": "tool_use", "id": "call_1_f114f143", "name": "f", "input": {"a": 1}},
                 {"type": "tool_use", "id": "call_2", "name": "g", "input": {}},
                 {"type": "tool_use", "id": "call_3", "name": "h", "input": {"_raw": '{"a":'}},
             ],
@@ -275,7 +275,7 @@ def test_results_of_tools_and_what_the_user_says_next_are_one_message_results_fi
         {
             "role": "user",
             "content": [
-                {"type": "tool_result", "tool_use_id": "call_1", "content": [{"type": "text", "text": "one"}]},
+                {"type": "tool_result", "tool_use_id": "call_1_f114f143", "content": [{"type": "text", "text": "one"}]},
                 {"type": "tool_result", "tool_use_id": "call_2", "content": []},
                 {"type": "tool_result", "tool_use_id": "call_3", "content": [{"type": "text", "text": "three"}]},
                 {"type": "text", "text": "and?"},

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from turnout.dialects.anthropic_messages import AnthropicMessages
 from turnout.dialects.base import Dialect
+from turnout.dialects.bedrock_converse import BedrockConverse
 from turnout.dialects.gemini import Gemini
 from turnout.dialects.openai_chat import OpenAIChat
 from turnout.dialects.openai_responses import OpenAIResponses
@@ -11,6 +12,7 @@ from turnout.dialects.openai_responses import OpenAIResponses
 __all__ = ["DIALECTS"]
 
 DIALECTS: Mapping[str, Dialect] = {
-    dialect.name: dialect for dialect in (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Gemini())
+    dialect.name: dialect
+    for dialect in (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Gemini(), BedrockConverse())
 }
 """Every wire format by its name in the config."""

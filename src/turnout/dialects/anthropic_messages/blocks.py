@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import zlib
 from collections.abc import Iterable
 from typing import cast
 
@@ -39,6 +40,7 @@ __all__ = [
     "extras_of",
     "odd_cache",
     "own_keys",
+    "safe_id",
     "shown",
 ]
 
@@ -354,5 +356,6 @@ def _plain_text(data: str) -> str | None:
 
 
 def safe_id(call_id: str) -> str:
-    """Ids here have only letters, digits, `_` and `-`; the same id always becomes the same."""
-    return re.sub(r"[^A-Za-z0-9_-]", "_", call_id) or "call"
+    """Ids here have only letters, digits, `_` and `-`; the same id always becomes the same, and no two become one."""
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", call_id)
+    return safe if safe == call_id and safe else f"{safe[:40]}_{zlib.crc32(call_id.encode()):08x}"
