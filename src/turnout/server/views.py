@@ -21,7 +21,9 @@ __all__ = ["explain", "look", "route_operation"]
 
 def look(engine: Engine, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, object]:
     """Status and JSON value of a GET (or HEAD) path. Raises PathNotFound and MethodNotAllowed."""
-    known = path in {"/", "/healthz", "/readyz", "/v1/models"} or path.startswith(("/v1/models/", "/admin/requests/"))
+    known = path in {"/", "/healthz", "/readyz", "/v1/models", "/v1beta/models"} or path.startswith(
+        ("/v1/models/", "/admin/requests/")
+    )
     if not known:
         raise PathNotFound(f"nothing is served at {path}; the API is under /v1, its models at /v1/models")
     if method not in {"GET", "HEAD"}:
@@ -36,6 +38,8 @@ def look(engine: Engine, method: str, path: str, headers: Mapping[str, str]) -> 
         engine.keyring.admit_admin(headers)
         return 200, request_story(engine, path.rpartition("/")[2])
     engine.keyring.caller(headers)
+    if path == "/v1beta/models":
+        return 200, {"models": [gemini_card(name) for name in engine.names.listing()]}
     if path == "/v1/models":
         return 200, models(engine, anthropic="anthropic-version" in headers)
     name = path.removeprefix("/v1/models/")
@@ -61,6 +65,12 @@ def model_card(name: str) -> dict[str, object]:
         "display_name": name,
         "created_at": "1970-01-01T00:00:00Z",
     }
+
+
+def gemini_card(name: str) -> dict[str, object]:
+    """One model as Gemini lists it (ai.google.dev/api/models)."""
+    methods = ["generateContent", "countTokens"]
+    return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods}
 
 
 def models(engine: Engine, *, anthropic: bool) -> dict[str, object]:
