@@ -19,11 +19,12 @@ from turnout.providers.operations import ChatOperation, Operation
 __all__ = ["explain", "look", "route_operation"]
 
 
+_LOOKED_AT = frozenset({"/", "/healthz", "/readyz", "/v1/models", "/v1beta/models"})
+
+
 def look(engine: Engine, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, object]:
     """Status and JSON value of a GET (or HEAD) path. Raises PathNotFound and MethodNotAllowed."""
-    known = path in {"/", "/healthz", "/readyz", "/v1/models", "/v1beta/models"} or path.startswith(
-        ("/v1/models/", "/admin/requests/")
-    )
+    known = path in _LOOKED_AT or path.startswith(("/v1/models/", "/admin/requests/"))
     if not known:
         raise PathNotFound(f"nothing is served at {path}; the API is under /v1, its models at /v1/models")
     if method not in {"GET", "HEAD"}:
