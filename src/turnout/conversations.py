@@ -4,7 +4,7 @@ answered, and where they are kept when OpenAI's own did. The contract and its pu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 from msgspec import Raw, Struct
@@ -13,12 +13,13 @@ from turnout.dialects.fields import join_fields
 from turnout.dialects.sse import SseParser
 
 __all__ = [
-    "CompletedListener",
+    "Answered",
     "Conversations",
     "Turn",
     "WantsState",
+    "answer_in",
+    "answer_of",
     "input_items",
-    "output_of",
     "resumed",
     "wants_state",
 ]
@@ -83,26 +84,41 @@ def resumed(fields: Mapping[str, Raw], items: Sequence[bytes]) -> bytes:
     return join_fields({**rest, "input": b"[" + b",".join([*items, *input_items(fields)]) + b"]"})
 
 
-class _Answered(Struct):
+class Answered(Struct, frozen=True):
+    """A whole answer: its id, and the items of its output."""
+
     id: str
-    output: list[Raw]
+    output: tuple[Raw, ...]
 
 
-def output_of(body: bytes) -> tuple[str, tuple[bytes, ...]]:
-    """Id and output items of a whole answer of our own making."""
-    told = msgspec.json.decode(body, type=_Answered)
-    return told.id, tuple(bytes(item) for item in told.output)
+class _Ended(Struct):
+    type: str
+    response: Raw = Raw()
 
 
-class CompletedListener:
-    """Reads along a stream of our own making until the whole response at its end. `answered` is None before."""
+_answered = msgspec.json.Decoder(Answered)
+_ended = msgspec.json.Decoder(_Ended)
+_ENDS = frozenset({"response.completed", "response.incomplete"})
 
-    def __init__(self) -> None:
-        self._sse = SseParser()
-        self.answered: tuple[str, tuple[bytes, ...]] | None = None
 
-    def feed(self, data: bytes) -> None:
-        for event in self._sse.feed(data):
-            if event.event in {"response.completed", "response.incomplete"}:
-                told: dict[str, Any] = msgspec.json.decode(event.data, type=dict[str, Raw])
-                self.answered = output_of(bytes(told["response"]))
+def answer_of(body: bytes | Raw) -> Answered | None:
+    """None for an answer that names neither itself nor its items: nobody can go on from it."""
+    try:
+        return _answered.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return None
+
+
+def answer_in(chunk: bytes) -> Answered | None:
+    """The whole answer at a stream's end; None for all that comes before. `chunk` holds whole events, as the pipes
+    give them."""
+    if not any(word.encode() in chunk for word in _ENDS):
+        return None
+    for event in SseParser().feed(chunk):
+        try:
+            told = _ended.decode(event.data)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            continue
+        if told.type in _ENDS:
+            return answer_of(told.response)
+    return None

@@ -15,11 +15,12 @@ from turnout.catalog.prices import cost_nano_usd
 from turnout.chat import Usage
 from turnout.context import Decision, Outcome, RequestContext, Spender
 from turnout.conversations import (
-    CompletedListener,
+    Answered,
     Conversations,
     Turn,
+    answer_in,
+    answer_of,
     input_items,
-    output_of,
     resumed,
     wants_state,
 )
@@ -55,7 +56,7 @@ class Call(Struct, frozen=True, kw_only=True):
     resumes: Turn | None = None
     resumed_items: int = 0
     headers: Mapping[str, str]
-    started_s: float = 0.0
+    started_s: float
     key_id: str | None = None
 
 
@@ -108,8 +109,8 @@ class Pipeline:
             return Reply(headers=answer_headers(ctx, exchange.headers), stream=stream)
         self.settle(ctx, "ok", exchange=exchange)
         await exchange.aclose()
-        if call.operation.name == STATEFUL:
-            await self.keep(ctx, call, exchange, output_of(exchange.body))
+        if keeps(ctx):
+            await self.keep(ctx, call, exchange, answer_of(exchange.body))
         return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
 
     def explain(self, call: Call) -> tuple[RequestContext, Decision]:
@@ -151,19 +152,16 @@ class Pipeline:
             return replace(call, resumes=turn)
         return replace(call, resumes=turn, resumed_items=len(items), body=resumed(fields, items))
 
-    async def keep(
-        self, ctx: RequestContext, call: Call, exchange: Exchange, answered: tuple[str, tuple[bytes, ...]]
-    ) -> None:
-        """Remember a response, if the caller did not forbid it: its items where we alone have them."""
-        if ctx.served_by is None or not wants_state(ctx.outline.fields).store:
+    async def keep(self, ctx: RequestContext, call: Call, exchange: Exchange, answered: Answered | None) -> None:
+        """Remember a response that can be gone on from: its items where we alone have them."""
+        if ctx.served_by is None or answered is None:
             return
-        name, output = answered
-        before = call.resumed_items
-        items = (*input_items(ctx.outline.fields)[before:], *output) if exchange.translated else None
+        said = input_items(ctx.outline.fields)[call.resumed_items :] if exchange.translated else ()
+        items = (*said, *map(bytes, answered.output)) if exchange.translated else None
         await self._conversations.keep(
             Turn(
                 owner=ctx.key_id or "",
-                id=name,
+                id=answered.id,
                 provider=ctx.served_by.provider,
                 session=ctx.session.id,
                 previous=call.resumes.id if call.resumes else None,
@@ -273,8 +271,7 @@ class SettlingStream:
         self._exchange = exchange
         self._call = call
         self._chunks = exchange.stream()
-        kept = call.operation.name == STATEFUL and wants_state(ctx.outline.fields).store
-        self._listener = CompletedListener() if kept else None
+        self._keeping = keeps(ctx)
         self._outcome: Outcome = "cancelled"
 
     def __aiter__(self) -> SettlingStream:
@@ -286,12 +283,9 @@ class SettlingStream:
         except StopAsyncIteration:
             self._outcome = "error" if self._exchange.error else "ok"
             raise
-        if self._listener is not None:
-            self._listener.feed(chunk)
-            if self._listener.answered is not None:
-                # Kept before the caller knows its id: the next request may come at once.
-                answered, self._listener = self._listener.answered, None
-                await self._pipeline.keep(self._ctx, self._call, self._exchange, answered)
+        if self._keeping and (answered := answer_in(chunk)) is not None:
+            # Kept before the caller has the end: the next request may come at once.
+            await self._pipeline.keep(self._ctx, self._call, self._exchange, answered)
         return chunk
 
     async def aclose(self) -> None:
@@ -300,6 +294,11 @@ class SettlingStream:
             await self._exchange.aclose()
         finally:
             self._pipeline.settle(self._ctx, self._outcome, exchange=self._exchange)
+
+
+def keeps(ctx: RequestContext) -> bool:
+    """Whether the answer is to be remembered: in a format that can go on from it, if the caller did not forbid it."""
+    return ctx.dialect == STATEFUL and wants_state(ctx.outline.fields).store
 
 
 def told_of(error: BaseException | None, exchange: Exchange | None) -> tuple[int, str | None]:

@@ -38,6 +38,8 @@ async def test_bedrock_by_its_bearer_token(tmp_path):
     ]
     assert up.requests[0].headers["authorization"] == "Bearer bedrock-key"
     assert "".join(c.choices[0].delta.content or "" for c in chunks) == "Let me see."
+    assert whole.model == chunks[0].model == "anthropic.claude-v1:0", "the format names none"
+    assert len({whole.id, chunks[0].id, ""}) == 3, "nor itself"
     assert [(r.input_tokens, r.cache_read_tokens, r.output_tokens) for r in rows] == [(1000, 400, 10)] * 2
 
 
@@ -68,3 +70,18 @@ async def test_azure_has_its_own_key_header(tmp_path):
     assert up.requests[0].path == "/openai/v1/chat/completions"
     assert up.requests[0].headers["api-key"] == "azure-key"
     assert "authorization" not in up.requests[0].headers
+
+
+async def test_conversations_with_bedrock_are_told_apart(tmp_path):
+    async with ScriptedUpstream(answer(CONVERSE)) as up:
+        toml = f'[providers.bedrock]\nbase_url = "{up.url}"\napi_key = "k"\n[models."bedrock/nova"]\n'
+        async with (
+            gateway(toml, tmp_path) as gw,
+            openai.AsyncOpenAI(base_url=f"{gw.url}/v1", api_key="any", max_retries=0) as api,
+        ):
+            one = await api.responses.create(model="bedrock/nova", input="About France")
+            await api.responses.create(model="bedrock/nova", input="About Spain")
+            await api.responses.create(model="bedrock/nova", input="Go on", previous_response_id=one.id)
+    said = json.dumps(up.requests[2].json())
+    assert "About France" in said
+    assert "About Spain" not in said

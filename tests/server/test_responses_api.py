@@ -7,7 +7,7 @@ import pytest
 
 from support.calls import post
 from support.gateway import gateway
-from support.upstream import ScriptedUpstream
+from support.upstream import ScriptedUpstream, answer
 from support.wire import calls, refuses, says
 
 
@@ -207,3 +207,10 @@ async def test_what_cannot_be_done_names_the_field(body, param, tmp_path):
         status, _, raw = await post(gw.url, "/v1/responses", json.dumps(body).encode(), [])
     assert status == 400
     assert json.loads(raw)["error"]["param"] == param
+
+
+async def test_an_answer_that_names_nothing_is_handed_on_all_the_same(tmp_path):
+    odd = answer({"object": "response", "status": "completed", "output": []})
+    async with ScriptedUpstream(odd) as up, gateway(config(up.url, "openai-responses"), tmp_path) as gw:
+        status, _, raw = await post(gw.url, "/v1/responses", b'{"model": "up/big", "input": "Hi"}', [])
+    assert (status, json.loads(raw)["status"]) == (200, "completed")

@@ -17,7 +17,7 @@ from turnout.dialects.base import Dialect, Fault
 from turnout.dialects.tool_shapes import Restorer, as_functions
 from turnout.errors import NotTranslatable, TurnoutError
 from turnout.providers.apis import Api
-from turnout.providers.pipes import Pipe, TappedPipe, TranslatingPipe
+from turnout.providers.pipes import Pipe, TappedPipe, TranslatingPipe, fresh_id
 from turnout.providers.registry import ProviderRow
 
 __all__ = ["Answer", "Caller", "ChatOperation", "Named", "Operation", "Prepared"]
@@ -154,16 +154,24 @@ class ChatOperation:
         encoded = there.encode_request(as_functions(request))
 
         def answer(raw: bytes) -> Answer:
-            told = there.decode_response(raw)
+            decoded = there.decode_response(raw)
             restorer = Restorer(request.tools)
-            whole = ours.encode_response(replace(told, parts=tuple(restorer.part(p) for p in told.parts)))
+            told = replace(
+                decoded,
+                id=decoded.id or fresh_id(),
+                model=decoded.model or deployment.upstream_model,
+                parts=tuple(restorer.part(p) for p in decoded.parts),
+            )
+            whole = ours.encode_response(told)
             return Answer(
                 body=whole.body, usage=told.usage, finish=told.finish, model=told.model, warnings=whole.warnings
             )
 
         def pipe() -> Pipe:
             encoder = ours.stream_encoder(include_usage=outline.include_usage)
-            return TranslatingPipe(there.stream_decoder(), encoder, Restorer(request.tools))
+            return TranslatingPipe(
+                there.stream_decoder(), encoder, Restorer(request.tools), model=deployment.upstream_model
+            )
 
         return Prepared(
             api=api,

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from turnout.chat import FinishReason, ResponseEnd, ResponseStart, StreamError, StreamEvent, Usage
 from turnout.dialects.base import StreamDecoder, StreamEncoder, StreamTap
 from turnout.dialects.tool_shapes import Restorer
 
-__all__ = ["Pipe", "TappedPipe", "TranslatingPipe"]
+__all__ = ["Pipe", "TappedPipe", "TranslatingPipe", "fresh_id"]
 
 _CUT = StreamError(code="stream_cut", message="the provider's stream was cut before its end")
 
@@ -36,6 +39,11 @@ class Pipe(Protocol):
     def close(self) -> bytes: ...
 
     def fail(self, error: StreamError) -> None: ...
+
+
+def fresh_id() -> str:
+    """An id for an answer of a format that has none: callers and kept conversations tell answers apart by it."""
+    return secrets.token_hex(12)
 
 
 class TappedPipe:
@@ -79,12 +87,14 @@ class TappedPipe:
 
 
 class TranslatingPipe:
-    """Different dialects: provider's bytes to events to the caller's bytes."""
+    """Different dialects: provider's bytes to events to the caller's bytes. `model` is told where the provider's format
+    names none."""
 
-    def __init__(self, decoder: StreamDecoder, encoder: StreamEncoder, restorer: Restorer) -> None:
+    def __init__(self, decoder: StreamDecoder, encoder: StreamEncoder, restorer: Restorer, *, model: str = "") -> None:
         self._decoder = decoder
         self._encoder = encoder
         self._restorer = restorer
+        self._unnamed = model
         self._ended = False
         self.usage: Usage | None = None
         self.finish: FinishReason | None = None
@@ -106,9 +116,11 @@ class TranslatingPipe:
 
     def _encode(self, events: list[StreamEvent]) -> bytes:
         out = bytearray()
-        for event in events:
+        for told in events:
+            event = told
             match event:
                 case ResponseStart():
+                    event = replace(event, id=event.id or fresh_id(), model=event.model or self._unnamed)
                     self.model = event.model
                     self.usage = event.usage or self.usage
                 case ResponseEnd():

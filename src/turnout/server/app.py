@@ -7,15 +7,13 @@ import math
 import secrets
 import time
 
-from msgspec.structs import replace
-
 from turnout.engine import Engine
 from turnout.errors import ClientClosed, Internal, MethodNotAllowed, TurnoutError
 from turnout.pipeline import Call
 from turnout.providers.counting import CountOperation
 from turnout.providers.operations import Operation
 from turnout.server import views
-from turnout.server.paths import ROUTE, counted_at, operation_at, shape_of
+from turnout.server.paths import ROUTE, operation_at, shape_of
 from turnout.server.wire import (
     Hangup,
     Receive,
@@ -49,15 +47,23 @@ class App:
         request_id = f"req_{secrets.token_hex(12)}"
         path: str = scope["path"]
         headers = request_headers(scope)
-        operation = operation_at(path) or counted_at(path)
+        operation = operation_at(path)
         shape = operation or shape_of(path, headers)
         try:
             if operation is None and path != ROUTE:
                 status, value = views.look(self._engine, scope["method"], path, headers)
                 await send_json(send, status, value if scope["method"] != "HEAD" else None)
                 return
-            call = await self._call(scope, receive, headers, operation or views.route_operation(headers), request_id)
-            await self._serve(replace(call, started_s=started_s), receive, send, explained=operation is None)
+            only_post(scope)
+            call = Call(
+                request_id=request_id,
+                key_id=self._engine.keyring.caller(headers),
+                operation=operation or views.route_operation(headers),
+                body=await read_body(receive, headers, self._engine.max_body_bytes),
+                headers=headers,
+                started_s=started_s,
+            )
+            await self._serve(call, receive, send, explained=operation is None)
         except ClientClosed:
             return
         except TurnoutError as error:
@@ -67,20 +73,6 @@ class App:
             log.exception("request %s to %s failed", request_id, path)
             fault = Internal(f"the gateway itself failed; its log has the story under {request_id}")
             await send_error(send, shape, fault, request_id)
-
-    async def _call(
-        self, scope: Scope, receive: Receive, headers: dict[str, str], operation: Operation, request_id: str
-    ) -> Call:
-        """The request, read in. Raises MethodNotAllowed, Unauthorized and what `read_body` does."""
-        if scope["method"] != "POST":
-            raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}")
-        return Call(
-            request_id=request_id,
-            key_id=self._engine.keyring.caller(headers),
-            operation=operation,
-            body=await read_body(receive, headers, self._engine.max_body_bytes),
-            headers=headers,
-        )
 
     async def _serve(self, call: Call, receive: Receive, send: Send, *, explained: bool) -> None:
         told = [("x-turnout-request-id", call.request_id)]
@@ -92,6 +84,11 @@ class App:
             counts = isinstance(operation, CountOperation)
             reply = await (pipeline.count(call, operation) if counts else pipeline.run(call))
             await send_reply(send, hangup, reply, told)
+
+
+def only_post(scope: Scope) -> None:
+    if scope["method"] != "POST":
+        raise MethodNotAllowed(f"{scope['path']} takes POST, not {scope['method']}")
 
 
 async def send_error(send: Send, shape: Operation, error: TurnoutError, request_id: str) -> None:

@@ -11,27 +11,27 @@ from turnout.providers.counting import CountOperation
 from turnout.providers.embedding import EmbeddingOperation
 from turnout.providers.operations import ChatOperation, Named, Operation
 
-__all__ = ["ROUTE", "counted_at", "operation_at", "shape_of"]
+__all__ = ["ROUTE", "operation_at", "shape_of"]
 
 ROUTE = "/v1/route"
 
-_CHAT: Mapping[str, str] = {
-    "/v1/chat/completions": "openai-chat",
-    "/chat/completions": "openai-chat",
-    "/v1/responses": "openai-responses",
-    "/responses": "openai-responses",
-    "/v1/messages": "anthropic-messages",
+_FIXED: Mapping[str, Operation] = {
+    "/v1/chat/completions": ChatOperation(DIALECTS["openai-chat"]),
+    "/chat/completions": ChatOperation(DIALECTS["openai-chat"]),
+    "/v1/responses": ChatOperation(DIALECTS["openai-responses"]),
+    "/responses": ChatOperation(DIALECTS["openai-responses"]),
+    "/v1/messages": ChatOperation(DIALECTS["anthropic-messages"]),
+    "/v1/messages/count_tokens": CountOperation("anthropic-messages"),
+    "/v1/embeddings": EmbeddingOperation(EMBEDDINGS["openai-embeddings"]),
+    "/embeddings": EmbeddingOperation(EMBEDDINGS["openai-embeddings"]),
 }
-_EMBEDDINGS = frozenset({"/v1/embeddings", "/embeddings"})
 _GEMINI = re.compile(r"/(?:v1|v1alpha|v1beta)/models/(?P<model>.+):(?P<verb>\w+)")
 
 
 def operation_at(path: str) -> Operation | None:
     """What a POST to `path` asks for; None where nobody is asked anything."""
-    if path in _CHAT:
-        return ChatOperation(DIALECTS[_CHAT[path]])
-    if path in _EMBEDDINGS:
-        return EmbeddingOperation(EMBEDDINGS["openai-embeddings"])
+    if path in _FIXED:
+        return _FIXED[path]
     found = _GEMINI.fullmatch(path)
     if found is None:
         return None
@@ -40,15 +40,7 @@ def operation_at(path: str) -> Operation | None:
         return ChatOperation(DIALECTS["gemini"], Named(model, stream=verb == "streamGenerateContent"))
     if verb in {"embedContent", "batchEmbedContents"}:
         return EmbeddingOperation(EMBEDDINGS["gemini-embeddings"], model)
-    return None
-
-
-def counted_at(path: str) -> CountOperation | None:
-    """Whose tokens a POST to `path` wants counted; None where nobody's."""
-    if path == "/v1/messages/count_tokens":
-        return CountOperation("anthropic-messages")
-    found = _GEMINI.fullmatch(path)
-    return CountOperation("gemini", Named(found["model"])) if found and found["verb"] == "countTokens" else None
+    return CountOperation("gemini", Named(model)) if verb == "countTokens" else None
 
 
 def shape_of(path: str, headers: Mapping[str, str]) -> Operation:
