@@ -43,6 +43,7 @@ __all__ = [
     "ToolChoice",
     "ToolResult",
     "ToolSpec",
+    "Unified",
     "Usage",
     "collect",
 ]
@@ -270,8 +271,12 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     raw: Json = None
 
 
+Unified = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "pause", "error", "other"]
+"""Why an answer ended, whatever API it came from."""
+
+
 class FinishReason(Struct, frozen=True):
-    unified: Literal["stop", "length", "tool_calls", "content_filter", "refusal", "pause", "error", "other"]
+    unified: Unified
     raw: str | None = None
 
 

@@ -1,4 +1,4 @@
-"""Tools in shapes that only OpenAI has, for everyone else: plain functions, there and back.
+"""Tools and calls in shapes that other APIs do not take, and what becomes of them.
 
 A custom tool takes plain text (Codex patches files with one): it becomes a function `{"input": text}`. A namespace
 groups tools (Codex has its sub-agents in one): its name comes before theirs, `namespace__name`.
@@ -6,6 +6,8 @@ groups tools (Codex has its sub-agents in one): its name comes before theirs, `n
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Iterable
 from typing import cast
 
@@ -14,7 +16,7 @@ from msgspec.structs import replace
 
 from turnout.chat import ChatRequest, Json, Part, PartDelta, PartEnd, PartStart, StreamEvent, ToolCall, ToolSpec
 
-__all__ = ["Restorer", "as_functions"]
+__all__ = ["Restorer", "arguments_of", "as_functions", "safe_id"]
 
 _SCHEMA: Json = {
     "type": "object",
@@ -50,6 +52,26 @@ def _function(tool: ToolSpec) -> ToolSpec:
     grammar = cast("dict[str, Json]", tool.schema).get("definition") if isinstance(tool.schema, dict) else None
     rule = f"\n\nThe input must follow this grammar:\n{grammar}" if isinstance(grammar, str) else ""
     return ToolSpec(name=_wire_name(tool), description=(tool.description or "") + rule, schema=_SCHEMA)
+
+
+def arguments_of(call: ToolCall, warnings: list[str]) -> dict[str, Json]:
+    """A call's arguments as an object. What a model wrote that is none is passed on as text."""
+    if call.freeform:
+        return {"input": call.arguments}
+    try:
+        value: Json = msgspec.json.decode(call.arguments or "{}")
+    except (msgspec.DecodeError, RecursionError):
+        value = None
+    if isinstance(value, dict):
+        return cast("dict[str, Json]", value)
+    warnings.append(f"the arguments of {call.name} are no JSON object and were passed on as text")
+    return {"_raw": call.arguments}
+
+
+def safe_id(call_id: str) -> str:
+    """Ids here have only letters, digits, `_` and `-`; the same id always becomes the same, and no two become one."""
+    safe = re.sub(r"[^A-Za-z0-9_-]", "_", call_id)
+    return safe if safe == call_id and safe else f"{safe[:40]}_{zlib.crc32(call_id.encode()):08x}"
 
 
 class Restorer:

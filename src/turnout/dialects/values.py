@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
-from turnout.chat import Json
+from turnout.chat import Extras, Json
 from turnout.errors import InvalidRequest
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "checked",
     "count_or_none",
     "decode_object",
+    "keys_of",
     "list_at",
     "object_at",
     "object_or_empty",
@@ -84,6 +85,11 @@ def object_or_empty(value: Json) -> dict[str, Json]:
 def count_or_none(value: Json) -> int | None:
     """A count that a provider tells; strange values count as not told."""
     return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+
+
+def keys_of(extras: Extras, dialect: str) -> dict[str, Json]:
+    """The keys that only `dialect` knows, as they stood. Those that begin with `_` are notes on spelling: not they."""
+    return {k: v for k, v in extras.get(dialect, {}).items() if not k.startswith("_")}
 
 
 def told_once(warnings: Iterable[str]) -> tuple[str, ...]:

@@ -9,11 +9,10 @@ from msgspec.structs import replace
 
 from turnout.chat import FinishReason, ResponseEnd, ResponseStart, StreamError, StreamEvent, Usage
 from turnout.dialects.base import StreamDecoder, StreamEncoder, StreamTap
+from turnout.dialects.faults import CUT
 from turnout.dialects.tool_shapes import Restorer
 
 __all__ = ["Pipe", "TappedPipe", "TranslatingPipe", "fresh_id"]
-
-_CUT = StreamError(code="stream_cut", message="the provider's stream was cut before its end")
 
 
 class Pipe(Protocol):
@@ -79,7 +78,7 @@ class TappedPipe:
     def close(self) -> bytes:
         rest = self._tap.close()
         if not self._tap.complete and self._tap.error is None:
-            self._failed = _CUT
+            self._failed = CUT
         return rest
 
     def fail(self, error: StreamError) -> None:
@@ -108,7 +107,7 @@ class TranslatingPipe:
     def close(self) -> bytes:
         out = self._encode(self._decoder.close())
         if not self._ended and self.error is None:
-            self.error = _CUT
+            self.error = CUT
         return out
 
     def fail(self, error: StreamError) -> None:

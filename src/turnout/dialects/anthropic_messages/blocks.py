@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import re
-import zlib
 from collections.abc import Iterable
 from typing import cast
 
@@ -14,6 +12,7 @@ from msgspec.structs import replace
 from turnout.chat import (
     Audio,
     CacheBreakpoint,
+    Extras,
     File,
     Image,
     Json,
@@ -27,7 +26,8 @@ from turnout.chat import (
     ToolResult,
 )
 from turnout.dialects.loss import CITATIONS, UNKNOWN_BLOCK
-from turnout.dialects.values import bad, object_at, optional_text, text_at
+from turnout.dialects.tool_shapes import arguments_of, safe_id
+from turnout.dialects.values import bad, keys_of, object_at, optional_text, text_at
 from turnout.errors import NotTranslatable
 
 __all__ = [
@@ -40,7 +40,6 @@ __all__ = [
     "extras_of",
     "odd_cache",
     "own_keys",
-    "safe_id",
     "shown",
 ]
 
@@ -87,12 +86,11 @@ def cache_wire(cache: CacheBreakpoint | None, own: dict[str, Json]) -> dict[str,
     return {"cache_control": {"type": "ephemeral", **ttl, **own.get("_cache_control", {})}}
 
 
-def own_keys(extras: dict[str, dict[str, Json]]) -> dict[str, Json]:
-    """The keys that only this API knows, as they stood; without our notes on spelling."""
-    return {k: v for k, v in extras.get(NAME, {}).items() if not k.startswith("_")}
+def own_keys(extras: Extras) -> dict[str, Json]:
+    return keys_of(extras, NAME)
 
 
-def extras_of(told: dict[str, Json], known: frozenset[str], **form: Json) -> dict[str, dict[str, Json]]:
+def extras_of(told: dict[str, Json], known: frozenset[str], **form: Json) -> Extras:
     """`extras` for the keys nobody else knows; `form` notes how something was spelled, where it was unusual."""
     rest = {k: v for k, v in told.items() if k not in known}
     kept = {f"_{k}": v for k, v in form.items() if v is not None}
@@ -233,7 +231,8 @@ def _block(part: Part, warnings: list[str]) -> dict[str, Json] | None:
         case Reasoning():
             return _thinking(part, warnings)
         case ToolCall():
-            return {"type": "tool_use", "id": safe_id(part.id), "name": part.name, "input": _input(part, warnings)}
+            arguments = arguments_of(part, warnings)
+            return {"type": "tool_use", "id": safe_id(part.id), "name": part.name, "input": arguments}
         case ToolResult():
             return _tool_result(part, warnings)
         case Opaque():
@@ -299,19 +298,6 @@ def _thinking(part: Reasoning, warnings: list[str]) -> dict[str, Json] | None:
     return None
 
 
-def _input(call: ToolCall, warnings: list[str]) -> Json:
-    if call.freeform:
-        return {"input": call.arguments}
-    try:
-        value: Json = msgspec.json.decode(call.arguments or "{}")
-    except (msgspec.DecodeError, RecursionError):
-        value = None
-    if isinstance(value, dict):
-        return cast("Json", value)
-    warnings.append(f"the arguments of {call.name} are no JSON object and were passed on as text")
-    return {"_raw": call.arguments}
-
-
 def _tool_result(part: ToolResult, warnings: list[str]) -> dict[str, Json]:
     form = part.extras.get(NAME, {}).get("_content")
     out: dict[str, Json] = {"type": "tool_result", "tool_use_id": safe_id(part.call_id)}
@@ -353,9 +339,3 @@ def _plain_text(data: str) -> str | None:
         return base64.b64decode(data, validate=True).decode()
     except ValueError:
         return None
-
-
-def safe_id(call_id: str) -> str:
-    """Ids here have only letters, digits, `_` and `-`; the same id always becomes the same, and no two become one."""
-    safe = re.sub(r"[^A-Za-z0-9_-]", "_", call_id)
-    return safe if safe == call_id and safe else f"{safe[:40]}_{zlib.crc32(call_id.encode()):08x}"

@@ -12,6 +12,7 @@ from turnout.dialects.anthropic_messages.blocks import NAME, cache_wire, encode_
 from turnout.dialects.anthropic_messages.outline import OUR_METADATA, effort_keys
 from turnout.dialects.base import Encoded
 from turnout.dialects.loss import foreign_tool, left_out, nothing_left, unknown_fields
+from turnout.dialects.turns import alternating, split_system
 from turnout.errors import NotTranslatable
 
 __all__ = ["DEFAULT_MAX_TOKENS", "encode_request"]
@@ -33,7 +34,7 @@ def encode_request(request: ChatRequest) -> Encoded:
     form = {k: v for k, v in request.extras.get(NAME, {}).items() if k.startswith("_")}
     if (request.n or 1) > 1:
         raise NotTranslatable("n > 1 has no counterpart in the chosen model's API; ask once for each answer", param="n")
-    head, rest = _split_system(request.messages)
+    head, rest = split_system(request.messages, lambda message: "_ours" in message.extras.get(NAME, {}))
     out: dict[str, Json] = {"model": request.model, "max_tokens": request.max_output_tokens or DEFAULT_MAX_TOKENS}
     out |= _system(head, warnings)
     out["messages"] = list(_messages(rest, warnings))
@@ -83,20 +84,6 @@ def _metadata(request: ChatRequest) -> dict[str, Json]:
     return {"user_id": request.user} if request.user else {}
 
 
-def _split_system(messages: tuple[Message, ...]) -> tuple[list[Message], list[Message]]:
-    """System messages at the head, and the rest."""
-    count = 0
-    while count < len(messages) and messages[count].role in {"system", "developer"}:
-        if "_ours" in messages[count].extras.get(NAME, {}):
-            break
-        count += 1
-    if count and count == len(messages):
-        # Callers of other APIs may send instructions alone; this one wants a user's turn.
-        count -= 1
-        return list(messages[:count]), [replace(messages[count], role="user")]
-    return list(messages[:count]), list(messages[count:])
-
-
 def _system(head: list[Message], warnings: list[str]) -> dict[str, Json]:
     parts = [part for message in head for part in message.parts]
     if any("_top" in m.extras.get(NAME, {}) for m in head):
@@ -142,20 +129,7 @@ def _messages(messages: list[Message], warnings: list[str]) -> Iterable[dict[str
 
 
 def _regrouped(group: list[Message], warnings: list[str]) -> Iterable[dict[str, Json]]:
-    turns: list[tuple[str, list[Part]]] = []
-    for message in group:
-        parts = list(message.parts)
-        role = "assistant" if message.role == "assistant" else "user"
-        if message.role in {"system", "developer"}:
-            warnings.append(
-                "a system message in mid-conversation became the user's: the chosen model's API has none there"
-            )
-            parts = [replace(p, text=f"<system>{p.text}</system>") if isinstance(p, Text) else p for p in parts]
-        if turns and turns[-1][0] == role:
-            turns[-1][1].extend(parts)
-        else:
-            turns.append((role, parts))
-    for role, parts in turns:
+    for role, parts in alternating(group, warnings):
         ordered = sorted(parts, key=lambda p: not isinstance(p, ToolResult)) if role == "user" else parts
         if content := encode_blocks(_spoken(ordered), warnings):
             yield {"role": role, "content": content}

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import msgspec
 
 from turnout.chat import Json
 from turnout.dialects.base import Fault
+from turnout.dialects.faults import read_fault
 from turnout.dialects.sse import format_event
 from turnout.errors import TurnoutError
 
@@ -26,24 +25,10 @@ TYPES = {
 }
 """`type` by status. Other 4xx are the request's fault, 5xx the server's."""
 
-_UNREADABLE = "the provider's error had no readable message"
-
 
 def decode_error(body: bytes) -> Fault:
     """Whatever a host sends as an error, even an HTML page. Never raises."""
-    try:
-        told: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Fault(code=None, message=_UNREADABLE)
-    error: Json = cast("dict[str, Json]", told).get("error", told) if isinstance(told, dict) else told
-    if not isinstance(error, dict):
-        return Fault(code=None, message=error if isinstance(error, str) and error else _UNREADABLE)
-    fields = cast("dict[str, Json]", error)
-    code, message = fields.get("type"), fields.get("message")
-    return Fault(
-        code=code if isinstance(code, str) else None,
-        message=message if isinstance(message, str) and message else _UNREADABLE,
-    )
+    return read_fault(body, codes=("type",))
 
 
 def encode_error(error: TurnoutError) -> bytes:

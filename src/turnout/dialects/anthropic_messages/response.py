@@ -7,17 +7,16 @@ from typing import Any, Literal, cast
 import msgspec
 from msgspec import Raw, Struct
 
-from turnout.chat import ChatResponse, FinishReason, Json
+from turnout.chat import ChatResponse, Json, Unified
 from turnout.dialects.anthropic_messages.blocks import decode_block, encode_blocks, extras_of, own_keys, shown
 from turnout.dialects.anthropic_messages.usage import decode_usage, encode_usage
 from turnout.dialects.base import Encoded, Summary
+from turnout.dialects.finish import FinishWords
 from turnout.errors import InvalidRequest, UpstreamFailure
 
-__all__ = ["FINISH", "decode_response", "encode_response", "finish_of", "finish_word", "summarise"]
+__all__ = ["FINISH", "decode_response", "encode_response", "summarise"]
 
-Unified = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "pause", "error", "other"]
-
-FINISH: dict[str, Unified] = {
+_MEANING: dict[str, Unified] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "max_tokens": "length",
@@ -36,6 +35,10 @@ _WORDS: dict[Unified, str] = {
     "error": "end_turn",
     "other": "end_turn",
 }
+FINISH = FinishWords(
+    meaning=_MEANING,
+    word=_WORDS,
+)
 _TOP = frozenset({"id", "type", "role", "model", "content", "stop_reason", "usage"})
 _NO_ANSWER = "the provider's answer is no message"
 
@@ -52,15 +55,6 @@ class _Head(Struct):
 _head = msgspec.json.Decoder(_Head)
 
 
-def finish_of(word: str | None) -> FinishReason:
-    return FinishReason(FINISH.get(word or "", "other"), word)
-
-
-def finish_word(finish: FinishReason) -> str:
-    """The reason in this API's words: the provider's own where it is one of them."""
-    return finish.raw if finish.raw in FINISH and FINISH[finish.raw] == finish.unified else _WORDS[finish.unified]
-
-
 def summarise(body: bytes) -> Summary:
     """Raises UpstreamFailure when the body is no message."""
     try:
@@ -68,7 +62,7 @@ def summarise(body: bytes) -> Summary:
         usage = decode_usage(msgspec.json.decode(head.usage))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UpstreamFailure(_NO_ANSWER, body=body[:2_000]) from None
-    return Summary(usage=usage, finish=finish_of(head.stop_reason), model=head.model, id=head.id)
+    return Summary(usage=usage, finish=FINISH.read(head.stop_reason), model=head.model, id=head.id)
 
 
 def decode_response(body: bytes) -> ChatResponse:
@@ -82,7 +76,7 @@ def decode_response(body: bytes) -> ChatResponse:
             id=str(fields.get("id") or ""),
             model=str(fields.get("model") or ""),
             parts=parts,
-            finish=finish_of(msgspec.convert(fields.get("stop_reason"), str | None)),
+            finish=FINISH.read(msgspec.convert(fields.get("stop_reason"), str | None)),
             usage=decode_usage(fields.get("usage")),
             extras=extras_of(fields, _TOP),
         )
@@ -99,7 +93,7 @@ def encode_response(response: ChatResponse) -> Encoded:
         "role": "assistant",
         "model": response.model,
         "content": encode_blocks((shown(part) for part in response.parts), warnings),
-        "stop_reason": finish_word(response.finish),
+        "stop_reason": FINISH.write(response.finish),
         **({} if own else {"stop_sequence": None}),
         "usage": encode_usage(response.usage),
     }

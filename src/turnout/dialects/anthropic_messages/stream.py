@@ -33,8 +33,9 @@ from turnout.dialects.anthropic_messages.blocks import (
     encode_blocks,
     own_keys,
 )
-from turnout.dialects.anthropic_messages.response import finish_of, finish_word
+from turnout.dialects.anthropic_messages.response import FINISH
 from turnout.dialects.anthropic_messages.usage import decode_usage, encode_usage
+from turnout.dialects.faults import BAD_EVENT, CUT
 from turnout.dialects.sse import SseEvent, SseParser, format_event
 from turnout.dialects.tap import SseTap
 from turnout.dialects.values import object_at
@@ -55,8 +56,6 @@ STATUS = {
 }
 """HTTP status by error type (docs.anthropic.com/en/api/errors); api_error and anything new is a 500."""
 
-_CUT = StreamError(code="stream_cut", message="the provider's stream was cut before its end")
-_BAD = StreamError(code="bad_stream", message="the provider sent an event that cannot be read")
 _SPLICED = StreamError(code="bad_stream", message="the provider began another answer in the middle of this one")
 
 _END_KEYS = frozenset({"context_management"})
@@ -101,7 +100,7 @@ class Decoder:
         events = [event for sse in self._sse.close() for event in self._event(sse)]
         if not self._ended:
             # Recordings and some proxies leave message_stop out; a stop reason is an end.
-            events.extend(self._end() if self._finish is not None else [_CUT])
+            events.extend(self._end() if self._finish is not None else [CUT])
         return events
 
     def _event(self, sse: SseEvent) -> list[StreamEvent]:
@@ -120,7 +119,7 @@ class Decoder:
             ValueError,
         ):
             self._ended = True
-            return [_BAD]
+            return [BAD_EVENT]
 
     def _told(self, told: dict[str, Json]) -> list[StreamEvent]:
         match told.get("type"):
@@ -137,7 +136,7 @@ class Decoder:
                 beside = {k: told[k] for k in _END_KEYS if k in told}
                 self._stop = {**object_at(told.get("delta") or {}, "delta"), **beside}
                 if self._stop.get("stop_reason"):
-                    self._finish = finish_of(str(self._stop["stop_reason"]))
+                    self._finish = FINISH.read(str(self._stop["stop_reason"]))
                 return []
             case "message_stop":
                 return self._end()
@@ -215,7 +214,7 @@ class Decoder:
         self._ended = True
         usage = decode_usage(self._usage or None)
         stop = {k: v for k, v in self._stop.items() if k != "stop_reason" and v is not None}
-        return [ResponseEnd(finish=self._finish or finish_of(None), usage=usage, extras={NAME: stop} if stop else {})]
+        return [ResponseEnd(finish=self._finish or FINISH.read(None), usage=usage, extras={NAME: stop} if stop else {})]
 
 
 class Encoder:
@@ -345,7 +344,7 @@ class Encoder:
     def _end(self, event: ResponseEnd) -> bytes:
         own = own_keys(event.extras)
         beside = {k: own.pop(k) for k in _END_KEYS if k in own}
-        stop = {"stop_reason": finish_word(event.finish), "stop_sequence": None, **own}
+        stop = {"stop_reason": FINISH.write(event.finish), "stop_sequence": None, **own}
         last = _event("message_delta", delta=stop, usage=encode_usage(event.usage), **beside)
         return last + _event("message_stop")
 
@@ -398,7 +397,7 @@ class Tap(SseTap):
             case "message_delta":
                 self._told = merged_usage(self._told, head.usage)
                 if head.delta is not None and head.delta.stop_reason:
-                    self.finish, self.complete = finish_of(head.delta.stop_reason), True
+                    self.finish, self.complete = FINISH.read(head.delta.stop_reason), True
             case "message_stop":
                 self.complete = self._over = True
             case "error":

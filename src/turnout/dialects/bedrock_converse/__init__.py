@@ -14,7 +14,7 @@ from turnout.dialects.bedrock_converse.blocks import NAME
 from turnout.dialects.bedrock_converse.eventstream import format_frame
 from turnout.dialects.bedrock_converse.request import decode_request, encode_request, outline, patch
 from turnout.dialects.bedrock_converse.response import decode_response, encode_response, summarise
-from turnout.dialects.values import object_or_empty
+from turnout.dialects.faults import read_fault
 from turnout.errors import TurnoutError
 
 __all__ = ["BedrockConverse"]
@@ -62,15 +62,8 @@ class BedrockConverse:
 
     def decode_error(self, body: bytes) -> Fault:
         """`{"message": ..., "__type": ...}`, or whatever a proxy sends. Never raises."""
-        try:
-            told = object_or_empty(msgspec.json.decode(body))
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            told = {}
-        code, message = told.get("__type"), told.get("message") or told.get("Message")
-        return Fault(
-            code=code.rpartition("#")[2] if isinstance(code, str) else None,
-            message=message if isinstance(message, str) else "the provider's error had no readable message",
-        )
+        told = read_fault(body, codes=("__type",), messages=("message", "Message"))
+        return Fault(code=told.code and told.code.rpartition("#")[2], message=told.message)
 
     def encode_error(self, error: TurnoutError) -> bytes:
         kind = _TYPES.get(error.status, "InternalServerException" if error.status >= 500 else "ValidationException")

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from turnout.chat import (
     CacheBreakpoint,
+    Extras,
     File,
     Image,
     Json,
@@ -23,9 +24,9 @@ from turnout.chat import (
     ToolCall,
     ToolResult,
 )
-from turnout.dialects.anthropic_messages.blocks import safe_id
 from turnout.dialects.loss import THINKING, UNKNOWN_BLOCK
-from turnout.dialects.values import list_at, object_at, optional_text, text_at
+from turnout.dialects.tool_shapes import arguments_of, safe_id
+from turnout.dialects.values import keys_of, list_at, object_at, optional_text, text_at
 from turnout.errors import NotTranslatable
 
 __all__ = ["NAME", "cache_point", "decode_blocks", "encode_blocks", "own_keys"]
@@ -48,9 +49,8 @@ _FORMATS = {media: word for word, media in _MEDIA.items()}
 _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9 ()\[\]-]+")
 
 
-def own_keys(extras: dict[str, dict[str, Json]]) -> dict[str, Json]:
-    """The keys that only this API knows, as they stood; without our notes on spelling."""
-    return {k: v for k, v in extras.get(NAME, {}).items() if not k.startswith("_")}
+def own_keys(extras: Extras) -> dict[str, Json]:
+    return keys_of(extras, NAME)
 
 
 def decode_blocks(value: Json, path: str) -> tuple[Part, ...]:
@@ -105,7 +105,7 @@ def _decode(block: dict[str, Json], path: str) -> Part:
             return Opaque(provider=NAME, data=block)
 
 
-def _rest(told: dict[str, Json], *known: str) -> dict[str, dict[str, Json]]:
+def _rest(told: dict[str, Json], *known: str) -> Extras:
     rest = {k: v for k, v in told.items() if k not in {"source", "format", *known}}
     return {NAME: {**rest, "_format": told.get("format")}}
 
@@ -174,7 +174,7 @@ def _encode(part: Part, warnings: list[str]) -> dict[str, Json] | None:
             use = {
                 "toolUseId": part.id if NAME in part.extras else safe_id(part.id),
                 "name": part.name,
-                "input": _input(part, warnings),
+                "input": arguments_of(part, warnings),
             }
             return {"toolUse": {**use, **own_keys(part.extras)}}
         case ToolResult():
@@ -207,17 +207,6 @@ def _media(part: Image | File) -> dict[str, Json]:
     name = part.filename if own else _NOT_IN_NAMES.sub(" ", (part.filename or "file").rpartition(".")[0] or "file")
     named = {"name": name} if name is not None else {}
     return {"document": {"format": word, **named, "source": {"bytes": source.data}, **own_keys(part.extras)}}
-
-
-def _input(call: ToolCall, warnings: list[str]) -> Json:
-    try:
-        value: Json = msgspec.json.decode(call.arguments or "{}")
-    except (msgspec.DecodeError, RecursionError):
-        value = None
-    if isinstance(value, dict):
-        return cast("Json", value)
-    warnings.append(f"the arguments of {call.name} are no JSON object and were passed on as text")
-    return {"input": call.arguments}
 
 
 def _tool_result(part: ToolResult, warnings: list[str]) -> dict[str, Json]:

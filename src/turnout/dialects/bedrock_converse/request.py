@@ -5,19 +5,17 @@ Source: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, cast
 
 import msgspec
-from msgspec.structs import replace
 
 from turnout.chat import (
     ChatRequest,
     Json,
     Message,
-    Part,
     ReasoningConfig,
     RequestOutline,
-    Text,
     ToolChoice,
     ToolResult,
     ToolSpec,
@@ -27,6 +25,7 @@ from turnout.dialects.bedrock_converse.blocks import NAME, cache_point, decode_b
 from turnout.dialects.effort import budget_of
 from turnout.dialects.fields import decode_fields, encode, join_fields
 from turnout.dialects.loss import foreign_tool, left_out, nothing_left, unknown_fields
+from turnout.dialects.turns import alternating, split_system
 from turnout.dialects.values import bad, checked, decode_object, list_at, object_at, optional_list, text_at, told_once
 from turnout.errors import NotTranslatable
 
@@ -166,8 +165,8 @@ def encode_request(request: ChatRequest) -> Encoded:
     own = request.extras.get(NAME)
     if (request.n or 1) > 1:
         raise NotTranslatable("n > 1 has no counterpart in the chosen model's API; ask once for each answer", param="n")
-    head, rest = _split_system(request.messages)
-    out: dict[str, Json] = {"messages": _turns(rest, warnings)}
+    head, rest = split_system(request.messages)
+    out: dict[str, Json] = {"messages": list(_turns(rest, warnings))}
     if not out["messages"]:
         raise nothing_left()
     if system := encode_blocks((p for m in head for p in m.parts), warnings):
@@ -216,49 +215,26 @@ def _thinking(budget: int) -> dict[str, Json]:
     return {"type": "enabled", "budget_tokens": budget}
 
 
-def _split_system(messages: tuple[Message, ...]) -> tuple[list[Message], list[Message]]:
-    count = 0
-    while count < len(messages) and messages[count].role in {"system", "developer"}:
-        count += 1
-    if count and count == len(messages):  # instructions alone: this API wants a user's turn
-        count -= 1
-    return list(messages[:count]), list(messages[count:])
-
-
-def _turns(messages: list[Message], warnings: list[str]) -> list[dict[str, Json]]:
-    """Alternating turns. Messages of this API keep their grouping; of others, neighbours of one role become one, and
-    results of tools come first in theirs."""
-    turns: list[dict[str, Json]] = []
-    group: list[Part] = []
-    role = ""
-
-    def close() -> None:
-        nonlocal group
-        ordered = sorted(group, key=lambda p: not isinstance(p, ToolResult)) if role == "user" else group
-        if content := encode_blocks(ordered, warnings):
-            turns.append({"role": role, "content": content})
-        group = []
-
+def _turns(messages: list[Message], warnings: list[str]) -> Iterable[dict[str, Json]]:
+    """Alternating turns. Messages of this API keep their grouping; others are regrouped."""
+    group: list[Message] = []
     for message in messages:
-        speaker = "assistant" if message.role == "assistant" else "user"
         if NAME in message.extras:
-            close()
-            turns.append(
-                {"role": speaker, "content": encode_blocks(message.parts, warnings), **own_keys(message.extras)}
-            )
-            continue
-        if speaker != role:
-            close()
-            role = speaker
-        parts = message.parts
-        if message.role in {"system", "developer"}:
-            warnings.append(
-                "a system message in mid-conversation became the user's: the chosen model's API has none there"
-            )
-            parts = tuple(replace(p, text=f"<system>{p.text}</system>") if isinstance(p, Text) else p for p in parts)
-        group.extend(parts)
-    close()
-    return turns
+            yield from _regrouped(group, warnings)
+            group = []
+            content = encode_blocks(message.parts, warnings)
+            yield {"role": message.role, "content": content, **own_keys(message.extras)}
+        else:
+            group.append(message)
+    yield from _regrouped(group, warnings)
+
+
+def _regrouped(group: list[Message], warnings: list[str]) -> Iterable[dict[str, Json]]:
+    """Results of tools come first in the user's turn."""
+    for role, parts in alternating(group, warnings):
+        ordered = sorted(parts, key=lambda p: not isinstance(p, ToolResult)) if role == "user" else parts
+        if content := encode_blocks(ordered, warnings):
+            yield {"role": role, "content": content}
 
 
 def _tool_config(request: ChatRequest, warnings: list[str]) -> dict[str, Json]:

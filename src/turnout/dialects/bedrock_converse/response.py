@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
-from turnout.chat import ChatResponse, FinishReason, Json, Usage
+from turnout.chat import ChatResponse, Json, Unified, Usage
 from turnout.dialects.base import Encoded, Summary
 from turnout.dialects.bedrock_converse.blocks import NAME, decode_blocks, encode_blocks, own_keys
+from turnout.dialects.finish import FinishWords
 from turnout.dialects.values import count_or_none, object_or_empty, told_once
 from turnout.errors import InvalidRequest, UpstreamFailure
 
@@ -17,14 +18,10 @@ __all__ = [
     "decode_usage",
     "encode_response",
     "encode_usage",
-    "finish_of",
-    "finish_word",
     "summarise",
 ]
 
-Unified = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "pause", "error", "other"]
-
-FINISH: dict[str, Unified] = {
+_MEANING: dict[str, Unified] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
     "tool_use": "tool_calls",
@@ -45,17 +42,12 @@ _WORDS: dict[Unified, str] = {
     "error": "malformed_model_output",
     "other": "end_turn",
 }
+FINISH = FinishWords(
+    meaning=_MEANING,
+    word=_WORDS,
+)
 _TOP = frozenset({"output", "stopReason", "usage"})
 _NO_ANSWER = "the provider's answer is no conversation turn"
-
-
-def finish_of(word: str | None) -> FinishReason:
-    return FinishReason(FINISH.get(word or "", "other"), word)
-
-
-def finish_word(finish: FinishReason) -> str:
-    raw = finish.raw or ""
-    return raw if FINISH.get(raw) == finish.unified else _WORDS[finish.unified]
 
 
 def decode_usage(value: Json) -> Usage | None:
@@ -101,7 +93,7 @@ def decode_response(body: bytes) -> ChatResponse:
             id="",
             model="",
             parts=decode_blocks(message["content"], "content"),
-            finish=finish_of(msgspec.convert(told.get("stopReason"), str | None)),
+            finish=FINISH.read(msgspec.convert(told.get("stopReason"), str | None)),
             usage=decode_usage(told.get("usage")),
             extras={NAME: {k: v for k, v in told.items() if k not in _TOP}},
         )
@@ -119,7 +111,7 @@ def encode_response(response: ChatResponse) -> Encoded:
     warnings: list[str] = []
     out: dict[str, Json] = {
         "output": {"message": {"role": "assistant", "content": encode_blocks(response.parts, warnings)}},
-        "stopReason": finish_word(response.finish),
+        "stopReason": FINISH.write(response.finish),
         "usage": encode_usage(response.usage),
         **({} if NAME in response.extras else {"metrics": {"latencyMs": 0}}),
         **own_keys(response.extras),

@@ -23,10 +23,11 @@ from turnout.chat import (
     ToolCall,
     Usage,
 )
-from turnout.dialects.anthropic_messages.blocks import safe_id
 from turnout.dialects.bedrock_converse.blocks import NAME, encode_blocks
 from turnout.dialects.bedrock_converse.eventstream import Frame, FrameParser, format_frame
-from turnout.dialects.bedrock_converse.response import decode_usage, encode_usage, finish_of, finish_word
+from turnout.dialects.bedrock_converse.response import FINISH, decode_usage, encode_usage
+from turnout.dialects.faults import CUT
+from turnout.dialects.tool_shapes import safe_id
 from turnout.dialects.values import object_or_empty
 from turnout.errors import UpstreamFailure
 
@@ -40,8 +41,6 @@ STATUS = {
     "serviceUnavailableException": 503,
 }
 """HTTP status by exception, as the API's reference gives them."""
-
-_CUT = StreamError(code="stream_cut", message="the provider's stream was cut before its end")
 
 
 def _failed(frame: Frame) -> StreamError:
@@ -104,7 +103,7 @@ class Decoder:
         if self._failed:
             return []
         if self._finish is None:
-            return [_CUT]
+            return [CUT]
         ends: list[StreamEvent] = [PartEnd(index=index) for index in self._parts]
         return [*ends, ResponseEnd(finish=self._finish, usage=self._usage)]
 
@@ -126,7 +125,7 @@ class Decoder:
                 return [PartEnd(index=index)] if self._parts.pop(index, None) is not None else []
             case "messageStop":
                 reason = told.get("stopReason")
-                self._finish = finish_of(reason if isinstance(reason, str) else None)
+                self._finish = FINISH.read(reason if isinstance(reason, str) else None)
             case "metadata":
                 self._usage = decode_usage(told.get("usage"))
             case _:
@@ -175,7 +174,7 @@ class Encoder:
                 place, _ = self._places.pop(event.index)
                 return _event("contentBlockStop", contentBlockIndex=place)
             case ResponseEnd():
-                stop = _event("messageStop", stopReason=finish_word(event.finish))
+                stop = _event("messageStop", stopReason=FINISH.write(event.finish))
                 return stop + _event("metadata", usage=encode_usage(event.usage), metrics={"latencyMs": 0})
             case _:
                 return b""
@@ -237,7 +236,7 @@ class Tap:
             kind, fields = told
             if kind == "messageStop":
                 reason = fields.get("stopReason")
-                self.finish, self.complete = finish_of(reason if isinstance(reason, str) else None), True
+                self.finish, self.complete = FINISH.read(reason if isinstance(reason, str) else None), True
             elif kind == "metadata":
                 self.usage = decode_usage(fields.get("usage"))
         return data

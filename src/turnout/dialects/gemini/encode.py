@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import msgspec
 from msgspec.structs import replace
 
-from turnout.chat import ChatRequest, Json, Message, Part, Text, ToolCall, ToolResult, ToolSpec
+from turnout.chat import ChatRequest, Json, Message, Part, ToolCall, ToolResult, ToolSpec
 from turnout.dialects.base import Encoded
 from turnout.dialects.gemini.outline import OUR_LABELS
 from turnout.dialects.gemini.request import GENERATION
@@ -16,6 +16,7 @@ from turnout.dialects.gemini.thinking import decode_thinking, encode_thinking, g
 from turnout.dialects.gemini.usage import TIERS
 from turnout.dialects.gemini.written import Writer
 from turnout.dialects.loss import foreign_tool, left_out, nothing_left, unknown_fields
+from turnout.dialects.turns import alternating, split_system
 from turnout.dialects.values import told_once
 
 __all__ = ["UNSIGNED", "encode_request"]
@@ -36,7 +37,7 @@ def encode_request(request: ChatRequest) -> Encoded:
     ours = NAME in request.extras
     notes = request.extras.get(NAME, {})
     writer = Writer(_call_names(request.messages), attach=is_gemini_3(request.model))
-    head, rest = _split_system(request.messages)
+    head, rest = split_system(request.messages)
     out: dict[str, Json] = {}
     if system := _system(head, writer):
         out["systemInstruction"] = system
@@ -79,17 +80,6 @@ def _call_names(messages: Iterable[Message]) -> dict[str, str]:
 # ---- Messages ----------------------------------------------------------------------------------------------
 
 
-def _split_system(messages: tuple[Message, ...]) -> tuple[list[Message], list[Message]]:
-    """System messages at the head, and the rest. The API wants a content: instructions alone become the user's."""
-    count = 0
-    while count < len(messages) and messages[count].role in {"system", "developer"}:
-        count += 1
-    if count and count == len(messages):
-        count -= 1
-        return list(messages[:count]), [replace(messages[count], role="user")]
-    return list(messages[:count]), list(messages[count:])
-
-
 def _system(head: list[Message], writer: Writer) -> dict[str, Json]:
     parts = [wire for message in head for wire in writer.parts(message.parts, ours=NAME in message.extras)]
     mine = next((m for m in head if NAME in m.extras), None)
@@ -120,25 +110,11 @@ def _contents(messages: list[Message], model: str, writer: Writer) -> Iterable[d
 
 def _regrouped(group: list[Message], model: str, writer: Writer) -> Iterable[dict[str, Json]]:
     """Neighbours of one role as one content; results of tools as one of their own, right behind the calls."""
-    turns: list[tuple[str, list[Part]]] = []
-    for message in group:
-        parts = list(message.parts)
-        role = "model" if message.role == "assistant" else "user"
-        if message.role in {"system", "developer"}:
-            writer.warnings.append(
-                "a system message in mid-conversation became the user's: the chosen model's API has none there"
-            )
-            parts = [replace(p, text=f"<system>{p.text}</system>") if isinstance(p, Text) else p for p in parts]
-        if turns and turns[-1][0] == role:
-            turns[-1][1].extend(parts)
-        else:
-            turns.append((role, parts))
-    for role, parts in turns:
-        if role == "model":
-            if wire := writer.parts(_signed(parts, model)):
-                yield {"role": "model", "parts": wire}
-            continue
-        yield from _user_turn(parts, writer)
+    for role, parts in alternating(group, writer.warnings):
+        if role == "user":
+            yield from _user_turn(parts, writer)
+        elif wire := writer.parts(_signed(parts, model)):
+            yield {"role": "model", "parts": wire}
 
 
 def _user_turn(parts: list[Part], writer: Writer) -> Iterable[dict[str, Json]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import cast
 
 import msgspec
 
 from turnout.chat import Json, StreamError
 from turnout.dialects.base import Fault
+from turnout.dialects.faults import read_fault
 from turnout.dialects.sse import format_event
 from turnout.errors import TurnoutError
 
@@ -32,30 +33,10 @@ STATUS = {
 }
 """Status words by HTTP status (google.rpc.Code). Other 4xx are the request's fault, 5xx the server's."""
 
-_UNREADABLE = "the provider's error had no readable message"
-
 
 def decode_error(body: bytes) -> Fault:
     """Whatever a host sends as an error, even an HTML page. Never raises."""
-    try:
-        told: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Fault(code=None, message=_UNREADABLE)
-    error = _inner(told)
-    if not isinstance(error, dict):
-        return Fault(code=None, message=error if isinstance(error, str) and error else _UNREADABLE)
-    fields = cast("dict[str, Json]", error)
-    code, message = fields.get("status"), fields.get("message")
-    return Fault(
-        code=code if isinstance(code, str) else None,
-        message=message if isinstance(message, str) and message else _UNREADABLE,
-    )
-
-
-def _inner(told: Json) -> Json:
-    """The error itself; a stream that is asked for as JSON has it in a list."""
-    first: Json = told[0] if isinstance(told, list) and told else told
-    return cast("dict[str, Json]", first).get("error", first) if isinstance(first, dict) else first
+    return read_fault(body, codes=("status",))
 
 
 def stream_error(value: Json) -> StreamError:

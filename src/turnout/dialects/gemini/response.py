@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import msgspec
 from msgspec import Raw, Struct
 from msgspec.structs import replace
 
-from turnout.chat import ChatResponse, FinishReason, Json, Part, Reasoning, Text, ToolCall
+from turnout.chat import ChatResponse, FinishReason, Json, Part, Reasoning, Text, ToolCall, Unified
 from turnout.dialects.base import Encoded, Summary
 from turnout.dialects.gemini.encode import UNSIGNED
 from turnout.dialects.gemini.parts import Calls, decode_parts
@@ -39,8 +39,6 @@ __all__ = [
     "summarise",
     "written_time",
 ]
-
-Unified = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "pause", "error", "other"]
 
 FINISH: dict[str, Unified] = {
     "STOP": "stop",

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable
 
 from turnout.chat import Extras, Json
+from turnout.dialects.values import keys_of
 
 __all__ = ["NAME", "camel", "extras_of", "own_keys", "read_keys", "snake", "spelled", "write_keys"]
 
@@ -98,8 +99,7 @@ def extras_of(told: dict[str, Json], known: Iterable[str], spelling: dict[str, s
 
 
 def own_keys(extras: Extras) -> dict[str, Json]:
-    """The keys that only this API knows, without our notes."""
-    return {k: v for k, v in extras.get(NAME, {}).items() if not k.startswith("_")}
+    return keys_of(extras, NAME)
 
 
 def spelled(extras: Extras) -> dict[str, str]:

@@ -22,11 +22,11 @@ from turnout.chat import (
     Reasoning,
     ResponseEnd,
     ResponseStart,
-    StreamError,
     StreamEvent,
     Text,
     ToolCall,
 )
+from turnout.dialects.faults import BAD_EVENT, CUT
 from turnout.dialects.gemini.errors import stream_error
 from turnout.dialects.gemini.partial import Arguments
 from turnout.dialects.gemini.parts import Calls, decode_part
@@ -40,8 +40,6 @@ from turnout.errors import InvalidRequest
 
 __all__ = ["Decoder", "Tap"]
 
-_CUT = StreamError(code="stream_cut", message="the provider's stream was cut before its end")
-_BAD = StreamError(code="bad_stream", message="the provider sent an event that cannot be read")
 _CANDIDATE = frozenset({"content", "finishReason", "index"})
 _AFTER_CALL = frozenset({"partialArgs", "willContinue"})
 
@@ -88,7 +86,7 @@ class Decoder:
             return events
         finish = self._refused if self._word is None else finish_of(self._word, calls=self._called)
         if finish is None:
-            return [*events, _CUT]
+            return [*events, CUT]
         usage = decode_usage(self._usage or None)
         extras = {NAME: {"_candidate": self._beside}} if self._beside else {}
         end = ResponseEnd(finish=finish, usage=usage, service_tier=tier_of(usage), extras=extras)
@@ -103,7 +101,7 @@ class Decoder:
             return self._told(object_at(first, "the event"))
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidRequest):
             self._failed = True
-            return [_BAD]
+            return [BAD_EVENT]
 
     def _told(self, told: dict[str, Json]) -> list[StreamEvent]:
         if told.get("error") is not None:

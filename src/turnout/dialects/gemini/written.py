@@ -24,8 +24,9 @@ from turnout.chat import (
 )
 from turnout.dialects.gemini.spelling import NAME, own_keys, spelled, write_keys
 from turnout.dialects.loss import THINKING, UNKNOWN_BLOCK
+from turnout.dialects.tool_shapes import arguments_of
 
-__all__ = ["Writer", "arguments_of"]
+__all__ = ["Writer"]
 
 _TYPES = {
     "png": "image/png",
@@ -142,20 +143,6 @@ def _with(part: PartBase, wire: dict[str, Json]) -> dict[str, Json]:
         inner = cast("dict[str, Json]", value) if isinstance(value, dict) else None
         out[key] = value if inner is None else write_keys({**inner, **own}, form)
     return write_keys({**out, **own_keys(part.extras)}, form)
-
-
-def arguments_of(call: ToolCall, warnings: list[str]) -> dict[str, Json]:
-    """A call's arguments as an object. What a model wrote that is none is passed on as text."""
-    if call.freeform:
-        return {"input": call.arguments}
-    try:
-        value: Json = msgspec.json.decode(call.arguments or "{}")
-    except (msgspec.DecodeError, RecursionError):
-        value = None
-    if isinstance(value, dict):
-        return cast("dict[str, Json]", value)
-    warnings.append(f"the arguments of {call.name} are no JSON object and were passed on as text")
-    return {"_raw": call.arguments}
 
 
 def _response(part: ToolResult, form: str | None) -> dict[str, Json]:

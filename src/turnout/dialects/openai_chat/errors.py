@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 import msgspec
 
-from turnout.chat import Json
 from turnout.dialects.base import Fault
+from turnout.dialects.faults import read_fault
 from turnout.dialects.sse import format_event
 from turnout.errors import TurnoutError
 
@@ -21,29 +19,10 @@ TYPES = {
 }
 """`type` by status as OpenAI names it; 402 as LiteLLM does. Other 4xx: the request's fault; 5xx: the server's."""
 
-_UNREADABLE = "the provider's error had no readable message"
-
 
 def decode_error(body: bytes) -> Fault:
     """Whatever a host of this format sends as an error, even an HTML page. Never raises."""
-    try:
-        told: Any = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return Fault(code=None, message=_UNREADABLE)
-    if isinstance(told, list) and told:  # Google wraps its errors in a list
-        told = told[0]
-    error: Json = cast("dict[str, Json]", told).get("error", told) if isinstance(told, dict) else told
-    if isinstance(error, str):
-        return Fault(code=None, message=error)
-    if not isinstance(error, dict):
-        return Fault(code=None, message=_UNREADABLE)
-    fields = cast("dict[str, Json]", error)
-    code = fields.get("code") or fields.get("type")
-    message = fields.get("message") or fields.get("detail")
-    return Fault(
-        code=code if isinstance(code, str) else None,
-        message=message if isinstance(message, str) and message else _UNREADABLE,
-    )
+    return read_fault(body, codes=("code", "type"), messages=("message", "detail"))
 
 
 def _error(error: TurnoutError) -> bytes:

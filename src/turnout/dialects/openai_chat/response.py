@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import time
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import msgspec
 from msgspec import Raw, Struct
 
 from turnout.chat import (
     ChatResponse,
-    FinishReason,
     Json,
     Opaque,
     Part,
@@ -19,8 +18,10 @@ from turnout.chat import (
     Text,
     ToolCall,
     ToolResult,
+    Unified,
 )
 from turnout.dialects.base import Encoded, Summary
+from turnout.dialects.finish import FinishWords
 from turnout.dialects.openai_chat.encode import encode_parts, encode_tool_call
 from turnout.dialects.openai_chat.request import NAME, rest_of
 from turnout.dialects.openai_chat.usage import decode_usage, encode_usage
@@ -30,16 +31,12 @@ __all__ = [
     "FINISH",
     "decode_response",
     "encode_response",
-    "finish_of",
-    "finish_word",
     "message_parts",
     "summarise",
     "thinking_text",
 ]
 
-Unified = Literal["stop", "length", "tool_calls", "content_filter", "refusal", "pause", "error", "other"]
-
-FINISH: dict[str, Unified] = {
+_MEANING: dict[str, Unified] = {
     "stop": "stop",
     "length": "length",
     "tool_calls": "tool_calls",
@@ -52,7 +49,6 @@ FINISH: dict[str, Unified] = {
     "max_tokens": "length",
     "model_length": "length",
 }
-_OWN = frozenset({"stop", "length", "tool_calls", "function_call", "content_filter"})
 _WORDS: dict[Unified, str] = {
     "stop": "stop",
     "length": "length",
@@ -64,6 +60,11 @@ _WORDS: dict[Unified, str] = {
     "other": "stop",
 }
 
+FINISH = FinishWords(
+    meaning=_MEANING,
+    word=_WORDS,
+    foreign=frozenset({"error", "end_turn", "eos", "max_tokens", "model_length"}),
+)
 _TOP = frozenset({"id", "object", "created", "model", "choices", "usage", "service_tier"})
 _MESSAGE = frozenset({"role", "content", "tool_calls", "refusal", "reasoning_content", "reasoning"})
 
@@ -83,15 +84,6 @@ _head = msgspec.json.Decoder(_Head)
 _NO_ANSWER = "the provider's answer is no chat completion"
 
 
-def finish_of(word: str | None) -> FinishReason:
-    return FinishReason(FINISH.get(word or "", "other"), word)
-
-
-def finish_word(finish: FinishReason) -> str:
-    """The reason in OpenAI's words, its SDKs know no others: the provider's own where it is one of them."""
-    return finish.raw if finish.raw in _OWN and FINISH[finish.raw] == finish.unified else _WORDS[finish.unified]
-
-
 def summarise(body: bytes) -> Summary:
     """Raises UpstreamFailure when the body is no chat completion."""
     try:
@@ -99,7 +91,7 @@ def summarise(body: bytes) -> Summary:
         usage = decode_usage(msgspec.json.decode(head.usage))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UpstreamFailure(_NO_ANSWER, body=body[:2_000]) from None
-    finish = finish_of(head.choices[0].finish_reason) if head.choices else None
+    finish = FINISH.read(head.choices[0].finish_reason) if head.choices else None
     return Summary(usage=usage, finish=finish, model=head.model, id=head.id)
 
 
@@ -116,7 +108,7 @@ def decode_response(body: bytes) -> ChatResponse:
             id=str(told.get("id") or ""),
             model=str(told.get("model") or ""),
             parts=tuple(parts),
-            finish=finish_of(finish),
+            finish=FINISH.read(finish),
             usage=decode_usage(told.get("usage")),
             created=told.get("created") if isinstance(told.get("created"), int) else None,
             service_tier=told.get("service_tier"),
@@ -126,7 +118,7 @@ def decode_response(body: bytes) -> ChatResponse:
         raise UpstreamFailure(_NO_ANSWER, body=body[:2_000]) from None
     kept = {
         "_choice": {k: v for k, v in first.items() if k not in {"message", "finish_reason", "index"}}
-        | ({} if finish in _OWN else {"finish_reason": finish}),  # none, or a word we do not know
+        | ({} if FINISH.write(response.finish) == finish else {"finish_reason": finish}),  # none, or an unknown word
         "_message": {k: v for k, v in message.items() if k not in _MESSAGE},
         "_choices": choices[1:],
     }
@@ -203,7 +195,7 @@ def encode_response(response: ChatResponse) -> Encoded:
             {
                 "index": 0,
                 "message": {**told, **message},
-                "finish_reason": finish_word(response.finish),
+                "finish_reason": FINISH.write(response.finish),
                 **choice,
             },
             *others,

@@ -25,8 +25,9 @@ from turnout.chat import (
     ToolCall,
     Usage,
 )
+from turnout.dialects.faults import CUT
 from turnout.dialects.openai_chat.request import NAME
-from turnout.dialects.openai_chat.response import finish_of, finish_word, thinking_text
+from turnout.dialects.openai_chat.response import FINISH, thinking_text
 from turnout.dialects.openai_chat.usage import decode_usage, encode_usage
 from turnout.dialects.sse import SseEvent, SseParser, format_event
 from turnout.dialects.tap import SseTap
@@ -34,7 +35,6 @@ from turnout.dialects.tap import SseTap
 __all__ = ["Decoder", "Encoder", "Tap", "stream_error"]
 
 DONE = b"[DONE]"
-_CUT = StreamError(code="stream_cut", message="the provider's stream was cut before its end")
 
 
 def stream_error(value: Json) -> StreamError:
@@ -74,7 +74,7 @@ class Decoder:
         events = [event for sse in self._sse.close() for event in self._event(sse)]
         if not self._ended:
             # Some hosts leave out [DONE]; a finish reason is an end, its absence a cut.
-            events.extend(self._end() if self._finish is not None else [_CUT])
+            events.extend(self._end() if self._finish is not None else [CUT])
         return events
 
     def _event(self, sse: SseEvent) -> list[StreamEvent]:
@@ -133,7 +133,7 @@ class Decoder:
         for call in delta.get("tool_calls") or ():
             events.extend(self._call(call))
         if choice.get("finish_reason"):
-            self._finish = finish_of(str(choice["finish_reason"]))
+            self._finish = FINISH.read(str(choice["finish_reason"]))
         return events
 
     def _content(self, content: Json) -> list[StreamEvent]:
@@ -179,7 +179,7 @@ class Decoder:
     def _end(self) -> list[StreamEvent]:
         self._ended = True
         events: list[StreamEvent] = [] if self._open is None else [PartEnd(index=self._open)]
-        finish = self._finish or finish_of(None)
+        finish = self._finish or FINISH.read(None)
         return [*events, ResponseEnd(finish=finish, usage=self._usage, service_tier=self._tier)]
 
 
@@ -238,7 +238,7 @@ class Encoder:
                 return {}
 
     def _end(self, event: ResponseEnd) -> bytes:
-        out = self._chunk({}, finish_word(event.finish))
+        out = self._chunk({}, FINISH.write(event.finish))
         if self._include_usage and (usage := encode_usage(event.usage)) is not None:
             out += format_event(msgspec.json.encode({**self._head, "choices": [], "usage": usage}))
         return out + format_event(DONE)
@@ -275,7 +275,7 @@ class Tap(SseTap):
         data = event.data
         if data[:1] != b"{":
             if data.strip() == DONE:
-                self.complete, self.finish = True, self.finish or finish_of(None)
+                self.complete, self.finish = True, self.finish or FINISH.read(None)
             return True
         if self.model is not None and not _may_matter(data):
             return True
@@ -291,7 +291,7 @@ class Tap(SseTap):
         self.usage = usage or self.usage
         for choice in head.choices:
             if choice.finish_reason:
-                self.finish, self.complete = finish_of(choice.finish_reason), True
+                self.finish, self.complete = FINISH.read(choice.finish_reason), True
         return self._include_usage or usage is None or bool(head.choices)
 
 

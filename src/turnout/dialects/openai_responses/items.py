@@ -12,6 +12,7 @@ from typing import cast
 from turnout.chat import (
     Audio,
     CacheBreakpoint,
+    Extras,
     File,
     Image,
     Json,
@@ -28,7 +29,7 @@ from turnout.chat import (
 )
 from turnout.dialects.loss import CITATIONS, THINKING, UNKNOWN_BLOCK
 from turnout.dialects.media import data_url, known_source
-from turnout.dialects.values import bad, list_at, object_at, optional_list, optional_text, text_at
+from turnout.dialects.values import bad, keys_of, list_at, object_at, optional_list, optional_text, text_at
 
 __all__ = [
     "NAME",
@@ -55,12 +56,11 @@ _RESULTS = frozenset({"function_call_output", "custom_tool_call_output"})
 _TEXTS = frozenset({"input_text", "output_text", "text"})
 
 
-def own_keys(extras: dict[str, dict[str, Json]]) -> dict[str, Json]:
-    """The keys that only this API knows, as they stood; without our notes on spelling."""
-    return {k: v for k, v in extras.get(NAME, {}).items() if not k.startswith("_")}
+def own_keys(extras: Extras) -> dict[str, Json]:
+    return keys_of(extras, NAME)
 
 
-def _rest(told: dict[str, Json], *known: str, **form: Json) -> dict[str, dict[str, Json]]:
+def _rest(told: dict[str, Json], *known: str, **form: Json) -> Extras:
     rest = {k: v for k, v in told.items() if k not in known}
     return {NAME: {**rest, **{f"_{k}": v for k, v in form.items()}}}
 

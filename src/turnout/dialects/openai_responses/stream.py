@@ -25,6 +25,7 @@ from turnout.chat import (
     Text,
     ToolCall,
 )
+from turnout.dialects.faults import BAD_EVENT, CUT
 from turnout.dialects.openai_responses.items import NAME
 from turnout.dialects.openai_responses.response import decode_output, finish_of, response_of
 from turnout.dialects.openai_responses.usage import decode_usage
@@ -35,8 +36,6 @@ from turnout.errors import InvalidRequest
 
 __all__ = ["Decoder", "Tap", "stream_error"]
 
-_CUT = StreamError(code="stream_cut", message="the provider's stream was cut before its end")
-_BAD = StreamError(code="bad_stream", message="the provider sent an event that cannot be read")
 _ENDS = {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
 _MORE = {
     "response.output_text.delta": "text",
@@ -91,7 +90,7 @@ class Decoder:
     def close(self) -> list[StreamEvent]:
         events = [event for sse in self._sse.close() for event in self._event(sse)]
         if not self._ended:
-            events.append(_CUT)
+            events.append(CUT)
         return events
 
     def _event(self, sse: SseEvent) -> list[StreamEvent]:
@@ -101,7 +100,7 @@ class Decoder:
             told = object_at(msgspec.json.decode(sse.data), "the event")
             return self._read(str(told.get("type")), told)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, InvalidRequest, LookupError, TypeError):
-            return self._fail(_BAD)
+            return self._fail(BAD_EVENT)
 
     def _fail(self, error: StreamError) -> list[StreamEvent]:
         self._ended = True
@@ -152,7 +151,7 @@ class Decoder:
         state = self._items.setdefault(int(told["output_index"]), _Item("message"))
         text = told["delta"]
         if not isinstance(text, str):
-            return self._fail(_BAD)
+            return self._fail(BAD_EVENT)
         place = told.get("summary_index") if what == "summary" else told.get("content_index")
         return self._grow(state, what, place if isinstance(place, int) and what != "call" else 0, text)
 
