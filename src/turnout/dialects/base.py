@@ -1,12 +1,13 @@
 """The contract of a wire format: pure functions between bytes and the neutral types, no sockets, no clock.
 
-A dialect is one stateless object. Adding one means one folder with these methods and one row in
+A dialect is one row of functions. Adding one means one folder with these functions and one row in
 `dialects/__init__.py`; nothing else knows its name.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -21,7 +22,19 @@ from turnout.chat import (
 )
 from turnout.errors import TurnoutError
 
-__all__ = ["Dialect", "Encoded", "Fault", "StreamDecoder", "StreamEncoder", "StreamTap", "Summary"]
+__all__ = [
+    "Dialect",
+    "Encoded",
+    "Fault",
+    "StreamDecoder",
+    "StreamEncoder",
+    "StreamTap",
+    "Summary",
+    "usage_always",
+]
+
+T = TypeVar("T")
+Made_co = TypeVar("Made_co", covariant=True)
 
 
 class Encoded(Struct, frozen=True):
@@ -93,41 +106,48 @@ class StreamTap(Protocol):
         ...
 
 
-class Dialect(Protocol):
-    """One wire format. Every decode raises `InvalidRequest` (requests) or `UpstreamFailure` (responses)
-    that names the field; no input raises anything else."""
-
-    name: str
-
-    def outline(self, body: bytes) -> RequestOutline: ...
-
-    def decode_request(self, body: bytes) -> ChatRequest: ...
-
-    def encode_request(self, request: ChatRequest) -> Encoded:
-        """Raises `NotTranslatable` for what must not be dropped silently (server-side tools, audio out)."""
-        ...
-
-    def patch_request(self, outline: RequestOutline, model: str, effort: str | None = None) -> bytes:
+class PatchRequest(Protocol):
+    def __call__(self, told: RequestOutline, /, model: str, effort: str | None = None) -> bytes:
         """The caller's own bytes with our few keys changed: the model's name, usage in the stream, and the
         reasoning effort where a mode sets one. Keys that only we understand are taken out."""
         ...
 
-    def decode_response(self, body: bytes) -> ChatResponse: ...
 
-    def encode_response(self, response: ChatResponse) -> Encoded: ...
-
-    def summarise(self, body: bytes) -> Summary:
-        """Usage and finish of a whole answer, by partial decoding."""
+class Maker(Protocol[Made_co]):
+    def __call__(self, *, include_usage: bool) -> Made_co:
+        """`include_usage`: the caller asked for usage at the stream's end."""
         ...
 
-    def stream_decoder(self) -> StreamDecoder: ...
 
-    def stream_encoder(self, *, include_usage: bool) -> StreamEncoder: ...
+def usage_always(make: Callable[[], T]) -> Callable[..., T]:
+    """A `Maker` for formats whose streams always bring usage, asked for or not."""
 
-    def stream_tap(self, *, include_usage: bool) -> StreamTap: ...
+    def made(*, include_usage: bool) -> T:
+        del include_usage
+        return make()
 
-    def decode_error(self, body: bytes) -> Fault: ...
+    return made
 
-    def encode_error(self, error: TurnoutError) -> bytes: ...
 
-    def encode_stream_error(self, error: TurnoutError) -> bytes: ...
+class Dialect(Struct, frozen=True, kw_only=True):
+    """One wire format: its functions, by what they do. Every decode raises `InvalidRequest` (requests) or
+    `UpstreamFailure` (responses) that names the field; no input raises anything else.
+
+    `encode_request` raises `NotTranslatable` for what must not be dropped silently (server-side tools, audio out).
+    `summarise` reads usage and finish of a whole answer by partial decoding.
+    """
+
+    name: str
+    outline: Callable[[bytes], RequestOutline]
+    patch_request: PatchRequest
+    decode_request: Callable[[bytes], ChatRequest]
+    encode_request: Callable[[ChatRequest], Encoded]
+    decode_response: Callable[[bytes], ChatResponse]
+    encode_response: Callable[[ChatResponse], Encoded]
+    summarise: Callable[[bytes], Summary]
+    stream_decoder: Callable[[], StreamDecoder]
+    stream_encoder: Maker[StreamEncoder]
+    stream_tap: Maker[StreamTap]
+    decode_error: Callable[[bytes], Fault]
+    encode_error: Callable[[TurnoutError], bytes]
+    encode_stream_error: Callable[[TurnoutError], bytes]

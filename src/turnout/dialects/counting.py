@@ -10,9 +10,9 @@ from msgspec import Raw, Struct
 from msgspec.structs import replace
 
 from turnout.chat import RequestOutline
-from turnout.dialects.anthropic_messages import AnthropicMessages
+from turnout.dialects.anthropic_messages import ANTHROPIC_MESSAGES
 from turnout.dialects.fields import decode_fields, encode, join_fields
-from turnout.dialects.gemini import Gemini
+from turnout.dialects.gemini import GEMINI
 from turnout.errors import UpstreamFailure
 
 __all__ = ["COUNTING", "CountingDialect"]
@@ -44,15 +44,15 @@ class AnthropicCounting:
     """`/v1/messages/count_tokens` (docs.anthropic.com/en/api/messages-count-tokens): a message request that needs no
     `max_tokens`."""
 
-    name = AnthropicMessages.name
+    name = ANTHROPIC_MESSAGES.name
 
     def outline(self, body: bytes) -> RequestOutline:
         fields = decode_fields(body)
-        told = AnthropicMessages().outline(join_fields({"max_tokens": b"1", **fields}))
+        told = ANTHROPIC_MESSAGES.outline(join_fields({"max_tokens": b"1", **fields}))
         return replace(told, fields=fields)
 
     def patch_request(self, outline: RequestOutline, model: str) -> bytes:
-        return AnthropicMessages().patch_request(outline, model)
+        return ANTHROPIC_MESSAGES.patch_request(outline, model)
 
     def decode_count(self, body: bytes) -> int:
         return _decoded(body, _AnthropicCount).input_tokens
@@ -68,12 +68,12 @@ class _GeminiCount(Struct, rename="camel"):
 class GeminiCounting:
     """`:countTokens` (ai.google.dev/api/tokens): contents alone, or a whole `generateContentRequest`."""
 
-    name = Gemini.name
+    name = GEMINI.name
 
     def outline(self, body: bytes) -> RequestOutline:
         fields = decode_fields(body)
         whole = fields.get("generateContentRequest", fields.get("generate_content_request"))
-        told = Gemini().outline(bytes(whole) if whole is not None else body)
+        told = GEMINI.outline(bytes(whole) if whole is not None else body)
         return replace(told, fields=fields)
 
     def patch_request(self, outline: RequestOutline, model: str) -> bytes:

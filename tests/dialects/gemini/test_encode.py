@@ -23,12 +23,11 @@ from turnout.chat import (
     ToolResult,
     ToolSpec,
 )
-from turnout.dialects.anthropic_messages import AnthropicMessages
-from turnout.dialects.gemini import Gemini
-from turnout.dialects.openai_chat import OpenAIChat
+from turnout.dialects.anthropic_messages import ANTHROPIC_MESSAGES
+from turnout.dialects.gemini import GEMINI
+from turnout.dialects.openai_chat import OPENAI_CHAT
 from turnout.errors import NotTranslatable
 
-GEMINI = Gemini()
 HI = Message(role="user", parts=(Text(text="hi"),))
 SKIP = "skip_thought_signature_validator"
 
@@ -65,7 +64,7 @@ def test_a_chat_completion_request_as_gemini_gets_it():
         "max_completion_tokens": 100,
         "user": "me",
     }
-    from_openai = OpenAIChat().decode_request(json.dumps(body).encode())
+    from_openai = OPENAI_CHAT.decode_request(json.dumps(body).encode())
     encoded = GEMINI.encode_request(from_openai)
     assert encoded.warnings == ()
     assert json.loads(encoded.body) == {
@@ -336,7 +335,7 @@ def test_an_anthropic_session_with_tools():
         ],
         "tools": [{"name": "shot", "input_schema": {"type": "object", "properties": {}}}],
     }
-    encoded = GEMINI.encode_request(AnthropicMessages().decode_request(json.dumps(body).encode()))
+    encoded = GEMINI.encode_request(ANTHROPIC_MESSAGES.decode_request(json.dumps(body).encode()))
     assert encoded.warnings == ()
     out = json.loads(encoded.body)
     assert out["contents"][2]["parts"] == [

@@ -6,10 +6,8 @@ import pytest
 
 from support.recordings import load
 from turnout.dialects.base import Fault
-from turnout.dialects.gemini import Gemini
+from turnout.dialects.gemini import GEMINI
 from turnout.errors import BudgetExhausted, InvalidRequest, NoCapacity, NotFound, RateLimited, UpstreamTimeout
-
-GEMINI = Gemini()
 
 
 def test_a_recorded_error_is_told_in_words():

@@ -8,10 +8,9 @@ from hypothesis import strategies as st
 
 from support.recordings import load, plain
 from turnout.chat import Audio, File, Image, Opaque, Reasoning, ReasoningConfig, Source, Text, ToolCall, ToolResult
-from turnout.dialects.gemini import Gemini
+from turnout.dialects.gemini import GEMINI
 from turnout.errors import InvalidRequest
 
-GEMINI = Gemini()
 HI = [{"role": "user", "parts": [{"text": "hi"}]}]
 
 

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 from support.recordings import load, plain
 from turnout.chat import ChatResponse, FinishReason, Image, Opaque, Reasoning, Text, ToolCall, Usage
 from turnout.dialects import DIALECTS
-from turnout.dialects.gemini import Gemini
+from turnout.dialects.gemini import GEMINI
 from turnout.errors import UpstreamFailure
 
-GEMINI = Gemini()
 WHOLES = [c for c in load("gemini") if not c.streaming and c.status == 200]
 OTHERS = [name for name in DIALECTS if name != "gemini"]
 

@@ -22,9 +22,8 @@ from turnout.chat import (
     collect,
 )
 from turnout.dialects import DIALECTS
-from turnout.dialects.gemini import Gemini
+from turnout.dialects.gemini import GEMINI
 
-GEMINI = Gemini()
 STREAMS = [c for c in load("gemini") if c.streaming]
 recorded = pytest.mark.parametrize("case", STREAMS, ids=lambda c: c.name[-60:])
 

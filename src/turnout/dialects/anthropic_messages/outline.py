@@ -168,7 +168,7 @@ def effort_keys(effort: str, config: dict[str, Any]) -> dict[str, Any]:
     return {"output_config": {**config, "effort": word}}
 
 
-def patch(told: RequestOutline, model: str, effort: str | None) -> bytes:
+def patch(told: RequestOutline, model: str, effort: str | None = None) -> bytes:
     """The caller's bytes with the model exchanged, the effort a mode sets, our own hints taken out, and the thinking
     of other models that we showed (`NOT_SIGNED`): the API refuses to see it. All else byte for byte."""
     fields: dict[str, Raw | bytes] = {**told.fields, "model": encode(model)}

@@ -63,8 +63,10 @@ def outline(body: bytes) -> RequestOutline:
     )
 
 
-def patch(told: RequestOutline, effort: str | None) -> bytes:
-    """The caller's bytes with the effort that a mode sets, as Claude takes it: a thinking budget."""
+def patch(told: RequestOutline, model: str, effort: str | None = None) -> bytes:
+    """The caller's bytes with the effort that a mode sets, as Claude takes it: a thinking budget. The model stands in
+    the URL."""
+    del model
     fields: dict[str, msgspec.Raw | bytes] = dict(told.fields)
     if effort is not None and (budget := budget_of(effort)):
         fields["additionalModelRequestFields"] = encode({"thinking": _thinking(budget)})

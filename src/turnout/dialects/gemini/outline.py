@@ -174,7 +174,7 @@ def _count(part: _PartHead, seen: _Seen) -> None:
                 seen.files += 1
 
 
-def patch(told: RequestOutline, model: str, effort: str | None) -> bytes:
+def patch(told: RequestOutline, model: str, effort: str | None = None) -> bytes:
     """The caller's bytes less what belongs into the URL and our own hints, with the thinking that a mode asks for.
     `model` is not written: it says how thinking is asked of it."""
     fields: dict[str, Raw | bytes] = {k: v for k, v in told.fields.items() if k not in _IN_THE_URL}

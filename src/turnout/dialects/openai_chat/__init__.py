@@ -5,58 +5,28 @@ Source: platform.openai.com/docs/api-reference/chat, and recorded traffic of hos
 
 from __future__ import annotations
 
-from turnout.chat import ChatRequest, ChatResponse, RequestOutline
-from turnout.dialects.base import Encoded, Fault, StreamDecoder, StreamEncoder, StreamTap, Summary
+from turnout.dialects.base import Dialect
 from turnout.dialects.openai_chat import errors, stream
 from turnout.dialects.openai_chat.encode import encode_request
 from turnout.dialects.openai_chat.outline import outline, patch
 from turnout.dialects.openai_chat.request import NAME, decode_request
 from turnout.dialects.openai_chat.response import decode_response, encode_response, summarise
-from turnout.errors import TurnoutError
 
-__all__ = ["OpenAIChat"]
+__all__ = ["OPENAI_CHAT"]
 
-
-class OpenAIChat:
-    """A Dialect."""
-
-    name = NAME
-
-    def outline(self, body: bytes) -> RequestOutline:
-        return outline(body)
-
-    def patch_request(self, outline: RequestOutline, model: str, effort: str | None = None) -> bytes:
-        return patch(outline, model, effort)
-
-    def decode_request(self, body: bytes) -> ChatRequest:
-        return decode_request(body)
-
-    def encode_request(self, request: ChatRequest) -> Encoded:
-        return encode_request(request)
-
-    def decode_response(self, body: bytes) -> ChatResponse:
-        return decode_response(body)
-
-    def encode_response(self, response: ChatResponse) -> Encoded:
-        return encode_response(response)
-
-    def summarise(self, body: bytes) -> Summary:
-        return summarise(body)
-
-    def stream_decoder(self) -> StreamDecoder:
-        return stream.Decoder()
-
-    def stream_encoder(self, *, include_usage: bool) -> StreamEncoder:
-        return stream.Encoder(include_usage=include_usage)
-
-    def stream_tap(self, *, include_usage: bool) -> StreamTap:
-        return stream.Tap(include_usage=include_usage)
-
-    def decode_error(self, body: bytes) -> Fault:
-        return errors.decode_error(body)
-
-    def encode_error(self, error: TurnoutError) -> bytes:
-        return errors.encode_error(error)
-
-    def encode_stream_error(self, error: TurnoutError) -> bytes:
-        return errors.encode_stream_error(error)
+OPENAI_CHAT = Dialect(
+    name=NAME,
+    outline=outline,
+    patch_request=patch,
+    decode_request=decode_request,
+    encode_request=encode_request,
+    decode_response=decode_response,
+    encode_response=encode_response,
+    summarise=summarise,
+    stream_decoder=stream.Decoder,
+    stream_encoder=stream.Encoder,
+    stream_tap=stream.Tap,
+    decode_error=errors.decode_error,
+    encode_error=errors.encode_error,
+    encode_stream_error=errors.encode_stream_error,
+)

@@ -106,7 +106,7 @@ def _part_kinds(heads: list[_MessageHead]) -> list[str]:
     return kinds
 
 
-def patch(told: RequestOutline, model: str, effort: str | None) -> bytes:
+def patch(told: RequestOutline, model: str, effort: str | None = None) -> bytes:
     """The caller's bytes with the model exchanged, usage asked for in a stream, and the effort a mode sets."""
     fields: dict[str, Raw | bytes] = {**told.fields, "model": encode(model)}
     if told.stream and not told.include_usage:

@@ -129,7 +129,7 @@ def _part_kinds(heads: list[_ItemHead]) -> list[str]:
     return kinds
 
 
-def patch(told: RequestOutline, model: str, effort: str | None) -> bytes:
+def patch(told: RequestOutline, model: str, effort: str | None = None) -> bytes:
     """The caller's bytes with the model exchanged, the effort a mode sets, and the thinking of other models that we
     showed (`SHOWN`) taken out: the API knows no such items. All else byte for byte."""
     fields: dict[str, Raw | bytes] = {**told.fields, "model": encode(model)}
