@@ -24,7 +24,7 @@ help:  ## show this list
 
 .venv/dev: .venv/demo
 	@echo "installing the test tools into .venv ..."
-	$(PIP) --editable '.[local,demo,tokens]' --group dev
+	$(PIP) --group dev
 	touch $@
 
 demo: .venv/demo  ## route recorded agent sessions and live prompts: no key, no network

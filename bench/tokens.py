@@ -2,7 +2,7 @@
 
     PYTHONPATH=src python bench/tokens.py [--data FOLDER] [--fit]
 
-The errors, the factors and the fit need an exact tokenizer (`pip install splintr-rs`, the extra `tokens`) and recorded
+The errors, the factors and the fit need an exact tokenizer (`pip install splintr-rs`) and recorded
 sessions and requests (`--data`, by default ../shared/data). Reads files, sends nothing.
 """
 
@@ -24,6 +24,7 @@ import msgspec
 from msgspec import Raw
 
 from turnout.chat import RequestOutline
+from turnout.lab.o200k import load_o200k
 from turnout.routing.calibration import FamilyFactors, family_of
 from turnout.routing.tokens import (
     WEIGHTS,
@@ -32,7 +33,6 @@ from turnout.routing.tokens import (
     TokenCounter,
     approximate,
     features,
-    load_o200k,
     sample,
     without_base64,
 )

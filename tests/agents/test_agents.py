@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from support.gateway import gateway
+from support.gateway import gateway, host
 from support.upstream import ScriptedUpstream
 from support.wire import refuses, says, tool_call
 
@@ -20,13 +20,6 @@ pytestmark = pytest.mark.agents
 
 PROGRAMS = Path(os.environ.get("TURNOUT_AGENTS", ".agents")).resolve() / "node_modules" / ".bin"
 FAMILIES = pytest.mark.parametrize("family", ["anthropic-messages", "openai-chat", "openai-responses", "gemini"])
-
-
-def config(url, family):
-    return (
-        f'[providers.up]\ndialect = "{family}"\nbase_url = "{url}"\napi_key = "k"\n'
-        '[models."up/big"]\ntier = "frontier"\nprice = { input = 5, output = 25, cache_read = 0.5 }\n'
-    )
 
 
 async def run(program, *arguments, home, env, timeout_s=90):
@@ -99,7 +92,7 @@ def home(tmp_path):
 async def test_an_agent_works_with_its_tools(program, family, home, tmp_path):
     name, arguments = writes_a_file(program)
     scripts = tool_call(family, name, arguments, streaming=True), says(family, "All done.", streaming=True)
-    async with ScriptedUpstream(*scripts) as up, gateway(config(up.url, family), tmp_path) as gw:
+    async with ScriptedUpstream(*scripts) as up, gateway(host(up.url, family), tmp_path) as gw:
         code, out, err = await program(gw.url, home, "Write the weather to weather.txt")
         rows = await gw.booked(2)
         last = up.requests[-1].body
@@ -114,6 +107,6 @@ async def test_an_agent_works_with_its_tools(program, family, home, tmp_path):
 @PROGRAM
 async def test_an_agent_shows_a_providers_error(program, home, tmp_path):
     family = "openai-chat"
-    async with ScriptedUpstream(refuses(family)) as up, gateway(config(up.url, family), tmp_path) as gw:
+    async with ScriptedUpstream(refuses(family)) as up, gateway(host(up.url, family), tmp_path) as gw:
         _, out, err = await program(gw.url, home, "Say hello")
     assert "max_tokens is too large" in out + err

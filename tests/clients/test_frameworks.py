@@ -19,7 +19,7 @@ from pydantic_ai.providers.anthropic import AnthropicProvider
 from pydantic_ai.providers.google import GoogleProvider
 from pydantic_ai.providers.openai import OpenAIProvider
 
-from support.gateway import gateway
+from support.gateway import gateway, host
 from support.upstream import ScriptedUpstream
 from support.wire import calls, refuses, says
 
@@ -38,11 +38,6 @@ class City(pydantic.BaseModel):
 def get_weather(city: str) -> str:
     """The weather in a city."""
     return f"sunny in {city}"
-
-
-def config(url, family):
-    provider = f'[providers.up]\ndialect = "{family}"\nbase_url = "{url}"\napi_key = "k"\n'
-    return f'{provider}[models."up/big"]\ntier = "frontier"\n'
 
 
 def langchain_openai(url, **more):
@@ -68,7 +63,7 @@ def blocks_text(content):
 @FAMILIES
 async def test_langchain_chat_and_stream(make, family, tmp_path):
     scripts = says(family), says(family, streaming=True)
-    async with ScriptedUpstream(*scripts) as up, gateway(config(up.url, family), tmp_path) as gw:
+    async with ScriptedUpstream(*scripts) as up, gateway(host(up.url, family), tmp_path) as gw:
         model = make(gw.url)
         whole = await model.ainvoke("Capital?")
         pieces = [piece async for piece in model.astream("Capital?")]
@@ -82,7 +77,7 @@ async def test_langchain_chat_and_stream(make, family, tmp_path):
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_langchain_tools(make, family, streaming, tmp_path):
     scripts = calls(family, streaming=streaming), says(family, "Sunny.", streaming=streaming)
-    async with ScriptedUpstream(*scripts) as up, gateway(config(up.url, family), tmp_path) as gw:
+    async with ScriptedUpstream(*scripts) as up, gateway(host(up.url, family), tmp_path) as gw:
         model = make(gw.url, streaming=streaming).bind_tools([get_weather])
         talk = [HumanMessage("Weather in Paris?")]
         talk.append(await model.ainvoke(talk))
@@ -98,7 +93,7 @@ async def test_langchain_tools(make, family, streaming, tmp_path):
 @LANGCHAIN
 @FAMILIES
 async def test_langchain_image_and_error(make, family, tmp_path):
-    async with ScriptedUpstream(says(family), refuses(family)) as up, gateway(config(up.url, family), tmp_path) as gw:
+    async with ScriptedUpstream(says(family), refuses(family)) as up, gateway(host(up.url, family), tmp_path) as gw:
         image = {"type": "image", "base64": PNG, "mime_type": "image/png"}
         await make(gw.url).ainvoke([HumanMessage([{"type": "text", "text": "What is it?"}, image])])
         assert PNG.encode() in up.requests[0].body
@@ -109,7 +104,7 @@ async def test_langchain_image_and_error(make, family, tmp_path):
 @LANGCHAIN
 @FAMILIES
 async def test_langchain_structured_output(make, family, tmp_path):
-    async with ScriptedUpstream(says(family, JSON)) as up, gateway(config(up.url, family), tmp_path) as gw:
+    async with ScriptedUpstream(says(family, JSON)) as up, gateway(host(up.url, family), tmp_path) as gw:
         model = make(gw.url).with_structured_output(City, method="json_schema")
         assert await model.ainvoke("Where?") == City(city="Paris")
         assert b"city" in up.requests[0].body
@@ -139,7 +134,7 @@ PYDANTIC_AI = pytest.mark.parametrize("make", [agent_openai, agent_responses, ag
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_pydantic_ai_runs_its_tools(make, family, streaming, tmp_path):
     scripts = calls(family, streaming=streaming), says(family, "Sunny.", streaming=streaming)
-    async with ScriptedUpstream(*scripts) as up, gateway(config(up.url, family), tmp_path) as gw:
+    async with ScriptedUpstream(*scripts) as up, gateway(host(up.url, family), tmp_path) as gw:
         agent = Agent(make(gw.url), instructions="Be brief.")
         asked = []
 
@@ -164,7 +159,7 @@ async def test_pydantic_ai_runs_its_tools(make, family, streaming, tmp_path):
 @PYDANTIC_AI
 @FAMILIES
 async def test_pydantic_ai_tells_errors(make, family, tmp_path):
-    async with ScriptedUpstream(refuses(family)) as up, gateway(config(up.url, family), tmp_path) as gw:
+    async with ScriptedUpstream(refuses(family)) as up, gateway(host(up.url, family), tmp_path) as gw:
         with pytest.raises(Exception, match="max_tokens is too large"):
             await Agent(make(gw.url)).run("Hi")
 
@@ -173,7 +168,7 @@ async def test_pydantic_ai_tells_errors(make, family, tmp_path):
 @pytest.mark.parametrize("mode", [instructor.Mode.JSON_SCHEMA, instructor.Mode.TOOLS])
 async def test_instructor(family, mode, tmp_path):
     script = calls(family) if mode is instructor.Mode.TOOLS else says(family, JSON)
-    async with ScriptedUpstream(script) as up, gateway(config(up.url, family), tmp_path) as gw:
+    async with ScriptedUpstream(script) as up, gateway(host(up.url, family), tmp_path) as gw:
 
         def ask():
             with openai.OpenAI(base_url=f"{gw.url}/v1", api_key="any", max_retries=0) as api:

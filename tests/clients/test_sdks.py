@@ -16,7 +16,7 @@ from google import genai
 from google.genai import errors as genai_errors
 from google.genai import types
 
-from support.gateway import gateway
+from support.gateway import gateway, host
 from support.upstream import ScriptedUpstream
 from support.wire import calls, refuses, says
 
@@ -285,17 +285,10 @@ CLIENTS = pytest.mark.parametrize(
 )
 
 
-def config(url, family):
-    return (
-        f'[providers.up]\ndialect = "{family}"\nbase_url = "{url}"\napi_key = "sk-up"\n'
-        '[models."up/big"]\ntier = "frontier"\nprice = { input = 5, output = 25, cache_read = 0.5 }\n'
-    )
-
-
 async def run(step, family, folder, *scripts):
     """Does one step of a client in a thread, as the SDKs' plain variants are used; gives its result and what the
     provider got."""
-    async with ScriptedUpstream(*scripts) as up, gateway(config(up.url, family), folder) as gw:
+    async with ScriptedUpstream(*scripts) as up, gateway(host(up.url, family), folder) as gw:
         client, name = step
         result = await asyncio.to_thread(getattr(client(gw.url), name))
         return result, up.requests

@@ -11,13 +11,13 @@ import pytest
 
 from turnout.chat import RequestOutline
 from turnout.dialects import DIALECTS
+from turnout.lab.o200k import load_o200k
 from turnout.routing.calibration import FAMILIES, FamilyFactors, TokenEstimator, family_of
 from turnout.routing.tokens import (
     IMAGE_TOKENS,
     Counted,
     TokenCounter,
     approximate,
-    load_o200k,
     sample,
     without_base64,
 )

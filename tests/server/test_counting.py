@@ -6,22 +6,17 @@ import anthropic
 import pytest
 
 from support.calls import post
-from support.gateway import gateway
+from support.gateway import gateway, host
 from support.upstream import ScriptedUpstream, answer
 from support.wire import refuses, says
 
 ASK = [{"role": "user", "content": "What is the capital of France? " * 40}]
 
 
-def config(url, dialect):
-    provider = f'[providers.up]\ndialect = "{dialect}"\nbase_url = "{url}"\napi_key = "k"\n'
-    return f'{provider}[models."up/big"]\ntier = "frontier"\n'
-
-
 async def test_anthropics_count_is_forwarded_and_not_booked(tmp_path):
     async with (
         ScriptedUpstream(answer({"input_tokens": 19})) as up,
-        gateway(config(up.url, "anthropic-messages"), tmp_path) as gw,
+        gateway(host(up.url, "anthropic-messages"), tmp_path) as gw,
         anthropic.AsyncAnthropic(base_url=gw.url, api_key="any", max_retries=0) as api,
     ):
         told = await api.messages.count_tokens(model="up/big", messages=ASK)
@@ -36,7 +31,7 @@ async def test_anthropics_count_is_forwarded_and_not_booked(tmp_path):
 async def test_elsewhere_it_is_estimated_and_said_so(tmp_path):
     async with (
         ScriptedUpstream(says("openai-chat")) as up,
-        gateway(config(up.url, "openai-chat"), tmp_path) as gw,
+        gateway(host(up.url, "openai-chat"), tmp_path) as gw,
         anthropic.AsyncAnthropic(base_url=gw.url, api_key="any", max_retries=0) as api,
     ):
         raw = await api.messages.with_raw_response.count_tokens(model="up/big", messages=ASK)
@@ -49,7 +44,7 @@ async def test_elsewhere_it_is_estimated_and_said_so(tmp_path):
 async def test_a_provider_that_is_down_does_not_stop_the_count(tmp_path):
     async with (
         ScriptedUpstream(answer({}, 503)) as up,
-        gateway(config(up.url, "anthropic-messages"), tmp_path) as gw,
+        gateway(host(up.url, "anthropic-messages"), tmp_path) as gw,
         anthropic.AsyncAnthropic(base_url=gw.url, api_key="any", max_retries=0) as api,
     ):
         assert (await api.messages.count_tokens(model="up/big", messages=ASK)).input_tokens > 250
@@ -58,7 +53,7 @@ async def test_a_provider_that_is_down_does_not_stop_the_count(tmp_path):
 async def test_a_refused_count_is_told(tmp_path):
     async with (
         ScriptedUpstream(refuses("anthropic-messages")) as up,
-        gateway(config(up.url, "anthropic-messages"), tmp_path) as gw,
+        gateway(host(up.url, "anthropic-messages"), tmp_path) as gw,
         anthropic.AsyncAnthropic(base_url=gw.url, api_key="any", max_retries=0) as api,
     ):
         with pytest.raises(anthropic.BadRequestError, match="too large"):
@@ -71,7 +66,7 @@ async def test_geminis_count(whole, tmp_path):
     body = {"generateContentRequest": {"model": "models/up/big", **contents}} if whole else contents
     async with (
         ScriptedUpstream(answer({"totalTokens": 7})) as up,
-        gateway(config(up.url, "gemini"), tmp_path) as gw,
+        gateway(host(up.url, "gemini"), tmp_path) as gw,
     ):
         _, _, raw = await post(gw.url, "/v1beta/models/up/big:countTokens", json.dumps(body).encode())
         sent = up.requests[0]
@@ -84,7 +79,7 @@ async def test_estimates_learn_from_what_providers_report(tmp_path):
     long = [{"role": "user", "content": "The quick brown fox jumps over the lazy dog. " * 100}]
     async with (
         ScriptedUpstream(says("openai-chat")) as up,  # 1,000 tokens by its own word
-        gateway(config(up.url, "openai-chat"), tmp_path) as gw,
+        gateway(host(up.url, "openai-chat"), tmp_path) as gw,
         anthropic.AsyncAnthropic(base_url=gw.url, api_key="any", max_retries=0) as api,
     ):
         before = (await api.messages.count_tokens(model="up/big", messages=long)).input_tokens

@@ -6,7 +6,7 @@ import openai
 import pytest
 
 from support.calls import post
-from support.gateway import gateway
+from support.gateway import gateway, host
 from support.upstream import ScriptedUpstream, answer
 
 OPENAI = {
@@ -19,18 +19,11 @@ GEMINI = {"embeddings": [{"values": [0.5, 0.0]}, {"values": [0.5, -0.25]}]}
 ANSWERS = {"openai-chat": OPENAI, "gemini": GEMINI}
 
 
-def config(url, dialect):
-    return (
-        f'[providers.up]\ndialect = "{dialect}"\nbase_url = "{url}"\napi_key = "k"\n'
-        '[models."up/embed"]\nprice = { input = 1, output = 0 }\n'
-    )
-
-
 @pytest.mark.parametrize("dialect", ANSWERS)
 async def test_openais_client(dialect, tmp_path):
     async with (
         ScriptedUpstream(answer(ANSWERS[dialect])) as up,
-        gateway(config(up.url, dialect), tmp_path) as gw,
+        gateway(host(up.url, dialect, "embed"), tmp_path) as gw,
         openai.AsyncOpenAI(base_url=f"{gw.url}/v1", api_key="any", max_retries=0) as api,
     ):
         told = await api.embeddings.create(
@@ -46,13 +39,13 @@ async def test_openais_client(dialect, tmp_path):
     else:
         assert sent.path == "/embeddings"
         assert sent.json()["model"] == "embed"
-        assert (row.input_tokens, row.output_tokens, row.cost_nano_usd) == (4, 0, 4_000)
+        assert (row.input_tokens, row.output_tokens, row.cost_nano_usd) == (4, 0, 20_000)
 
 
 async def test_vectors_as_base64_for_sdks_that_ask_for_them(tmp_path):
     async with (
         ScriptedUpstream(answer(GEMINI)) as up,
-        gateway(config(up.url, "gemini"), tmp_path) as gw,
+        gateway(host(up.url, "gemini", "embed"), tmp_path) as gw,
         openai.AsyncOpenAI(base_url=f"{gw.url}/v1", api_key="any", max_retries=0) as api,
     ):
         told = await api.embeddings.create(model="up/embed", input=["hello", "world"])  # base64 on the wire
@@ -65,7 +58,10 @@ async def test_geminis_paths(dialect, single, tmp_path):
     ask = {"content": {"parts": [{"text": "hello"}]}, "taskType": "RETRIEVAL_QUERY"}
     verb = "embedContent" if single else "batchEmbedContents"
     body = ask if single else {"requests": [{**ask, "model": "models/up/embed"}] * 2}
-    async with ScriptedUpstream(answer(ANSWERS[dialect])) as up, gateway(config(up.url, dialect), tmp_path) as gw:
+    async with (
+        ScriptedUpstream(answer(ANSWERS[dialect])) as up,
+        gateway(host(up.url, dialect, "embed"), tmp_path) as gw,
+    ):
         status, _, raw = await post(gw.url, f"/v1beta/models/up/embed:{verb}", json.dumps(body).encode())
         sent = up.requests[0].json()
     assert status == 200
@@ -91,7 +87,10 @@ async def test_what_cannot_be_done_names_the_field(body, param, status, tmp_path
     claude = (
         '[providers.claude]\ndialect = "anthropic-messages"\nbase_url = "http://127.0.0.1:9"\n[models."claude/embed"]\n'
     )
-    async with ScriptedUpstream(answer(GEMINI)) as up, gateway(config(up.url, "gemini") + claude, tmp_path) as gw:
+    async with (
+        ScriptedUpstream(answer(GEMINI)) as up,
+        gateway(host(up.url, "gemini", "embed") + claude, tmp_path) as gw,
+    ):
         told, _, raw = await post(gw.url, "/v1/embeddings", json.dumps(body).encode())
         assert up.requests == []
     assert told == status

@@ -6,16 +6,9 @@ import openai
 import pytest
 
 from support.calls import post
-from support.gateway import gateway
+from support.gateway import gateway, host
 from support.upstream import ScriptedUpstream, answer
 from support.wire import calls, refuses, says
-
-
-def config(url, dialect):
-    return (
-        f'[providers.up]\ndialect = "{dialect}"\nbase_url = "{url}"\napi_key = "sk-up"\n'
-        '[models."up/big"]\ntier = "frontier"\nprice = { input = 5, output = 25, cache_read = 0.5 }\n'
-    )
 
 
 def client(url, key="any"):
@@ -29,7 +22,7 @@ FAMILIES = pytest.mark.parametrize("dialect", ["openai-responses", "anthropic-me
 async def test_an_answer_its_usage_and_cost(dialect, tmp_path):
     async with (
         ScriptedUpstream(says(dialect)) as up,
-        gateway(config(up.url, dialect), tmp_path) as gw,
+        gateway(host(up.url, dialect), tmp_path) as gw,
         client(gw.url) as api,
     ):
         told = await api.responses.create(model="up/big", instructions="Be brief.", input="Capital of France?")
@@ -49,7 +42,7 @@ async def test_a_stream_begins_tells_and_completes(dialect, tmp_path):
     up_script = says(dialect, streaming=True)
     async with (
         ScriptedUpstream(up_script) as up,
-        gateway(config(up.url, dialect), tmp_path) as gw,
+        gateway(host(up.url, dialect), tmp_path) as gw,
         client(gw.url) as api,
     ):
         kinds, text = [], ""
@@ -79,7 +72,7 @@ TOOL = {
 async def test_a_conversation_goes_on_by_the_id_of_its_last_response(dialect, tmp_path):
     async with (
         ScriptedUpstream(calls(dialect), says(dialect, "Sunny.")) as up,
-        gateway(config(up.url, dialect), tmp_path) as gw,
+        gateway(host(up.url, dialect), tmp_path) as gw,
         client(gw.url) as api,
     ):
         first = await api.responses.create(model="up/big", input="Weather in Paris?", tools=[TOOL])
@@ -104,7 +97,7 @@ async def test_a_streamed_response_can_be_gone_on_from_at_once(tmp_path):
     scripts = says(dialect, streaming=True), says(dialect, "Berlin.")
     async with (
         ScriptedUpstream(*scripts) as up,
-        gateway(config(up.url, dialect), tmp_path) as gw,
+        gateway(host(up.url, dialect), tmp_path) as gw,
         client(gw.url) as api,
     ):
         async for event in await api.responses.create(model="up/big", input="Capital of France?", stream=True):
@@ -121,7 +114,7 @@ async def test_what_must_not_be_stored_is_not(tmp_path):
     dialect = "anthropic-messages"
     async with (
         ScriptedUpstream(says(dialect)) as up,
-        gateway(config(up.url, dialect), tmp_path) as gw,
+        gateway(host(up.url, dialect), tmp_path) as gw,
         client(gw.url) as api,
     ):
         first = await api.responses.create(model="up/big", input="A secret", store=False)
@@ -136,7 +129,7 @@ async def test_nobody_goes_on_from_anothers_conversation(tmp_path):
     keys = '[keys.a]\nkey = "tk-a-0123456789"\n[keys.b]\nkey = "tk-b-0123456789"\n'
     async with (
         ScriptedUpstream(says(dialect)) as up,
-        gateway(config(up.url, dialect) + keys, tmp_path) as gw,
+        gateway(host(up.url, dialect) + keys, tmp_path) as gw,
         client(gw.url, "tk-a-0123456789") as mine,
         client(gw.url, "tk-b-0123456789") as theirs,
     ):
@@ -159,7 +152,7 @@ async def test_codexs_plain_text_tool_works_with_a_model_that_has_none(streaming
     dialect = "anthropic-messages"
     async with (
         ScriptedUpstream(calls(dialect, streaming=streaming)) as up,
-        gateway(config(up.url, dialect), tmp_path) as gw,
+        gateway(host(up.url, dialect), tmp_path) as gw,
         client(gw.url) as api,
     ):
         tool = {**PATCH_TOOL, "name": "get_weather"}
@@ -180,7 +173,7 @@ async def test_codexs_plain_text_tool_works_with_a_model_that_has_none(streaming
 async def test_a_providers_refusal_keeps_its_words(dialect, tmp_path):
     async with (
         ScriptedUpstream(refuses(dialect)) as up,
-        gateway(config(up.url, dialect), tmp_path) as gw,
+        gateway(host(up.url, dialect), tmp_path) as gw,
         client(gw.url) as api,
     ):
         with pytest.raises(openai.BadRequestError, match="max_tokens is too large"):
@@ -202,7 +195,7 @@ async def test_what_cannot_be_done_names_the_field(body, param, tmp_path):
     dialect = "anthropic-messages"
     async with (
         ScriptedUpstream(says(dialect)) as up,
-        gateway(config(up.url, dialect), tmp_path) as gw,
+        gateway(host(up.url, dialect), tmp_path) as gw,
     ):
         status, _, raw = await post(gw.url, "/v1/responses", json.dumps(body).encode(), [])
     assert status == 400
@@ -211,6 +204,6 @@ async def test_what_cannot_be_done_names_the_field(body, param, tmp_path):
 
 async def test_an_answer_that_names_nothing_is_handed_on_all_the_same(tmp_path):
     odd = answer({"object": "response", "status": "completed", "output": []})
-    async with ScriptedUpstream(odd) as up, gateway(config(up.url, "openai-responses"), tmp_path) as gw:
+    async with ScriptedUpstream(odd) as up, gateway(host(up.url, "openai-responses"), tmp_path) as gw:
         status, _, raw = await post(gw.url, "/v1/responses", b'{"model": "up/big", "input": "Hi"}', [])
     assert (status, json.loads(raw)["status"]) == (200, "completed")

@@ -51,6 +51,14 @@ async def gateway(
         await engine.aclose()
 
 
+def host(url: str, dialect: str, model: str = "big") -> str:
+    """A config with one host that speaks `dialect`, and its model `up/MODEL` at 5 and 25 USD a million tokens."""
+    return (
+        f'[providers.up]\ndialect = "{dialect}"\nbase_url = "{url}"\napi_key = "sk-up"\n'
+        f'[models."up/{model}"]\ntier = "frontier"\nprice = {{ input = 5, output = 25, cache_read = 0.5 }}\n'
+    )
+
+
 def lab(openai: str | None = None, anthropic: str | None = None) -> str:
     """A config with one host of each format: models `lab/small` (tier small) and `claude/big` (frontier)."""
     parts: list[str] = []

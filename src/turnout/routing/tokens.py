@@ -6,11 +6,9 @@ Why there is no tokenizer here by default: docs/decisions/0004-token-counts.md.
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import xxhash
 from msgspec import Raw, Struct
@@ -27,13 +25,12 @@ __all__ = [
     "TokenCounter",
     "approximate",
     "features",
-    "load_o200k",
     "sample",
     "without_base64",
 ]
 
 Measure = Callable[[str], float]
-"""Tokens of a text: exactly (`load_o200k`) or nearly (`approximate`)."""
+"""Tokens of a text: nearly (`approximate`), or exactly by whatever tokenizer is at hand."""
 
 IMAGE_TOKENS = 1_000
 """Any image. Anthropic bills width x height / 750, at most about 1,600; neither is known without decoding it."""
@@ -282,23 +279,3 @@ def approximate(text: str) -> float:
     """o200k_base tokens of a text, nearly: by `bench/tokens.py` mostly within 2 %, for odd texts within 10 %."""
     tokens = sum(weight * count for weight, count in zip(WEIGHTS.values(), features(text), strict=True))
     return max(tokens, len(text) / 16)
-
-
-# ---- With one ----------------------------------------------------------------------------------------------
-
-
-def load_o200k() -> Measure:
-    """Exact o200k_base counts by `splintr-rs` (extra `tokens`), whose wheel holds the vocabulary.
-
-    Takes 0.2 s, during which nothing else of the process runs, and 45 MB: call it before serving, not within.
-    Raises ModuleNotFoundError where the extra is not installed.
-    """
-    splintr: Any = importlib.import_module("splintr")
-    tokenizer: Any = splintr.Tokenizer.from_pretrained("o200k_base")
-    tokenizer.encode("Привет, 世界 " * 20)  # the first text beyond ASCII compiles its patterns, half of the time
-    tokenizer.clear_cache()
-
-    def measure(text: str) -> float:
-        return len(tokenizer.encode(text))
-
-    return measure

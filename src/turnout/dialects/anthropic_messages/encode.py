@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 
 import msgspec
 from msgspec.structs import replace
@@ -34,7 +35,7 @@ def encode_request(request: ChatRequest) -> Encoded:
     form = {k: v for k, v in request.extras.get(NAME, {}).items() if k.startswith("_")}
     if (request.n or 1) > 1:
         raise NotTranslatable("n > 1 has no counterpart in the chosen model's API; ask once for each answer", param="n")
-    head, rest = split_system(request.messages, lambda message: "_ours" in message.extras.get(NAME, {}))
+    head, rest = split_system(request.messages, _stays)
     out: dict[str, Json] = {"model": request.model, "max_tokens": request.max_output_tokens or DEFAULT_MAX_TOKENS}
     out |= _system(head, warnings)
     out["messages"] = list(_messages(rest, warnings))
@@ -67,7 +68,7 @@ def _service_tier(request: ChatRequest, warnings: list[str]) -> dict[str, Json]:
 
 
 def _is_ours(request: ChatRequest) -> bool:
-    return any("_ours" in message.extras.get(NAME, {}) for message in request.messages)
+    return any(_stays(message) for message in request.messages)
 
 
 def _unsampled(out: dict[str, Json], warnings: list[str]) -> None:
@@ -116,19 +117,21 @@ def _content(parts: list[Part], warnings: list[str]) -> Json:
 def _messages(messages: list[Message], warnings: list[str]) -> Iterable[dict[str, Json]]:
     """Wire messages. Those of this API keep their grouping; others are regrouped: results of tools become blocks
     of one user message, first of all, and neighbours of one role become one message."""
-    group: list[Message] = []
-    for message in messages:
-        if "_ours" in message.extras.get(NAME, {}):
-            yield from _regrouped(group, warnings)
-            group = []
-            ours = {k: v for k, v in message.extras[NAME].items() if not k.startswith("_")}
-            yield {"role": message.role, "content": _content(list(message.parts), warnings), **ours}
-        else:
-            group.append(message)
-    yield from _regrouped(group, warnings)
+    for ours, run in groupby(messages, _stays):
+        if not ours:
+            yield from _regrouped(run, warnings)
+            continue
+        for message in run:
+            content = _content(list(message.parts), warnings)
+            yield {"role": message.role, "content": content, **own_keys(message.extras)}
 
 
-def _regrouped(group: list[Message], warnings: list[str]) -> Iterable[dict[str, Json]]:
+def _stays(message: Message) -> bool:
+    """Whether a message is of this API, and no system text that stands apart."""
+    return "_ours" in message.extras.get(NAME, {})
+
+
+def _regrouped(group: Iterable[Message], warnings: list[str]) -> Iterable[dict[str, Json]]:
     for role, parts in alternating(group, warnings):
         ordered = sorted(parts, key=lambda p: not isinstance(p, ToolResult)) if role == "user" else parts
         if content := encode_blocks(_spoken(ordered), warnings):

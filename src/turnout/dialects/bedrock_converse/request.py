@@ -6,6 +6,7 @@ Source: docs.aws.amazon.com/bedrock/latest/APIReference/API_runtime_Converse.htm
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 from typing import Any, cast
 
 import msgspec
@@ -219,19 +220,16 @@ def _thinking(budget: int) -> dict[str, Json]:
 
 def _turns(messages: list[Message], warnings: list[str]) -> Iterable[dict[str, Json]]:
     """Alternating turns. Messages of this API keep their grouping; others are regrouped."""
-    group: list[Message] = []
-    for message in messages:
-        if NAME in message.extras:
-            yield from _regrouped(group, warnings)
-            group = []
+    for ours, run in groupby(messages, lambda message: NAME in message.extras):
+        if not ours:
+            yield from _regrouped(run, warnings)
+            continue
+        for message in run:
             content = encode_blocks(message.parts, warnings)
             yield {"role": message.role, "content": content, **own_keys(message.extras)}
-        else:
-            group.append(message)
-    yield from _regrouped(group, warnings)
 
 
-def _regrouped(group: list[Message], warnings: list[str]) -> Iterable[dict[str, Json]]:
+def _regrouped(group: Iterable[Message], warnings: list[str]) -> Iterable[dict[str, Json]]:
     """Results of tools come first in the user's turn."""
     for role, parts in alternating(group, warnings):
         ordered = sorted(parts, key=lambda p: not isinstance(p, ToolResult)) if role == "user" else parts

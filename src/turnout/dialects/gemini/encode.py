@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import groupby
 
 import msgspec
 from msgspec.structs import replace
@@ -97,18 +98,15 @@ def _wrapped(message: Message, parts: list[dict[str, Json]]) -> dict[str, Json]:
 
 def _contents(messages: list[Message], model: str, writer: Writer) -> Iterable[dict[str, Json]]:
     """Contents. Those of this API keep their grouping; others are regrouped."""
-    group: list[Message] = []
-    for message in messages:
-        if "_role" in message.extras.get(NAME, {}):
-            yield from _regrouped(group, model, writer)
-            group = []
+    for ours, run in groupby(messages, lambda message: "_role" in message.extras.get(NAME, {})):
+        if not ours:
+            yield from _regrouped(run, model, writer)
+            continue
+        for message in run:
             yield _wrapped(message, writer.parts(message.parts, ours=True))
-        else:
-            group.append(message)
-    yield from _regrouped(group, model, writer)
 
 
-def _regrouped(group: list[Message], model: str, writer: Writer) -> Iterable[dict[str, Json]]:
+def _regrouped(group: Iterable[Message], model: str, writer: Writer) -> Iterable[dict[str, Json]]:
     """Neighbours of one role as one content; results of tools as one of their own, right behind the calls."""
     for role, parts in alternating(group, writer.warnings):
         if role == "user":

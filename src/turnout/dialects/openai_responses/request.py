@@ -52,7 +52,7 @@ def decode_request(body: bytes) -> ChatRequest:
     """Raises InvalidRequest that names the field."""
     told = decode_object(body)
     plain = {name: checked(told[name], name, kind) for name, kind in PLAIN.items() if told.get(name) is not None}
-    if "model" not in plain:
+    if not plain.get("model"):
         raise bad("model", "a string")
     text = object_at(told.get("text") or {}, "text")
     include = told.get("include")
