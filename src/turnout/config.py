@@ -22,6 +22,8 @@ __all__ = [
     "BrakesConfig",
     "BudgetConfig",
     "Config",
+    "DeliveryConfig",
+    "EndpointConfig",
     "KeyConfig",
     "ModeConfig",
     "ModelConfig",
@@ -75,15 +77,27 @@ class KeyConfig(Struct, frozen=True, kw_only=True):
     key: Secret
 
 
+class EndpointConfig(Struct, frozen=True, kw_only=True):
+    """A further region or account of a provider; what is left out is as in the provider's own table."""
+
+    base_url: str | None = None
+    api_key: Secret | None = None
+
+
 class ProviderConfig(Struct, frozen=True, kw_only=True):
     """Overrides of a registry row, or a whole new host (then `dialect` and `base_url` are needed). `dialect` may name
-    several wire formats that the host speaks. Timeouts in seconds."""
+    several wire formats that the host speaks. `api_keys` are further keys, `endpoints` further regions or accounts:
+    load is spread over all, a session stays where its cache is. Timeouts in seconds; `first_byte_timeout_s` None: by
+    the request's size (docs/delivery.md)."""
 
     dialect: str | tuple[str, ...] | None = None
     base_url: str | None = None
     api_key: Secret | None = None
+    api_keys: tuple[Secret, ...] = ()
+    endpoints: dict[str, EndpointConfig] = {}
     local: bool | None = None
-    first_byte_timeout_s: float = 300.0
+    bills_after_cancel: bool | None = None
+    first_byte_timeout_s: float | None = None
     idle_timeout_s: float = 120.0
 
 
@@ -123,12 +137,30 @@ class ModeConfig(Struct, frozen=True, kw_only=True):
 class RoutingConfig(Struct, frozen=True, kw_only=True):
     """`quality`: share of the best model's expected success that must be kept (0..1).
     `baseline`: the model that savings are reported against. `short_prompt_tokens`: what `auto` takes
-    for a short question (see docs/routing.md)."""
+    for a short question (see docs/routing.md). `second_usd`: what a second of waiting is worth to a caller
+    who waits (`x-turnout-latency: interactive`), in the choice among models of one tier."""
 
     default: str = "auto"
     quality: float = 0.95
     baseline: str | None = None
     short_prompt_tokens: int = 400
+    second_usd: Decimal = Decimal("0.0002")
+
+
+class DeliveryConfig(Struct, frozen=True, kw_only=True):
+    """How hard an answer is tried for (docs/delivery.md). Seconds: `timeout_s` for a whole answer, `max_wait_s` for a
+    provider that asks to be left alone. `retries` at the same place, `retry_share` of all requests at most.
+    `content_refusal`: hand a model's refusal back, or ask another model. `hedge`: a second call when the first is slow.
+    `continue_streams`: another model finishes a text whose stream died."""
+
+    timeout_s: float = 1800.0
+    max_wait_s: float = 10.0
+    max_attempts: int = 8
+    retries: int = 2
+    retry_share: float = 0.2
+    content_refusal: Literal["return", "fallback"] = "return"
+    hedge: bool = False
+    continue_streams: bool = False
 
 
 class BudgetConfig(Struct, frozen=True, kw_only=True):
@@ -163,6 +195,7 @@ class Config(Struct, frozen=True, kw_only=True):
     aliases: dict[str, str] = {}
     routing: RoutingConfig = field(default_factory=RoutingConfig)
     fallbacks: dict[str, tuple[str, ...]] = {}
+    delivery: DeliveryConfig = DeliveryConfig()
     budgets: dict[str, BudgetConfig] = {}
     brakes: BrakesConfig = BrakesConfig()
     store: StoreConfig = StoreConfig()
@@ -291,9 +324,8 @@ def check_values(config: Config) -> None:
         )
     if not 0 <= config.server.port <= 65535:
         raise ConfigError(f"server.port = {config.server.port}: must lie between 0 and 65535", param="server.port")
-    for name in config.models:
-        if "/" not in name:
-            raise ConfigError(f'models."{name}": a model is named provider/model', param=f'models."{name}"')
+    _check_delivery(config.delivery)
+    _check_names(config)
     for name, budget in config.budgets.items():
         if budget.amount_usd < 0:
             path = f"{join('budgets', name)}.amount_usd"
@@ -312,3 +344,24 @@ def check_values(config: Config) -> None:
             f"store.ledger = {shown(config.store.ledger)}: only sqlite:///FILE is there in this version",
             param="store.ledger",
         )
+
+
+def _check_delivery(told: DeliveryConfig) -> None:
+    for name, value, least in (
+        ("timeout_s", told.timeout_s, 1),
+        ("max_wait_s", told.max_wait_s, 0),
+        ("max_attempts", told.max_attempts, 1),
+        ("retries", told.retries, 0),
+        ("retry_share", told.retry_share, 0),
+    ):
+        if value < least:
+            raise ConfigError(f"delivery.{name} = {value}: must be at least {least}", param=f"delivery.{name}")
+
+
+def _check_names(config: Config) -> None:
+    for name in config.providers:
+        if "@" in name or "/" in name:
+            raise ConfigError(f"{join('providers', name)}: a provider's name has no @ and no /", param=name)
+    for name in config.models:
+        if "/" not in name:
+            raise ConfigError(f'models."{name}": a model is named provider/model', param=f'models."{name}"')

@@ -8,7 +8,7 @@ from typing import Literal
 
 from msgspec import Struct, field
 
-from turnout.catalog.models import Deployment
+from turnout.catalog.models import Deployment, Target
 from turnout.chat import FinishReason, RequestOutline, Usage
 
 __all__ = [
@@ -28,7 +28,8 @@ class SessionView(Struct, frozen=True, kw_only=True):
 
     `id` names the conversation, `agent` the sub-agent within it (a hash of system and tools). `step`
     counts requests of this agent from 0. `source` says how the id was found (a header's name, `prefix`).
-    `pinned` is the deployment this agent has been served by. `cost_nano_usd` is what the whole session, all its
+    `pinned` is the deployment this agent stays with, `home` the target that served it last
+    (its cache is warm there), `idle_s` how long ago that was. `cost_nano_usd` is what the whole session, all its
     agents, has spent.
     """
 
@@ -37,15 +38,22 @@ class SessionView(Struct, frozen=True, kw_only=True):
     step: int
     source: str
     pinned: str | None = None
+    home: str | None = None
+    idle_s: float | None = None
     cost_nano_usd: int = 0
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
     """One deployment weighed for a request. `rejected` says in one phrase why it lost or cannot serve;
-    None for those that may be tried. `expected_cost_nano_usd` None: unpriced."""
+    None for those that may be tried. `expected_cost_nano_usd` None: unpriced; `expected_s` None: its pace is not known.
+    Candidates that share a `place` are the same model at the same price: any will do. `unhealthy` says why one is tried
+    last."""
 
     deployment: Deployment
     expected_cost_nano_usd: int | None = None
+    expected_s: float | None = None
+    place: int = 0
+    unhealthy: str | None = None
     rejected: str | None = None
 
 
@@ -64,11 +72,22 @@ class Decision(Struct, frozen=True, kw_only=True):
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
-    """One call of one deployment. Times in seconds; `ttft_s` to the first byte of the answer."""
+    """One call of one target. Times in seconds; `ttft_s` to the first byte of the answer, `waited_s` before the call.
+
+    `reason` is why it failed. `cost_nano_usd` is what a call cost whose answer nobody got (a hedge that lost, an answer
+    that another model had to finish). `reprefill_nano_usd`: what it costs to read the conversation anew here, away from
+    the place that has it in its cache.
+    """
 
     deployment: Deployment
+    target: str = ""
     status: int | None
     error_code: str | None = None
+    reason: str | None = None
+    waited_s: float = 0.0
+    cost_nano_usd: int | None = None
+    usage: Usage | None = None
+    reprefill_nano_usd: int | None = None
     duration_s: float = 0.0
     ttft_s: float | None = None
 
@@ -95,7 +114,8 @@ Outcome = Literal["open", "ok", "error", "cancelled"]
 
 class RequestContext(Struct, kw_only=True):
     """One request from decode to settle. `received_at` is UTC; the `*_s` fields are seconds of the
-    monotonic clock, relative to `started_s` except `started_s` itself."""
+    monotonic clock, relative to `started_s` except `started_s` itself and `deadline_s`, when the answer must be whole.
+    """
 
     request_id: str
     dialect: str
@@ -112,11 +132,13 @@ class RequestContext(Struct, kw_only=True):
     kept_at: str | None = None
     session: SessionView
     input_tokens_estimate: int = 0
+    deadline_s: float | None = None
     decision: Decision | None = None
     reservation: Reservation | None = None
     attempts: list[Attempt] = []
     warnings: list[str] = []
     served_by: Deployment | None = None
+    target: Target | None = None
     usage: Usage | None = None
     usage_estimated: bool = False
     finish: FinishReason | None = None

@@ -13,6 +13,7 @@ from turnout.dialects.fields import join_fields
 from turnout.dialects.sse import SseParser
 
 __all__ = [
+    "STATEFUL",
     "Answered",
     "Conversations",
     "Turn",
@@ -20,9 +21,14 @@ __all__ = [
     "answer_in",
     "answer_of",
     "input_items",
+    "keeps",
     "resumed",
     "wants_state",
 ]
+
+
+STATEFUL = "openai-responses"
+"""The one wire format whose requests may go on from an earlier answer by its id."""
 
 
 class Turn(Struct, frozen=True, kw_only=True):
@@ -68,6 +74,11 @@ def wants_state(fields: Mapping[str, Raw]) -> WantsState:
     except msgspec.DecodeError:
         return WantsState(store=False)  # wrong values: whoever serves the request will say so
     return WantsState(previous=state.previous_response_id or None, store=state.store is not False)
+
+
+def keeps(dialect: str, fields: Mapping[str, Raw]) -> bool:
+    """Whether an answer is to be remembered: in the format that can go on from it, if the caller did not forbid it."""
+    return dialect == STATEFUL and wants_state(fields).store
 
 
 def input_items(fields: Mapping[str, Raw]) -> tuple[bytes, ...]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from random import Random
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -25,8 +26,11 @@ from turnout.config import (
     join,
     nearest,
 )
+from turnout.delivery.attempts import Delivery
+from turnout.delivery.board import Board
+from turnout.delivery.retry import RetryBudget, RetryPolicy
 from turnout.errors import ConfigError
-from turnout.pipeline import Pipeline
+from turnout.pipeline import Memory, Pipeline, Rules
 from turnout.providers.apis import APIS, Api
 from turnout.providers.discovery import discover_local
 from turnout.providers.embedded import EMBEDDED_MODEL, EMBEDDED_ROW, EmbeddedTransport, available
@@ -34,7 +38,6 @@ from turnout.providers.exchange import Provider
 from turnout.providers.http import HttpTransport
 from turnout.providers.registry import PROVIDERS, ProviderRow, base_variables, custom_row, filled_base
 from turnout.providers.signing import SIGNERS
-from turnout.providers.transport import Transport
 from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
 from turnout.routing.names import ModeTarget, Names
@@ -45,8 +48,9 @@ from turnout.spend.budgets import BudgetRule, Budgets, period_start
 from turnout.spend.ledger import Ledger
 from turnout.stores.conversations import SqliteConversations
 from turnout.stores.sqlite import SqliteLedger
+from turnout.streams import Drains
 
-__all__ = ["Engine", "Extra", "build_engine", "check_binding"]
+__all__ = ["Engine", "Extra", "State", "build_engine", "check_binding", "open_state"]
 
 FREE = Price(input=0, output=0, cache_read=0, cache_write=0, source="local host, not charged by the token")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -59,80 +63,146 @@ class Extra(Struct, frozen=True, kw_only=True):
     deployments: tuple[Deployment, ...]
 
 
-class Engine(Struct, frozen=True, kw_only=True):
-    """A gateway's parts. `aclose` flushes the ledger and ends connections and child processes."""
+class State(Struct, frozen=True, kw_only=True):
+    """What outlives a change of the config: connections, books, sessions, health, and what was learnt."""
 
+    http: HttpTransport
+    memory: Memory
+    board: Board
+    embedded: Extra
+    close_stores: Callable[[], None]
+
+    async def aclose(self) -> None:
+        """End connections and child processes; write what is not written yet."""
+        await self.memory.drains.aclose()
+        await self.embedded.provider.transport.aclose()
+        await self.http.aclose()
+        self.close_stores()
+
+
+class Engine(Struct, frozen=True, kw_only=True):
+    """A gateway's parts under one config. Requests that are open keep theirs when another takes over."""
+
+    state: State
     fleet: Fleet
     names: Names
     router: Router
     pipeline: Pipeline
-    ledger: Ledger
     keyring: Keyring
-    conversations: SqliteConversations
-    transports: tuple[Transport, ...]
+    extras: tuple[Extra, ...]
     max_body_bytes: int
 
+    @property
+    def ledger(self) -> Ledger:
+        return self.state.memory.ledger
+
     async def aclose(self) -> None:
-        for transport in self.transports:
-            await transport.aclose()
-        self.ledger.close()
-        self.conversations.close()
+        for extra in self.extras:
+            await extra.provider.transport.aclose()
+        await self.state.aclose()
+
+
+def open_state(config: Config) -> State:
+    """What a gateway keeps for its whole life. Raises ConfigError where the store cannot be opened."""
+    http = HttpTransport()
+    file = config.store.ledger.removeprefix("sqlite:///")
+    ledger, conversations = SqliteLedger(file), SqliteConversations(file)
+
+    def close_stores() -> None:
+        ledger.close()
+        conversations.close()
+
+    return State(
+        http=http,
+        memory=Memory(
+            ledger=ledger,
+            conversations=conversations,
+            sessions=SessionTable(clock=time.monotonic),
+            tokens=TokenEstimator(),
+            budgets=Budgets(()),
+            drains=Drains(),
+        ),
+        board=Board(clock=time.monotonic, random=Random()),  # noqa: S311 (chooses among equals)
+        embedded=embedded_extra(http),
+        close_stores=close_stores,
+    )
 
 
 async def build_engine(
-    config: Config, env: Mapping[str, str], *, discover: bool = False, extras: Sequence[Extra] = ()
+    config: Config,
+    env: Mapping[str, str],
+    *,
+    discover: bool = False,
+    extras: Sequence[Extra] = (),
+    state: State | None = None,
 ) -> Engine:
-    """Everything a gateway needs. Raises ConfigError.
+    """Everything a gateway needs. Raises ConfigError, and then nothing has changed.
 
     `discover`: no config file was given, so use what is there: providers whose key variables are set, else
-    servers on loopback, else the embedded model.
+    servers on loopback, else the embedded model. `state`: of the gateway whose config this one replaces.
     """
-    http = HttpTransport()
+    fresh = state is None
+    state = state or open_state(config)
+    try:
+        return await _build(config, env, discover=discover, extras=extras, state=state)
+    except BaseException:
+        if fresh:
+            await state.aclose()
+        raise
+
+
+async def _build(
+    config: Config, env: Mapping[str, str], *, discover: bool, extras: Sequence[Extra], state: State
+) -> Engine:
     rows = dict(config.providers)
     if discover:
         rows |= {n: ProviderConfig() for n, row in PROVIDERS.items() if n not in rows and _key_in(row, env)}
-    providers = {name: _provider(name, override, env, http) for name, override in rows.items()}
+    providers = {name: _provider(name, override, env, state.http) for name, override in rows.items()}
     describe = _Describer(config, Catalog.load(), providers)
     deployments = describe.configured()
     if discover:
-        for found in await discover_local([r for r in PROVIDERS.values() if r.local and r.name not in providers], http):
-            providers[found.provider] = _provider(found.provider, ProviderConfig(), env, http)
+        local = [r for r in PROVIDERS.values() if r.local and r.name not in providers]
+        for found in await discover_local(local, state.http):
+            providers[found.provider] = _provider(found.provider, ProviderConfig(), env, state.http)
             deployments += [describe(found.provider, model) for model in found.models]
-    transports: list[Transport] = [http]
-    if (discover and not deployments and available()) or EMBEDDED_ROW.name in rows:
-        extras = [*extras, embedded_extra(http)]
-    for extra in extras:
+    embedded = (discover and not deployments and available()) or EMBEDDED_ROW.name in rows
+    for extra in (*extras, *((state.embedded,) if embedded else ())):
         providers[extra.provider.row.name] = extra.provider
         deployments += [describe.overridden(d) for d in extra.deployments]
-        transports.insert(0, extra.provider.transport)
-    fleet = Fleet(deployments, providers=providers, describe=describe, knows=describe.knows)
+    fleet = Fleet(deployments, providers=tuple(providers), describe=describe, knows=describe.knows)
     names = _names(config, fleet)
-    router = Router(
-        fleet, names, short_prompt_tokens=config.routing.short_prompt_tokens, quality=config.routing.quality
+    keyring = Keyring(
+        {name: k.key.reveal() for name, k in config.keys.items()},
+        config.server.admin_key.reveal() if config.server.admin_key else None,
     )
-    file = config.store.ledger.removeprefix("sqlite:///")
-    ledger, conversations = SqliteLedger(file), SqliteConversations(file)
+    router = Router(
+        fleet,
+        names,
+        short_prompt_tokens=config.routing.short_prompt_tokens,
+        quality=config.routing.quality,
+        pace=state.board.pace,
+    )
+    brakes, rules = _brakes(config.brakes), _rules(config)
+    accounts = {name: _accounts(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
+    delivery = _delivery(config, state.board)
+    # Nothing can fail from here on: what is shared with the engine before this one is changed now.
+    state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
+    _take_budgets(config, state.memory)
     return Engine(
+        state=state,
         fleet=fleet,
         names=names,
         router=router,
         pipeline=Pipeline(
             router=router,
-            sessions=SessionTable(clock=time.monotonic),
-            providers=providers,
-            ledger=ledger,
-            budgets=_budgets(config, ledger),
-            brakes=_brakes(config.brakes),
-            conversations=conversations,
-            tokens=TokenEstimator(),
+            providers={key: place for places in accounts.values() for key, place in places.items()},
+            delivery=delivery,
+            brakes=brakes,
+            rules=rules,
+            memory=state.memory,
         ),
-        ledger=ledger,
-        conversations=conversations,
-        keyring=Keyring(
-            {name: k.key.reveal() for name, k in config.keys.items()},
-            config.server.admin_key.reveal() if config.server.admin_key else None,
-        ),
-        transports=tuple(transports),
+        keyring=keyring,
+        extras=tuple(extras),
         max_body_bytes=config.server.max_body_bytes,
     )
 
@@ -175,6 +245,9 @@ def _provider(name: str, override: ProviderConfig, env: Mapping[str, str], http:
         apis=_apis(name, override.dialect) or row.apis,
         base_url=override.base_url or _base_url(row, env),
         local=row.local if override.local is None else override.local,
+        bills_after_cancel=(
+            row.bills_after_cancel if override.bills_after_cancel is None else override.bills_after_cancel
+        ),
     )
     from_env = next((env[n] for n in row.key_env if env.get(n)), None)
     api_key = override.api_key.reveal() if override.api_key else from_env
@@ -183,9 +256,26 @@ def _provider(name: str, override: ProviderConfig, env: Mapping[str, str], http:
         api_key=api_key,
         transport=http,
         signer=SIGNERS[row.auth]() if row.auth in SIGNERS and api_key is None else None,
-        first_byte_timeout_s=override.first_byte_timeout_s,
         idle_timeout_s=override.idle_timeout_s,
     )
+
+
+def _accounts(
+    provider: Provider, override: ProviderConfig | None, env: Mapping[str, str], http: HttpTransport
+) -> dict[str, Provider]:
+    """The places where a provider can be asked, by name: `openai`, `openai@key2`, `azure@eu`."""
+    name = provider.row.name
+    places = {name: provider}
+    if override is None:
+        return places
+    for number, key in enumerate(override.api_keys, start=2 if override.api_key else 1):
+        places[name if number == 1 else f"{name}@key{number}"] = replace(provider, api_key=key.reveal(), signer=None)
+    for place, told in override.endpoints.items():
+        merged = replace(
+            override, base_url=told.base_url or override.base_url, api_key=told.api_key or override.api_key
+        )
+        places[f"{name}@{place}"] = _provider(name, merged, env, http)
+    return places
 
 
 def _apis(name: str, told: str | tuple[str, ...] | None) -> tuple[Api, ...]:
@@ -298,7 +388,32 @@ def _brakes(told: BrakesConfig) -> Brakes:
     )
 
 
-def _budgets(config: Config, ledger: Ledger) -> Budgets:
+def _rules(config: Config) -> Rules:
+    return Rules(
+        timeout_s=config.delivery.timeout_s,
+        second_nano_usd=_nano(config.routing.second_usd),
+        continue_streams=config.delivery.continue_streams,
+    )
+
+
+def _delivery(config: Config, board: Board) -> Delivery:
+    told = config.delivery
+    return Delivery(
+        board=board,
+        policy=RetryPolicy(
+            max_attempts=told.max_attempts,
+            max_retries=told.retries,
+            max_wait_s=told.max_wait_s,
+            refused_goes_on=told.content_refusal == "fallback",
+        ),
+        budget=RetryBudget(clock=time.monotonic, share=told.retry_share),
+        random=Random(),  # noqa: S311 (jitter)
+        patience={name: provider.first_byte_timeout_s for name, provider in config.providers.items()},
+        hedge=told.hedge,
+    )
+
+
+def _take_budgets(config: Config, memory: Memory) -> None:
     """The config's budgets, with what the ledger says was spent in their current periods."""
     rules = [
         BudgetRule(
@@ -310,9 +425,10 @@ def _budgets(config: Config, ledger: Ledger) -> Budgets:
         )
         for name, b in config.budgets.items()
     ]
-    budgets = Budgets(rules)
-    if rules:
+    if fresh := memory.budgets.reconfigure(rules):
+        memory.ledger.flush()
         now = datetime.now(UTC)
-        for spent in ledger.spending(since=min(period_start(rule.period, now) for rule in rules)):
-            budgets.restore(spent.spender, spent.deployment, spent.provider, spent.cost_nano_usd, at=spent.day)
-    return budgets
+        for spent in memory.ledger.spending(since=min(period_start(rule.period, now) for rule in fresh)):
+            memory.budgets.restore(
+                spent.spender, spent.deployment, spent.provider, spent.cost_nano_usd, at=spent.day, rules=fresh
+            )

@@ -14,21 +14,24 @@ TurnoutError
 ├── RateLimited               429
 ├── ClientClosed              499    the caller hung up
 ├── Internal                  500    a fault of ours
-├── UpstreamFailure           502    what a provider did wrong
+├── UpstreamFailure           502    what a provider did wrong; its `reason` says what, for the next step
 │   ├── UpstreamRejected      the provider's own 4xx, handed on with its status
 │   ├── UpstreamUnreachable   no connection
+│   ├── UpstreamBroken        the connection was lost before an answer
 │   └── UpstreamTimeout       504
 └── NoCapacity                503    nobody can take the request now
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 __all__ = [
+    "RETRYABLE",
     "BudgetExhausted",
     "ClientClosed",
     "ConfigError",
+    "FailureReason",
     "Internal",
     "InvalidRequest",
     "MethodNotAllowed",
@@ -41,11 +44,33 @@ __all__ = [
     "TooLarge",
     "TurnoutError",
     "Unauthorized",
+    "UpstreamBroken",
     "UpstreamFailure",
     "UpstreamRejected",
     "UpstreamTimeout",
     "UpstreamUnreachable",
 ]
+
+FailureReason = Literal[
+    "unreachable",  # no connection: refused, no such name, wrong certificate
+    "broken",  # a connection that was lost, or an answer that is none
+    "timeout",
+    "server",  # 5xx
+    "overloaded",  # 503, 529: alive, and asks for less
+    "rate_limited",
+    "quota",  # the account's money or plan is used up
+    "auth",
+    "not_found",  # the model or path is not there
+    "context_window",
+    "content_refused",
+    "invalid_request",
+]
+"""Why a provider did not answer. What follows from each is `delivery/retry.py`."""
+
+RETRYABLE: frozenset[FailureReason] = frozenset(
+    {"unreachable", "broken", "timeout", "server", "overloaded", "rate_limited"}
+)
+"""What may pass by itself: the same request may succeed later, at the same place."""
 
 
 class TurnoutError(Exception):
@@ -54,7 +79,7 @@ class TurnoutError(Exception):
 
     status: int = 500
     code: str = "internal_error"
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
 
     def __init__(self, message: str, *, param: str | None = None, retry_after: float | None = None) -> None:
         super().__init__(message)
@@ -117,43 +142,49 @@ class Internal(TurnoutError):
 
 
 class UpstreamFailure(TurnoutError):
-    """A provider failed. `upstream_status` is what it answered with, None where it answered nothing.
-    `body` is its answer, for the log alone: it may name internal hosts."""
+    """A provider failed. `upstream_status` is what it answered with, None where it answered nothing; `retry_after` in
+    seconds, where it said when to come again. `body` is its answer, for the log alone: it may name internal hosts."""
 
     status, code = 502, "upstream_error"
-    retryable = True
+    usual_reason: ClassVar[FailureReason] = "server"
 
     def __init__(
         self,
         message: str,
         *,
+        reason: FailureReason | None = None,
         upstream_status: int | None = None,
         upstream_code: str | None = None,
         retry_after: float | None = None,
         body: bytes = b"",
     ) -> None:
         super().__init__(message, retry_after=retry_after)
+        self.reason: FailureReason = reason or self.usual_reason
+        self.retryable = self.reason in RETRYABLE
         self.upstream_status = upstream_status
         self.upstream_code = upstream_code
         self.body = body
 
 
 class UpstreamRejected(UpstreamFailure):
-    """The provider refused the request itself: another try with the same bytes gets the same answer."""
+    """The provider refused the request with a 4xx, which is the caller's to see: `status` and `code` are its own unless
+    `shown_as` says otherwise."""
 
-    retryable = False
+    usual_reason = "invalid_request"
 
     def __init__(
         self,
         message: str,
         *,
         upstream_status: int,
+        reason: FailureReason | None = None,
         upstream_code: str | None = None,
         retry_after: float | None = None,
         body: bytes = b"",
     ) -> None:
         super().__init__(
             message,
+            reason=reason,
             upstream_status=upstream_status,
             upstream_code=upstream_code,
             retry_after=retry_after,
@@ -170,10 +201,16 @@ class UpstreamRejected(UpstreamFailure):
 
 class UpstreamUnreachable(UpstreamFailure):
     code = "upstream_unreachable"
+    usual_reason = "unreachable"
+
+
+class UpstreamBroken(UpstreamFailure):
+    usual_reason = "broken"
 
 
 class UpstreamTimeout(UpstreamFailure):
     status, code = 504, "upstream_timeout"
+    usual_reason = "timeout"
 
 
 class NoCapacity(TurnoutError):

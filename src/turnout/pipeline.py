@@ -10,27 +10,37 @@ from functools import partial
 from msgspec import Struct
 from msgspec.structs import replace
 
-from turnout.catalog.models import Deployment
+from turnout.catalog.models import Deployment, Target
 from turnout.catalog.prices import cost_nano_usd
-from turnout.chat import Usage
 from turnout.context import Decision, Outcome, RequestContext, Spender
 from turnout.conversations import (
+    STATEFUL,
     Answered,
     Conversations,
     Turn,
-    answer_in,
     answer_of,
     input_items,
+    keeps,
     resumed,
     wants_state,
 )
-from turnout.delivery.attempts import MAX_ATTEMPTS, attempt_in_order
+from turnout.delivery.attempts import MAX_CANDIDATES, Delivered, Delivery
+from turnout.delivery.board import Flight
 from turnout.dialects.fields import decode_fields
-from turnout.errors import NoCapacity, NotTranslatable, TurnoutError, UpstreamFailure, UpstreamRejected
+from turnout.errors import (
+    FailureReason,
+    NoCapacity,
+    NotTranslatable,
+    TurnoutError,
+    UpstreamFailure,
+    UpstreamRejected,
+    UpstreamTimeout,
+)
 from turnout.headers import answer_headers, read_wishes
 from turnout.providers.counting import CountOperation
 from turnout.providers.exchange import Exchange, Provider, open_exchange
 from turnout.providers.operations import Caller, Operation
+from turnout.providers.splice import continued
 from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
 from turnout.routing.identity import read_hints
@@ -39,11 +49,9 @@ from turnout.routing.rank import Ask, Router
 from turnout.spend.brakes import Brakes
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Ledger, row_from_context
+from turnout.streams import Drains, SettlingStream, usage_so_far
 
-__all__ = ["Call", "Pipeline", "Reply", "SettlingStream"]
-
-STATEFUL = "openai-responses"
-"""The one wire format whose requests may go on from an earlier answer by its id."""
+__all__ = ["Call", "Memory", "Pipeline", "Reply", "Rules"]
 
 
 class Call(Struct, frozen=True, kw_only=True):
@@ -68,6 +76,26 @@ class Reply(Struct, frozen=True, kw_only=True):
     stream: SettlingStream | None = None
 
 
+class Rules(Struct, frozen=True, kw_only=True):
+    """What the config says of every request: seconds for a whole answer, the worth of a caller's second in
+    nano-dollars, and whether another model finishes what a dying stream began."""
+
+    timeout_s: float
+    second_nano_usd: int = 0
+    continue_streams: bool = False
+
+
+class Memory(Struct, frozen=True, kw_only=True):
+    """What requests leave behind, and later ones find. It outlives a change of the config."""
+
+    sessions: SessionTable
+    ledger: Ledger
+    budgets: Budgets
+    conversations: Conversations
+    tokens: TokenEstimator
+    drains: Drains
+
+
 class Pipeline:
     """Composes the phases; owns no policy of its own."""
 
@@ -75,22 +103,23 @@ class Pipeline:
         self,
         *,
         router: Router,
-        sessions: SessionTable,
         providers: Mapping[str, Provider],
-        ledger: Ledger,
-        budgets: Budgets,
+        delivery: Delivery,
         brakes: Brakes,
-        conversations: Conversations,
-        tokens: TokenEstimator,
+        rules: Rules,
+        memory: Memory,
     ) -> None:
         self._router = router
-        self._sessions = sessions
         self._providers = providers
-        self._ledger = ledger
-        self._budgets = budgets
+        self._delivery = delivery
         self._brakes = brakes
-        self._conversations = conversations
-        self._tokens = tokens
+        self._rules = rules
+        self._sessions = memory.sessions
+        self._ledger = memory.ledger
+        self._budgets = memory.budgets
+        self._conversations = memory.conversations
+        self._tokens = memory.tokens
+        self.drains = memory.drains
 
     async def run(self, call: Call) -> Reply:
         """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
@@ -100,16 +129,17 @@ class Pipeline:
             self._brakes.check(ctx.session, lambda: call.operation.messages(call.body))
             ctx.decision = self.decide(ctx)  # filter, rank
             ctx.reservation = self._budgets.reserve(spender_of(ctx, ctx.decision), worst_costs(ctx, ctx.decision))
-            exchange = await attempt_in_order(ctx, partial(self.send, ctx, call))  # send, fail over
+            delivered = await self.deliver(ctx, call)  # send, fail over
         except BaseException as error:  # even a fault of ours must not keep a budget's money
             self.settle(ctx, "cancelled" if isinstance(error, asyncio.CancelledError) else "error", error=error)
             raise
+        exchange = delivered.answer
         if exchange.body is None:
-            stream = SettlingStream(self, ctx, exchange, call)
+            stream = SettlingStream(self, ctx, call, delivered)
             return Reply(headers=answer_headers(ctx, exchange.headers), stream=stream)
-        self.settle(ctx, "ok", exchange=exchange)
+        self.settle(ctx, "ok", exchange=exchange, flight=delivered.flight)
         await exchange.aclose()
-        if keeps(ctx):
+        if keeps(ctx.dialect, ctx.outline.fields):
             await self.keep(ctx, call, exchange, answer_of(exchange.body))
         return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
 
@@ -127,7 +157,7 @@ class Pipeline:
         served = ctx.decision.candidates[0].deployment
         ctx.served_by = served
         try:
-            exchange = await self.send(ctx, call, served)
+            exchange = await self.send(ctx, call, self._delivery.board.targets(served)[0])
         except UpstreamRejected:
             raise
         except (NotTranslatable, UpstreamFailure, NoCapacity) as why:
@@ -188,6 +218,7 @@ class Pipeline:
             mode=hints.mode,
             quality=wishes.quality,
             latency=wishes.latency,
+            deadline_s=call.started_s + self._rules.timeout_s,
             max_cost_nano_usd=wishes.max_cost_nano_usd,
             kept_at=call.resumes.provider if call.resumes and call.resumes.items is None else None,
             session=locate(call.key_id or "", hints, outline),
@@ -203,6 +234,7 @@ class Pipeline:
             mode=ctx.mode,
             quality=ctx.quality,
             max_cost_nano_usd=ctx.max_cost_nano_usd,
+            second_nano_usd=self._rules.second_nano_usd if ctx.latency == "interactive" else 0,
             kept_at=ctx.kept_at,
         )
         decision = self._router.decide(ask)
@@ -212,24 +244,82 @@ class Pipeline:
             ctx.warn(f"budget {budget} leaves only small models")
         if ctx.mode and decision.mode is None:
             ctx.warn(f"mode {ctx.mode} is not in the config: recorded as a label, not routed by")
-        return decision
+        return self.well_first(decision, ctx.input_tokens_estimate)
 
-    async def send(self, ctx: RequestContext, call: Call, deployment: Deployment) -> Exchange:
+    def well_first(self, decision: Decision, tokens: int) -> Decision:
+        """`decision` with those candidates last that are not well now."""
+        noted = [
+            replace(c, unhealthy=self._delivery.board.unhealthy(c.deployment, tokens)) for c in decision.candidates
+        ]
+        if all(c.unhealthy is None for c in noted):
+            return decision
+        return replace(decision, candidates=tuple(sorted(noted, key=lambda c: c.unhealthy is not None)))
+
+    @property
+    def keeps_whole(self) -> bool:
+        """Whether streams may be continued, and so must be remembered as they go."""
+        return self._rules.continue_streams
+
+    async def deliver(self, ctx: RequestContext, call: Call) -> Delivered[Exchange]:
+        """The answer of the first candidate that gives one, begun. Raises the most telling failure."""
+        begun = time.monotonic()
+        delivered = await self._delivery.deliver(ctx, partial(self.send, ctx, call))
+        exchange, now = delivered.answer, time.monotonic()
+        for warning in exchange.warnings:
+            ctx.warn(warning)
+        ctx.ttft_s = now - ctx.started_s
+        ctx.overhead_s = max(0.0, begun - ctx.started_s + ctx.attempts[-1].duration_s - exchange.waited_s)
+        return delivered
+
+    async def go_on(self, ctx: RequestContext, call: Call, stream: SettlingStream) -> Delivered[Exchange] | None:
+        """Another model for the rest of an answer whose stream died; None where that is not wanted, not possible, or
+        nobody takes over. The call that died is booked as an attempt, with what it had written."""
+        died = ctx.target
+        if (
+            not self._rules.continue_streams
+            or died is None
+            or ctx.decision is None
+            or keeps(ctx.dialect, ctx.outline.fields)
+        ):
+            return None
+        chat = call.operation.chat
+        body = continued(chat, ctx.body, bytes(stream.delivered)) if chat and stream.delivered_whole else None
+        others = tuple(c for c in ctx.decision.candidates if c.deployment.id != died.deployment.id)
+        if body is None or not others:
+            return None
+        usage = usage_so_far(ctx, stream)
+        cost = cost_nano_usd(usage, died.deployment.price) if died.deployment.price else None
+        lost = replace(ctx.attempts[-1], reason="stream_died", cost_nano_usd=cost, usage=usage)
+        ctx.attempts[-1] = lost
+        before = ctx.body, ctx.outline, ctx.decision
+        ctx.body, ctx.outline = body, call.operation.outline(body)
+        ctx.decision = replace(ctx.decision, candidates=others)
+        try:
+            delivered = await self.deliver(ctx, call)
+        except TurnoutError:
+            # The caller is told of the stream that died; who could not take over is among the attempts.
+            ctx.target, ctx.served_by = died, died.deployment
+            ctx.attempts = [replace(a, cost_nano_usd=None) if a is lost else a for a in ctx.attempts]
+            ctx.body, ctx.outline, ctx.decision = before
+            return None
+        ctx.warn(f"{died.deployment.id} broke off; {delivered.flight.target.deployment.id} finished the answer")
+        return delivered
+
+    async def send(self, ctx: RequestContext, call: Call, target: Target) -> Exchange:
         """One attempt: the request in the provider's format, open until its answer has begun."""
-        provider = self._providers.get(deployment.provider)
+        provider, deployment = self._providers.get(target.provider), target.deployment
         if provider is None:
             raise NoCapacity(f"provider {deployment.provider} is not set up; set its key or base_url")
         effort = ctx.decision.effort if ctx.decision else None
         caller = Caller(
-            operation=call.operation, outline=ctx.outline, body=ctx.body, headers=call.headers, effort=effort
+            operation=call.operation,
+            outline=ctx.outline,
+            body=ctx.body,
+            headers=call.headers,
+            effort=effort,
+            deadline_s=ctx.deadline_s,
         )
-        begun = time.monotonic()
-        exchange = await open_exchange(provider, deployment, caller)
-        for warning in exchange.warnings:
-            ctx.warn(warning)
-        ctx.ttft_s = begun - ctx.started_s + exchange.waited_s
-        ctx.overhead_s = time.monotonic() - ctx.started_s - exchange.waited_s - sum(a.duration_s for a in ctx.attempts)
-        return exchange
+        return await open_exchange(provider, deployment, caller)
 
     def settle(
         self,
@@ -237,9 +327,11 @@ class Pipeline:
         outcome: Outcome,
         *,
         exchange: Exchange | None = None,
+        flight: Flight | None = None,
+        stream: SettlingStream | None = None,
         error: BaseException | None = None,
     ) -> None:
-        """Close the books of a request, exactly once: usage, cost, session, ledger."""
+        """Close the books of a request, exactly once: usage, cost, session, health, ledger."""
         if ctx.outcome != "open":
             return
         ctx.outcome = outcome
@@ -251,54 +343,24 @@ class Pipeline:
             if ctx.served_by is not None and ctx.kept_at is None and exchange.usage is not None:
                 self._tokens.observe(ctx.outline, ctx.served_by.upstream_model, exchange.usage.input)
             if ctx.usage is None or ctx.usage.output is None:
-                ctx.usage, ctx.usage_estimated = estimated_usage(ctx, exchange), True
+                ctx.usage, ctx.usage_estimated = usage_so_far(ctx, stream or exchange), True
         if ctx.served_by is not None and ctx.usage is not None and ctx.served_by.price is not None:
             ctx.cost_nano_usd = cost_nano_usd(ctx.usage, ctx.served_by.price)
+        if lost := sum(a.cost_nano_usd or 0 for a in ctx.attempts):
+            ctx.cost_nano_usd = (ctx.cost_nano_usd or 0) + lost
+        if flight is not None and exchange is not None:
+            land(flight, outcome, ctx, exchange)
         if ctx.reservation is not None:
             self._budgets.settle(ctx.reservation, ctx.served_by, ctx.cost_nano_usd or 0)
         pinned = ctx.served_by.id if ctx.served_by and ctx.decision and ctx.decision.pins else None
-        self._sessions.settle(ctx.key_id or "", ctx.session, pinned=pinned, cost_nano_usd=ctx.cost_nano_usd or 0)
+        self._sessions.settle(
+            ctx.key_id or "",
+            ctx.session,
+            pinned=pinned,
+            cost_nano_usd=ctx.cost_nano_usd or 0,
+            home=ctx.target.id if ctx.target and outcome != "error" else None,
+        )
         self._ledger.append(row_from_context(ctx))
-
-
-class SettlingStream:
-    """A streamed answer's bytes. `aclose` settles whatever happened: read to its end, broken, or no longer wanted
-    before a single byte was read (an async generator that never began would run no `finally`)."""
-
-    def __init__(self, pipeline: Pipeline, ctx: RequestContext, exchange: Exchange, call: Call) -> None:
-        self._pipeline = pipeline
-        self._ctx = ctx
-        self._exchange = exchange
-        self._call = call
-        self._chunks = exchange.stream()
-        self._keeping = keeps(ctx)
-        self._outcome: Outcome = "cancelled"
-
-    def __aiter__(self) -> SettlingStream:
-        return self
-
-    async def __anext__(self) -> bytes:
-        try:
-            chunk = await anext(self._chunks)
-        except StopAsyncIteration:
-            self._outcome = "error" if self._exchange.error else "ok"
-            raise
-        if self._keeping and (answered := answer_in(chunk)) is not None:
-            # Kept before the caller has the end: the next request may come at once.
-            await self._pipeline.keep(self._ctx, self._call, self._exchange, answered)
-        return chunk
-
-    async def aclose(self) -> None:
-        try:
-            await self._chunks.aclose()
-            await self._exchange.aclose()
-        finally:
-            self._pipeline.settle(self._ctx, self._outcome, exchange=self._exchange)
-
-
-def keeps(ctx: RequestContext) -> bool:
-    """Whether the answer is to be remembered: in a format that can go on from it, if the caller did not forbid it."""
-    return ctx.dialect == STATEFUL and wants_state(ctx.outline.fields).store
 
 
 def told_of(error: BaseException | None, exchange: Exchange | None) -> tuple[int, str | None]:
@@ -319,19 +381,23 @@ def spender_of(ctx: RequestContext, decision: Decision) -> Spender:
 def worst_costs(ctx: RequestContext, decision: Decision) -> list[tuple[Deployment, int | None]]:
     """The candidates that may be tried, each with the most it may cost in nano-dollars."""
     needs = needs_of(ctx.outline, ctx.input_tokens_estimate)
-    return [(c.deployment, worst_cost(c.deployment, needs)) for c in decision.candidates[:MAX_ATTEMPTS]]
+    return [(c.deployment, worst_cost(c.deployment, needs)) for c in decision.candidates[:MAX_CANDIDATES]]
 
 
-def estimated_usage(ctx: RequestContext, exchange: Exchange) -> Usage:
-    """Usage where the provider reported none (a cut or cancelled stream): the request's size, and one token
-    an event of the stream, which is how most providers stream."""
-    told = exchange.usage or Usage()
-    return Usage(
-        input=told.input if told.input is not None else ctx.input_tokens_estimate,
-        cache_read=told.cache_read,
-        cache_write=told.cache_write,
-        cache_write_1h=told.cache_write_1h,
-        output=told.output if told.output is not None else exchange.streamed_events,
-        reasoning=told.reasoning,
-        raw=told.raw,
+def land(flight: Flight, outcome: Outcome, ctx: RequestContext, exchange: Exchange) -> None:
+    """Tell the target's health how its answer ended, and what it showed of its pace."""
+    if outcome == "cancelled":
+        flight.dropped()
+        return
+    if exchange.error is not None:
+        reason: FailureReason = "timeout" if exchange.error.code == UpstreamTimeout.code else "broken"
+        flight.failed(reason)
+        return
+    streamed = exchange.body is None
+    output = ctx.usage.output if ctx.usage else None
+    writing_s = time.monotonic() - ctx.started_s - (ctx.ttft_s or 0.0) if streamed else exchange.waited_s
+    flight.landed(
+        ttft_s=exchange.waited_s if streamed else None,
+        tokens_per_s=output / writing_s if output and writing_s > 0 else None,
+        whole_s=None if streamed else exchange.waited_s,
     )

@@ -1,4 +1,4 @@
-"""What the gateway knows of a model at a provider: a deployment, its tier and what it can do."""
+"""What the gateway knows of a model at a provider: a deployment, its tier, what it can do, how fast and how much."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from turnout.catalog.prices import Price
 
-__all__ = ["TIERS", "Capabilities", "Deployment", "Tier"]
+__all__ = ["TIERS", "Capabilities", "Deployment", "Pace", "RateLimits", "Target", "Tier"]
 
 Tier = Literal["small", "mid", "frontier"]
 TIERS: tuple[Tier, ...] = ("small", "mid", "frontier")
@@ -39,3 +39,48 @@ class Deployment(Struct, frozen=True, kw_only=True):
     tier: Tier | None = None
     capabilities: Capabilities = Capabilities()
     price: Price | None = None
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """Where a request can be sent: a deployment, by one of its provider's accounts or regions. `provider` is the key of
+    that account (`openai`, `openai@key2`, `azure@eu`); `id` names the pair for health, sessions and records."""
+
+    deployment: Deployment
+    provider: str
+
+    @property
+    def id(self) -> str:
+        account = self.provider.partition("@")[2]
+        return f"{self.deployment.id}@{account}" if account else self.deployment.id
+
+
+class RateLimits(Struct, frozen=True, kw_only=True):
+    """What a provider told of an account's limits: what is left of requests and tokens, and in how many seconds it is
+    full again. None: not told."""
+
+    requests: int | None = None
+    requests_reset_s: float | None = None
+    tokens: int | None = None
+    tokens_reset_s: float | None = None
+
+    def used_up_for_s(self) -> float | None:
+        """Seconds until a limit that is at zero is full again; None where none is, or nobody says when."""
+        waits = [
+            reset
+            for left, reset in ((self.requests, self.requests_reset_s), (self.tokens, self.tokens_reset_s))
+            if left == 0 and reset is not None
+        ]
+        return max(waits, default=None)
+
+
+class Pace(Struct, frozen=True, kw_only=True):
+    """How fast a deployment has been: seconds to the first token, output tokens a second after it. None: not known."""
+
+    ttft_s: float | None = None
+    tokens_per_s: float | None = None
+
+    def seconds(self, output_tokens: int) -> float | None:
+        """Expected seconds for an answer of that length; None where the first token's time is not known."""
+        if self.ttft_s is None:
+            return None
+        return self.ttft_s + (output_tokens / self.tokens_per_s if self.tokens_per_s else 0.0)

@@ -23,6 +23,8 @@ class CountOperation:
         self._dialect = DIALECTS[dialect]
         self._named = named
 
+    chat = None
+
     @property
     def name(self) -> str:
         return self._counting.name

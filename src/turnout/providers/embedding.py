@@ -23,6 +23,8 @@ class EmbeddingOperation:
         self._dialect = dialect
         self._model = model
 
+    chat = None
+
     @property
     def name(self) -> str:
         return self._dialect.name

@@ -11,11 +11,13 @@ from collections.abc import AsyncGenerator, AsyncIterator
 
 from msgspec import Struct
 
-from turnout.catalog.models import Deployment
+from turnout.catalog.models import Deployment, RateLimits
 from turnout.chat import FinishReason, StreamError, Usage
-from turnout.errors import UpstreamFailure
+from turnout.dialects.base import Fault
+from turnout.errors import UpstreamBroken, UpstreamFailure, UpstreamTimeout
 from turnout.providers.apis import url_of
-from turnout.providers.faults import failure_of
+from turnout.providers.faults import failure_of, reason_of
+from turnout.providers.limits import limits_of
 from turnout.providers.operations import Caller, Prepared
 from turnout.providers.pipes import Pipe
 from turnout.providers.registry import ProviderRow, returned_headers, upstream_headers
@@ -29,14 +31,14 @@ MAX_ERROR_BYTES = 256 * 1024
 
 
 class Provider(Struct, frozen=True, kw_only=True):
-    """A provider ready to be called: its registry row, key, transport and, where calls are signed, its signer.
-    Timeouts in seconds."""
+    """A provider ready to be called, by one of its accounts: its registry row, key, transport and, where calls are
+    signed, its signer. `idle_timeout_s` is how long an answer may pause; for how long it may keep silent before it
+    begins is up to whoever calls."""
 
     row: ProviderRow
     api_key: str | None
     transport: Transport
     signer: Signer | None = None
-    first_byte_timeout_s: float = 300.0
     idle_timeout_s: float = 120.0
 
 
@@ -44,17 +46,21 @@ class Exchange:
     """An answer that has begun. `body` holds it whole when the caller did not stream; else `stream()` does.
 
     The books (`usage`, `finish`, `model`, `error`) are complete once the body or the stream is at its end.
-    `waited_s` is the time spent waiting for the provider before the answer began; `translated` says that the provider
-    spoke another wire format than the caller.
+    `bills_on`: the provider writes and bills on though nobody reads. `waited_s` is the time spent waiting for the
+    provider before the answer began; `translated` says that it spoke another wire format than the caller.
     """
 
-    def __init__(self, caller: Caller, response: UpstreamResponse, *, translated: bool) -> None:
+    def __init__(self, row: ProviderRow, caller: Caller, response: UpstreamResponse, *, translated: bool) -> None:
+        self._provider = row.name
+        self.bills_on = row.bills_after_cancel
         self._caller = caller
+        self._deadline_s = float("inf") if caller.deadline_s is None else caller.deadline_s
         self._response = response
         self._pipe: Pipe | None = None
         self._chunks: AsyncIterator[bytes] | None = None
         self._first = b""
         self.headers = returned_headers(response.headers)
+        self.limits: RateLimits | None = limits_of(response.headers)
         self.translated = translated
         self.warnings: list[str] = []
         self.body: bytes | None = None
@@ -62,7 +68,6 @@ class Exchange:
         self.finish: FinishReason | None = None
         self.model: str | None = None
         self.error: StreamError | None = None
-        self.streamed_events = 0
         self.waited_s = 0.0
 
     async def read_whole(self, prepared: Prepared) -> None:
@@ -83,27 +88,24 @@ class Exchange:
         else:
             self._first = pipe.close()
         if pipe.error is not None:
-            raise UpstreamFailure(
-                f"the provider's stream failed at its start: {pipe.error.message}",
-                upstream_code=pipe.error.code,
-                upstream_status=pipe.error.status,
-            )
+            raise _failed_start(self._provider, pipe.error)
         if not self._first:
-            raise UpstreamFailure("the provider's stream ended before it began")
+            raise UpstreamBroken("the provider's stream ended before it began")
 
     async def stream(self) -> AsyncGenerator[bytes]:
-        """The answer's bytes for the caller. A stream that fails ends with the caller's API's error event."""
+        """The answer's bytes for the caller, up to its end or to where it failed (then `farewell` is due)."""
         pipe, chunks = self._pipe, self._chunks
         if pipe is None or chunks is None:
             return
         try:
             yield self._first
             async for chunk in chunks:
-                self.streamed_events += chunk.count(b"data:")
                 if out := pipe.feed(chunk):
                     yield out
                 if pipe.error is not None:
                     break
+                if time.monotonic() > self._deadline_s:
+                    raise UpstreamTimeout("the answer was not at its end in time")
             else:
                 if out := pipe.close():
                     yield out
@@ -112,9 +114,15 @@ class Exchange:
         finally:
             self.usage, self.finish, self.model = pipe.usage, pipe.finish, pipe.model
             self.error = pipe.error
-        if self.error is not None and not pipe.error_forwarded:
-            failure = UpstreamFailure(self.error.message, upstream_code=self.error.code)
-            yield self._caller.operation.encode_stream_error(failure)
+
+    def farewell(self) -> bytes | None:
+        """The error event of the caller's API that a failed stream ends with; None where all went well, or where the
+        provider's own was handed on."""
+        if self.error is None or (self._pipe is not None and self._pipe.error_forwarded):
+            return None
+        return self._caller.operation.encode_stream_error(
+            UpstreamFailure(self.error.message, upstream_code=self.error.code)
+        )
 
     async def aclose(self) -> None:
         """End the call, whether or not it is at its end: the provider stops generating."""
@@ -133,7 +141,6 @@ async def open_exchange(provider: Provider, deployment: Deployment, caller: Call
         url=url_of(row.base_url, prepared.path, deployment.upstream_model),
         headers=upstream_headers(row, provider.api_key, caller.headers),
         body=prepared.body,
-        first_byte_timeout_s=provider.first_byte_timeout_s,
         idle_timeout_s=provider.idle_timeout_s,
     )
     if provider.signer is not None:
@@ -155,9 +162,21 @@ async def _begin(provider: Provider, caller: Caller, prepared: Prepared, respons
     if response.status >= 400:
         body = await response.read(MAX_ERROR_BYTES)
         raise failure_of(provider.row.name, prepared.fault(body), response.status, response.headers, body)
-    exchange = Exchange(caller, response, translated=prepared.api.dialect != caller.operation.name)
+    exchange = Exchange(provider.row, caller, response, translated=prepared.api.dialect != caller.operation.name)
     if prepared.pipe is not None:
         await exchange.begin_stream(prepared.pipe())
     else:
         await exchange.read_whole(prepared)
     return exchange
+
+
+def _failed_start(provider: str, error: StreamError) -> UpstreamFailure:
+    """What to raise for a stream whose first event is an error: as if it had come with a status."""
+    if error.status < 500:
+        return failure_of(provider, Fault(code=error.code, message=error.message), error.status, (), b"")
+    return UpstreamFailure(
+        f"the provider's stream failed at its start: {error.message}",
+        reason=reason_of(error.status, error.code),
+        upstream_code=error.code,
+        upstream_status=error.status,
+    )

@@ -16,7 +16,7 @@ from wreq import Client, HeaderMap, Method, Response, Streamer, exceptions
 from wreq.redirect import Policy
 
 from turnout import __version__
-from turnout.errors import UpstreamFailure, UpstreamTimeout, UpstreamUnreachable
+from turnout.errors import UpstreamBroken, UpstreamFailure, UpstreamTimeout, UpstreamUnreachable
 from turnout.providers.transport import UpstreamRequest
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ class HttpTransport:
             # The library's own words name the URL; they stay out of ours.
             raise UpstreamUnreachable("no connection to the provider; is it up, and is its base_url right?") from None
         except _BROKEN:
-            raise UpstreamFailure("the connection to the provider broke off before it answered") from None
+            raise UpstreamBroken("the connection to the provider broke off before it answered") from None
         return HttpResponse(response, request.idle_timeout_s)
 
     async def aclose(self) -> None:
@@ -124,7 +124,7 @@ class HttpResponse:
             except (TimeoutError, exceptions.TimeoutError):
                 raise UpstreamTimeout(f"the provider sent nothing for {self._idle_s:g} s") from None
             except (*_UNREACHABLE, *_BROKEN):
-                raise UpstreamFailure("the connection to the provider broke off in its answer") from None
+                raise UpstreamBroken("the connection to the provider broke off in its answer") from None
             if frame is None:
                 return
             if not isinstance(frame, HeaderMap):  # trailers say nothing that we need

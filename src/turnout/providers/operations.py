@@ -53,13 +53,15 @@ class Prepared(Struct, frozen=True, kw_only=True):
 
 
 class Caller(Struct, frozen=True, kw_only=True):
-    """What the caller sent, as far as an exchange needs it. `headers` has lower-case names."""
+    """What the caller sent, as far as an exchange needs it. `headers` has lower-case names; `deadline_s` is when the
+    answer must be at its end, by the monotonic clock."""
 
     operation: Operation
     outline: RequestOutline
     body: bytes
     headers: Mapping[str, str]
     effort: str | None = None
+    deadline_s: float | None = None
 
 
 class Operation(Protocol):
@@ -67,6 +69,11 @@ class Operation(Protocol):
 
     @property
     def name(self) -> str: ...
+
+    @property
+    def chat(self) -> Dialect | None:
+        """The wire format of a conversation's next turn; None for what does not stream."""
+        ...
 
     def outline(self, body: bytes) -> RequestOutline:
         """Raises InvalidRequest."""
@@ -95,6 +102,10 @@ class ChatOperation:
     @property
     def name(self) -> str:
         return self._dialect.name
+
+    @property
+    def chat(self) -> Dialect:
+        return self._dialect
 
     def outline(self, body: bytes) -> RequestOutline:
         told = self._dialect.outline(body)

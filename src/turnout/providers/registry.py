@@ -55,7 +55,7 @@ class ProviderRow(Struct, frozen=True, kw_only=True):
     """One host. `apis`: what it speaks; the first that serves a model is for callers of other formats. `base_url` may
     hold `{VARIABLE}` of the environment. `key_env`: usual variables of its key. `forwarded`: request headers of the
     caller that go on to it (its betas and versions; never a key). `local`: on the user's own machine, not charged by
-    the token."""
+    the token. `bills_after_cancel`: it goes on writing, and bills it, when nobody reads any more."""
 
     name: str
     apis: tuple[Api, ...]
@@ -64,6 +64,7 @@ class ProviderRow(Struct, frozen=True, kw_only=True):
     auth: Auth = "bearer"
     forwarded: tuple[str, ...] = ()
     local: bool = False
+    bills_after_cancel: bool = False
 
     @property
     def dialect(self) -> str:
@@ -147,6 +148,7 @@ _ROWS = (
         base_url="https://bedrock-runtime.{AWS_REGION}.amazonaws.com",
         key_env=("AWS_BEARER_TOKEN_BEDROCK",),
         auth="sigv4",
+        bills_after_cancel=True,
     ),
     _hosted("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
     _hosted("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),

@@ -24,6 +24,8 @@ class _Agent(Struct, kw_only=True):
     source: str
     step: int = 0
     pinned: str | None = None
+    home: str | None = None
+    served_s: float | None = None
     head: bytes | None = None
     seen_s: float = 0.0
 
@@ -83,14 +85,19 @@ class SessionTable:
         entry = self._agents.get(key) or _Agent(session=key[1], agent=agent, source=hints.session_source)
         return key, entry, chain
 
-    def settle(self, owner: str, session: SessionView, *, pinned: str | None, cost_nano_usd: int) -> None:
-        """Book what a request cost and which deployment its agent stays with (None: no change)."""
+    def settle(
+        self, owner: str, session: SessionView, *, pinned: str | None, cost_nano_usd: int, home: str | None = None
+    ) -> None:
+        """Book what a request cost, which deployment its agent stays with and which target served it (None: no
+        change)."""
         entry = self._agents.get((owner, session.id, session.agent))
         if entry is None:
             return
         self._costs[owner, session.id] = self._costs.get((owner, session.id), 0) + cost_nano_usd
         if pinned is not None:
             entry.pinned = pinned
+        if home is not None:
+            entry.home, entry.served_s = home, self._clock()
 
     def _view(self, key: tuple[str, str, str], entry: _Agent) -> SessionView:
         return SessionView(
@@ -99,6 +106,8 @@ class SessionTable:
             step=entry.step,
             source=entry.source,
             pinned=entry.pinned,
+            home=entry.home,
+            idle_s=None if entry.served_s is None else self._clock() - entry.served_s,
             cost_nano_usd=self._costs.get(key[:2], 0),
         )
 

@@ -28,11 +28,13 @@ class ModeTarget(Struct, frozen=True, kw_only=True):
 
 
 class Selection(Struct, frozen=True, kw_only=True):
-    """A resolved name. `deployments` are the models meant; empty for `auto`, where all may serve."""
+    """A resolved name. `deployments` are the models meant; empty for `auto`, where all may serve. The first `meant` of
+    them bear the name, the others are the fallbacks, in the user's order."""
 
     kind: Literal["auto", "tier", "model"]
     name: str
     deployments: tuple[Deployment, ...] = ()
+    meant: int = 0
     tier: Tier | None = None
     mode: str | None = None
     effort: str | None = None
@@ -107,7 +109,14 @@ class Names:
         fallback_names = [f for d in found for f in self._fallbacks.get(d.id, ())]
         fallbacks = [d for f in fallback_names for d in self._fleet.find(f)[:1]]
         unique = {d.id: d for d in (*found, *fallbacks)}
-        return Selection(kind="model", name=name, deployments=tuple(unique.values()), mode=mode, effort=effort)
+        return Selection(
+            kind="model",
+            name=name,
+            deployments=tuple(unique.values()),
+            meant=len({d.id for d in found}),
+            mode=mode,
+            effort=effort,
+        )
 
     def _mode(self, mode: str) -> ModeTarget:
         if mode not in self._modes:

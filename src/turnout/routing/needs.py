@@ -8,7 +8,7 @@ from turnout.catalog.models import Deployment
 from turnout.catalog.prices import cost_nano_usd
 from turnout.chat import RequestOutline, Usage
 
-__all__ = ["Needs", "expected_cost", "needs_of", "why_not", "worst_cost"]
+__all__ = ["Needs", "expected_cost", "expected_output", "needs_of", "why_not", "worst_cost"]
 
 TYPICAL_OUTPUT_TOKENS = 500
 UNBOUNDED_OUTPUT_TOKENS = 8_192
@@ -58,10 +58,14 @@ def why_not(deployment: Deployment, needs: Needs) -> str | None:
     return None
 
 
+def expected_output(needs: Needs) -> int:
+    """Tokens of a typical answer."""
+    return min(needs.max_output_tokens or TYPICAL_OUTPUT_TOKENS, TYPICAL_OUTPUT_TOKENS)
+
+
 def expected_cost(deployment: Deployment, needs: Needs) -> int | None:
     """Nano-dollars for a typical answer, nothing cached; None: unpriced."""
-    output = min(needs.max_output_tokens or TYPICAL_OUTPUT_TOKENS, TYPICAL_OUTPUT_TOKENS)
-    return _cost(deployment, needs.input_tokens, output)
+    return _cost(deployment, needs.input_tokens, expected_output(needs))
 
 
 def worst_cost(deployment: Deployment, needs: Needs) -> int | None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from turnout.catalog.fleet import Fleet
-from turnout.catalog.models import TIERS, Deployment, Tier
+from turnout.catalog.models import TIERS, Deployment, Pace, Tier
 from turnout.chat import RequestOutline
 from turnout.context import Candidate, Decision, SessionView
 from turnout.errors import BudgetExhausted, NoCapacity
 from turnout.routing.names import Names, Selection
-from turnout.routing.needs import Needs, expected_cost, needs_of, why_not, worst_cost
+from turnout.routing.needs import Needs, expected_cost, expected_output, needs_of, why_not, worst_cost
 
-__all__ = ["Ask", "Router"]
+__all__ = ["Ask", "Router", "placed"]
 
 _FALLBACK_ORDER: dict[Tier, tuple[Tier, ...]] = {
     "small": ("small", "mid", "frontier"),
@@ -27,6 +27,7 @@ _MID_PROMPT_FACTOR = 8
 
 class Ask(Struct, frozen=True, kw_only=True):
     """One request as the router sees it. `quality` 0..1 as in the `x-turnout-quality` header;
+    `second_nano_usd` is what a second of waiting is worth here (0: nothing);
     `small_only` names the exhausted budget that leaves only small models; `kept_at` the provider that keeps the
     conversation, and alone can go on with it."""
 
@@ -36,17 +37,25 @@ class Ask(Struct, frozen=True, kw_only=True):
     mode: str | None = None
     quality: float | None = None
     max_cost_nano_usd: int | None = None
+    second_nano_usd: int = 0
     small_only: str | None = None
     kept_at: str | None = None
 
 
 class Router:
     """Ranks the fleet for a request. `short_prompt_tokens` is the threshold of `_wanted_tier`, `quality`
-    what holds where the request says nothing."""
+    what holds where the request says nothing; `pace` tells how fast a deployment has been."""
 
     def __init__(
-        self, fleet: Fleet, names: Names, *, short_prompt_tokens: int = 400, quality: float | None = None
+        self,
+        fleet: Fleet,
+        names: Names,
+        *,
+        short_prompt_tokens: int = 400,
+        quality: float | None = None,
+        pace: Callable[[Deployment], Pace] = lambda _: Pace(),
     ) -> None:
+        self._pace = pace
         self._fleet = fleet
         self._quality = quality
         self._names = names
@@ -71,7 +80,7 @@ class Router:
         if not able:
             raise self._nobody(selection, rejected)
         return Decision(
-            candidates=tuple(able),
+            candidates=placed(able, selection),
             rejected=tuple(rejected),
             reason=reason,
             explanation=explanation,
@@ -91,7 +100,12 @@ class Router:
             worst = worst_cost(deployment, needs)
             if worst is None or worst > ask.max_cost_nano_usd:
                 why = "may cost more than x-turnout-max-cost-usd allows"
-        return Candidate(deployment=deployment, expected_cost_nano_usd=cost, rejected=why)
+        return Candidate(
+            deployment=deployment,
+            expected_cost_nano_usd=cost,
+            expected_s=self._pace(deployment).seconds(expected_output(needs)),
+            rejected=why,
+        )
 
     def _rank(self, selection: Selection, needs: Needs, ask: Ask) -> tuple[list[Deployment], str, str]:
         """All deployments that may serve, best first, whether able or not; the reason and its sentence."""
@@ -101,9 +115,9 @@ class Router:
             return list(selection.deployments), reason, f"{source}: {selection.deployments[0].id}"
         if selection.kind == "tier" and selection.tier is not None:
             why = f"{source}: cheapest able {selection.tier} model"
-            return self._pinned_first(self._by_tier(selection.tier, needs), ask, selection.tier), reason, why
+            return self._pinned_first(self._by_tier(selection.tier, needs, ask), ask, selection.tier), reason, why
         tier, rule, why = self._wanted_tier(needs, ask)
-        ranked = self._by_tier(tier, needs)
+        ranked = self._by_tier(tier, needs, ask)
         pinned = ask.session.pinned
         if pinned and self._may_stay(ranked, pinned, needs, ask):
             ranked.sort(key=lambda d: d.id != pinned)
@@ -126,13 +140,24 @@ class Router:
         """Within the tier asked for, stay with the deployment that holds the session's cache."""
         return sorted(ranked, key=lambda d: not (d.id == ask.session.pinned and d.tier == tier))
 
-    def _by_tier(self, tier: Tier, needs: Needs) -> list[Deployment]:
+    def _by_tier(self, tier: Tier, needs: Needs, ask: Ask) -> list[Deployment]:
         """Every deployment: `tier` first, then the tiers that may stand in; cheapest first within one."""
         order: list[Deployment] = []
         for t in _FALLBACK_ORDER[tier]:
-            order.extend(_cheapest_first(self._fleet.tier(t), needs))
-        order.extend(_cheapest_first((d for d in self._fleet.all if d.tier not in TIERS), needs))
+            order.extend(self._cheapest_first(self._fleet.tier(t), needs, ask))
+        order.extend(self._cheapest_first((d for d in self._fleet.all if d.tier not in TIERS), needs, ask))
         return order
+
+    def _cheapest_first(self, deployments: Iterable[Deployment], needs: Needs, ask: Ask) -> list[Deployment]:
+        """Known prices first, lowest expected cost first, the caller's waiting counted in; order of the config among
+        equals. A pace that is not known counts as no waiting: that is how it comes to be known."""
+
+        def cost(deployment: Deployment) -> tuple[bool, float]:
+            money = expected_cost(deployment, needs)
+            waiting = self._pace(deployment).seconds(expected_output(needs)) or 0.0 if ask.second_nano_usd else 0.0
+            return money is None, (money or 0) + waiting * ask.second_nano_usd
+
+        return sorted(deployments, key=cost)
 
     def _wanted_tier(self, needs: Needs, ask: Ask) -> tuple[Tier, str, str]:
         """The first, honest rule of `auto`: the request's structure alone. Its thresholds are not fitted.
@@ -174,7 +199,21 @@ class Router:
         return NoCapacity(f"no configured model can take this request ({reasons})")
 
 
-def _cheapest_first(deployments: Iterable[Deployment], needs: Needs) -> list[Deployment]:
-    """Known prices first, lowest expected cost first; order of the config among equals."""
-    priced = [(expected_cost(d, needs), d) for d in deployments]
-    return [d for _, d in sorted(priced, key=lambda pair: (pair[0] is None, pair[0] or 0))]
+def placed(candidates: list[Candidate], selection: Selection) -> tuple[Candidate, ...]:
+    """The candidates with their places: one model at one price in several houses has one place, and any of them will
+    do. A model that the caller named by its house comes before its fallbacks, whatever they are."""
+    told: list[Candidate] = []
+    for index, candidate in enumerate(candidates):
+        place = index
+        if told and _alike(told[-1], candidate) and (selection.kind != "model" or index < selection.meant):
+            place = told[-1].place
+        told.append(replace(candidate, place=place))
+    return tuple(told)
+
+
+def _alike(one: Candidate, other: Candidate) -> bool:
+    return (
+        one.deployment.upstream_model == other.deployment.upstream_model
+        and one.deployment.tier == other.deployment.tier
+        and one.expected_cost_nano_usd == other.expected_cost_nano_usd
+    )

@@ -95,6 +95,18 @@ class Budgets:
     def rules(self) -> tuple[BudgetRule, ...]:
         return tuple(self._rules.values())
 
+    def reconfigure(self, rules: Iterable[BudgetRule]) -> list[BudgetRule]:
+        """Take new rules over; what is held and spent under a rule that stays as it was is kept. Returns the rules that
+        are new or changed: their past is to be restored. Requests that are open still settle what they hold."""
+        new = {rule.name: rule for rule in rules}
+        fresh = [rule for rule in new.values() if self._rules.get(rule.name) != rule]
+        changed = {rule.name for rule in fresh}
+        for (name, _), purse in self._purses.items():
+            if name in changed:
+                purse.spent = 0
+        self._rules = new
+        return fresh
+
     def spent(self, name: str) -> int:
         """Nano-dollars settled in the current period."""
         rule = self._rules[name]
@@ -105,9 +117,18 @@ class Budgets:
         rule = self._rules[name]
         return self._purse(name, period_start(rule.period, self._now())).held
 
-    def restore(self, spender: Spender, model: str, provider: str, cost_nano_usd: int, *, at: datetime) -> None:
-        """Book money spent before this process began, in the period that holds `at`."""
-        for rule in self._rules.values():
+    def restore(
+        self,
+        spender: Spender,
+        model: str,
+        provider: str,
+        cost_nano_usd: int,
+        *,
+        at: datetime,
+        rules: Iterable[BudgetRule] | None = None,
+    ) -> None:
+        """Book money that was spent, in the period that holds `at`, under all rules or these."""
+        for rule in self._rules.values() if rules is None else rules:
             if rule.covers(spender, model, provider):
                 self._purse(rule.name, period_start(rule.period, at)).spent += cost_nano_usd
 
@@ -149,7 +170,8 @@ class Budgets:
     def settle(self, reservation: Reservation, deployment: Deployment | None, cost_nano_usd: int) -> None:
         """Give back what was held and book what was spent, in the period the request came in."""
         for name, start, amount in reservation.held:
-            self._purse(name, start).held -= amount
+            if (purse := self._purses.get((name, start))) is not None:
+                purse.held -= amount
         if deployment is not None and cost_nano_usd:
             self.restore(reservation.spender, deployment.id, deployment.provider, cost_nano_usd, at=reservation.at)
         self._drop_old()
@@ -166,7 +188,8 @@ class Budgets:
         if len(self._purses) > 4 * len(self._rules):
             now = self._now()
             for (name, start), purse in list(self._purses.items()):
-                if purse.held == 0 and period_end(self._rules[name].period, start) <= now:
+                rule = self._rules.get(name)
+                if purse.held == 0 and (rule is None or period_end(rule.period, start) <= now):
                     del self._purses[name, start]
 
     def _exhausted(self, rule: BudgetRule, need: int) -> BudgetExhausted:

@@ -329,17 +329,32 @@ def _candidate(candidate: Candidate) -> Json:
         "deployment": candidate.deployment.id,
         "expected_cost_nano_usd": candidate.expected_cost_nano_usd,
         "rejected": candidate.rejected,
+        **_known(expected_s=candidate.expected_s, unhealthy=candidate.unhealthy),
     }
 
 
 def _attempt(attempt: Attempt) -> Json:
+    """What did not happen is left out: a plain attempt is a short one."""
     return {
         "deployment": attempt.deployment.id,
         "status": attempt.status,
         "error_code": attempt.error_code,
         "duration_ms": _scaled(attempt.duration_s, 1_000),
         "ttft_ms": _scaled(attempt.ttft_s, 1_000),
+        **_known(
+            target=attempt.target if attempt.target != attempt.deployment.id else None,
+            reason=attempt.reason,
+            waited_ms=_scaled(attempt.waited_s, 1_000),
+            cost_nano_usd=attempt.cost_nano_usd,
+            input_tokens=attempt.usage.input if attempt.usage else None,
+            output_tokens=attempt.usage.output if attempt.usage else None,
+            reprefill_nano_usd=attempt.reprefill_nano_usd,
+        ),
     }
+
+
+def _known(**fields: Json) -> dict[str, Json]:
+    return {name: value for name, value in fields.items() if value}
 
 
 _ENCODERS = tuple(

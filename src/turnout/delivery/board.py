@@ -1,0 +1,250 @@
+"""Who is well, who is busy, and whom to ask next: the health of every target, and the choice among them.
+
+One event loop owns a board: no locks. What it holds of a target is `health.py`'s plain state.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from random import Random
+
+from msgspec import Struct
+
+from turnout.catalog.models import Deployment, Pace, RateLimits, Target
+from turnout.delivery.health import (
+    WELL,
+    Health,
+    after_failure,
+    after_success,
+    learned,
+    limited_until,
+    standing,
+    told_limits,
+)
+from turnout.errors import FailureReason
+
+__all__ = ["Board", "Choice", "Flight"]
+
+CAPACITY = 10_000
+"""Targets remembered at most: callers may name models that nobody listed."""
+
+REMEMBERED = 64
+"""Durations of whole answers kept for each target, for the time after which a call is slow."""
+
+FEW = 20
+"""Below so many durations nothing is said of what is slow."""
+
+UNKNOWN_TTFT_S = 0.5
+"""What a target is taken for that has not shown its pace: neither the first nor the last choice."""
+
+_ACCOUNT: frozenset[FailureReason] = frozenset({"auth", "quota", "unreachable"})
+"""Failures of the whole account or host, whatever the model."""
+
+
+class Choice(Struct, frozen=True, kw_only=True):
+    """A target, and for how many seconds it should be left alone yet. `why`: the failure that closed it."""
+
+    target: Target
+    wait_s: float = 0.0
+    why: FailureReason | None = None
+
+
+class Flight:
+    """One call of a target, from its begin to the end of its answer. Ends once: `failed`, `landed` or `dropped`."""
+
+    def __init__(self, board: Board, target: Target, *, probes: bool) -> None:
+        self._board = board
+        self._probes = probes
+        self.target = target
+        self.over = False
+
+    def answered(self, limits: RateLimits | None) -> None:
+        """The answer has begun: the place is well."""
+        self._board.note_success(self.target, limits)
+        self._probed()
+
+    def failed(self, reason: FailureReason, retry_after: float | None = None) -> None:
+        if self._end():
+            self._board.note_failure(self.target, reason, retry_after)
+
+    def landed(self, *, ttft_s: float | None, tokens_per_s: float | None, whole_s: float | None) -> None:
+        """The answer is at its end; what it showed of the pace."""
+        if self._end():
+            self._board.note_pace(self.target, ttft_s, tokens_per_s, whole_s)
+
+    def dropped(self) -> None:
+        """Nobody wanted the answer any more: it says nothing of the place."""
+        self._end()
+
+    def _end(self) -> bool:
+        if self.over:
+            return False
+        self.over = True
+        self._board.release(self.target)
+        self._probed()
+        return True
+
+    def _probed(self) -> None:
+        if self._probes:
+            self._probes = False
+            self._board.release_probe(self.target)
+
+
+class Board:
+    """`clock` in seconds; `random` decides among equals. `accounts`: the names of each provider's accounts or regions,
+    whoever is not there has one of its own name."""
+
+    def __init__(
+        self, *, clock: Callable[[], float], random: Random, accounts: Mapping[str, tuple[str, ...]] | None = None
+    ) -> None:
+        self.accounts: Mapping[str, tuple[str, ...]] = accounts or {}
+        self._clock = clock
+        self._random = random
+        self._states: dict[str, Health] = {}
+        self._in_flight: dict[str, int] = {}
+        self._probing: set[str] = set()
+        self._durations: dict[str, deque[float]] = {}
+
+    def targets(self, deployment: Deployment) -> list[Target]:
+        """Every place where `deployment` can be asked."""
+        accounts = self.accounts.get(deployment.provider) or (deployment.provider,)
+        return [Target(deployment=deployment, provider=account) for account in accounts]
+
+    def health(self, target_id: str) -> Health:
+        return self._states.get(target_id, WELL)
+
+    def in_flight(self, target: Target) -> int:
+        return self._in_flight.get(target.id, 0)
+
+    def unhealthy(self, deployment: Deployment, tokens: int) -> str | None:
+        """Why no place of `deployment` should be asked now; None where one is ready."""
+        if not self._states:
+            return None
+        choices = [self._look(target, tokens) for target in self.targets(deployment)]
+        if any(c.wait_s <= 0 for c in choices):
+            return None
+        soonest = min(choices, key=lambda c: c.wait_s)
+        return f"{soonest.why or 'rate_limited'}: closed for {soonest.wait_s:.1f} s more"
+
+    def pace(self, deployment: Deployment) -> Pace:
+        """The best that a place of `deployment` has shown."""
+        paces = [self.health(t.id).pace for t in self.targets(deployment)]
+        return min(paces, key=lambda p: (p.ttft_s is None, p.ttft_s or 0.0))
+
+    def slow_after_s(self, target: Target) -> float | None:
+        """The 95th percentile of the seconds that whole answers took there; None while too few are known."""
+        known = self._durations.get(target.id)
+        if known is None or len(known) < FEW:
+            return None
+        return sorted(known)[int(len(known) * 0.95)]
+
+    def choose(self, places: Sequence[tuple[int, Target]], *, home: str | None, tokens: int) -> Choice | None:
+        """Whom to ask next: the first place that is ready, in the order given; of several that share a place the one
+        that has the session's cache (`home`), else the less busy of two. Where none is ready: one that may be asked all
+        the same, else the one that is ready the soonest. None where `places` is empty."""
+        looks = [(place, self._look(target, tokens)) for place, target in places]
+        ready = [(place, look) for place, look in looks if look.wait_s <= 0]
+        if ready:
+            best = min(place for place, _ in ready)
+            equals = [look for place, look in ready if place == best]
+            return self._among(equals, home)
+        for _, look in looks:
+            if self._may_insist(look):
+                return Choice(target=look.target, why=look.why)
+        return min((look for _, look in looks), key=lambda look: look.wait_s, default=None)
+
+    def begin(self, target: Target) -> Flight:
+        """A call begins. Where the breaker is half-open it is the probe: others wait for its outcome."""
+        self._in_flight[target.id] = self._in_flight.get(target.id, 0) + 1
+        probes = any(self._breaker(key) != "closed" for key in _keys(target))
+        if probes:
+            self._probing.add(target.id)
+        return Flight(self, target, probes=probes)
+
+    def release(self, target: Target) -> None:
+        left = self._in_flight.get(target.id, 0) - 1
+        if left > 0:
+            self._in_flight[target.id] = left
+        else:
+            self._in_flight.pop(target.id, None)
+
+    def release_probe(self, target: Target) -> None:
+        self._probing.discard(target.id)
+
+    def note_success(self, target: Target, limits: RateLimits | None) -> None:
+        account = f"={target.provider}"
+        if account in self._states:
+            self._put(account, after_success(self.health(account)))
+        old = self.health(target.id)
+        new = told_limits(after_success(old), limits, self._clock())
+        if new is not old:
+            self._put(target.id, new)
+
+    def note_failure(self, target: Target, reason: FailureReason, retry_after: float | None) -> None:
+        key = f"={target.provider}" if reason in _ACCOUNT else target.id
+        self._put(key, after_failure(self.health(key), reason, self._clock(), retry_after))
+
+    def note_pace(
+        self, target: Target, ttft_s: float | None, tokens_per_s: float | None, whole_s: float | None
+    ) -> None:
+        self._put(target.id, learned(self.health(target.id), ttft_s=ttft_s, tokens_per_s=tokens_per_s))
+        if whole_s is not None:
+            self._durations.setdefault(target.id, deque(maxlen=REMEMBERED)).append(whole_s)
+
+    def _look(self, target: Target, tokens: int) -> Choice:
+        """For how long a target should be left alone, and why."""
+        now = self._clock()
+        wait, why = 0.0, None
+        for key in _keys(target):
+            health = self._states.get(key)
+            if health is None:
+                continue
+            breaker = standing(health, now)
+            if breaker == "open" and health.open_until - now > wait:
+                wait, why = health.open_until - now, health.why
+            elif breaker == "half_open" and target.id in self._probing and wait <= 0:
+                wait, why = 0.1, health.why  # until the probe is back
+            if health.limits is not None:
+                until = limited_until(health, now, tokens=tokens, in_flight=self.in_flight(target))
+                if until is not None and until - now > wait:
+                    wait, why = until - now, "rate_limited"
+        return Choice(target=target, wait_s=wait, why=why)
+
+    def _may_insist(self, look: Choice) -> bool:
+        """Whether a place that is closed is asked all the same when there is no other: the caller then sees what is
+        wrong now. Not where the provider said when to come again, and not twice at once where calls hang."""
+        if look.why == "rate_limited":
+            return False
+        return look.why != "timeout" or look.target.id not in self._probing
+
+    def _among(self, equals: list[Choice], home: str | None) -> Choice:
+        """The session's own place, else the better of two drawn at random: seconds to the first token times the calls
+        it is busy with (power of two choices: Mitzenmacher 2001)."""
+        for choice in equals:
+            if choice.target.id == home:
+                return choice
+        pair = equals if len(equals) <= 2 else self._random.sample(equals, 2)
+        if len(pair) == 2 and self._load(pair[0]) == self._load(pair[1]):
+            return self._random.choice(pair)
+        return min(pair, key=self._load)
+
+    def _load(self, choice: Choice) -> float:
+        ttft = self.health(choice.target.id).pace.ttft_s
+        return (UNKNOWN_TTFT_S if ttft is None else ttft) * (self.in_flight(choice.target) + 1)
+
+    def _breaker(self, key: str) -> str:
+        health = self._states.get(key)
+        return "closed" if health is None else standing(health, self._clock())
+
+    def _put(self, key: str, health: Health) -> None:
+        self._states[key] = health
+        if len(self._states) > CAPACITY:
+            oldest = next(iter(self._states))
+            del self._states[oldest]
+            self._durations.pop(oldest, None)
+
+
+def _keys(target: Target) -> tuple[str, str]:
+    """Whose states speak of a target: its account's and its own."""
+    return f"={target.provider}", target.id
