@@ -61,13 +61,19 @@ class Secret:
 
 
 class ServerConfig(Struct, frozen=True, kw_only=True):
-    """`max_body_bytes` bounds a request's body; `shutdown_grace_s` is how long streams may finish.
+    """`max_body_bytes` bounds a request's body, `body_timeout_s` the seconds it may take to come; `max_concurrency` is
+    how many requests are served at once, `queue_s` how long one more waits for its turn; `shutdown_grace_s` is how long
+    streams may finish, `idle_reader_s` how long a caller may leave its answer unread.
     `admin_key` opens /admin once virtual keys exist; without it /admin stays shut then."""
 
     host: str = "127.0.0.1"
     port: int = 8787
     admin_key: Secret | None = None
     max_body_bytes: int = 64 * 1024 * 1024
+    body_timeout_s: float = 60.0
+    max_concurrency: int = 2_000
+    queue_s: float = 1.0
+    idle_reader_s: float = 120.0
     shutdown_grace_s: float = 10.0
 
 

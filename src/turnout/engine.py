@@ -23,6 +23,7 @@ from turnout.config import (
     ModelConfig,
     PriceConfig,
     ProviderConfig,
+    ServerConfig,
     join,
     nearest,
 )
@@ -90,7 +91,7 @@ class Engine(Struct, frozen=True, kw_only=True):
     pipeline: Pipeline
     keyring: Keyring
     extras: tuple[Extra, ...]
-    max_body_bytes: int
+    server: ServerConfig
 
     @property
     def ledger(self) -> Ledger:
@@ -203,7 +204,7 @@ async def _build(
         ),
         keyring=keyring,
         extras=tuple(extras),
-        max_body_bytes=config.server.max_body_bytes,
+        server=config.server,
     )
 
 

@@ -10,7 +10,9 @@ TurnoutError
 ├── NotFound                  404    unknown model
 │   └── PathNotFound          404    unknown path
 ├── MethodNotAllowed          405
+├── BodyTimeout               408    the body did not come in time
 ├── TooLarge                  413
+├── Compressed                415    a body in a coding that we do not undo
 ├── RateLimited               429
 ├── ClientClosed              499    the caller hung up
 ├── Internal                  500    a fault of ours
@@ -28,8 +30,10 @@ from typing import ClassVar, Literal
 
 __all__ = [
     "RETRYABLE",
+    "BodyTimeout",
     "BudgetExhausted",
     "ClientClosed",
+    "Compressed",
     "ConfigError",
     "FailureReason",
     "Internal",
@@ -122,6 +126,14 @@ class PathNotFound(NotFound):
 
 class MethodNotAllowed(TurnoutError):
     status, code = 405, "method_not_allowed"
+
+
+class BodyTimeout(TurnoutError):
+    status, code = 408, "request_timeout"
+
+
+class Compressed(TurnoutError):
+    status, code = 415, "unsupported_encoding"
 
 
 class TooLarge(TurnoutError):

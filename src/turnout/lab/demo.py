@@ -18,7 +18,7 @@ from turnout.catalog.cache_rules import cache_rule_of
 from turnout.catalog.catalog import Catalog
 from turnout.catalog.models import Capabilities, Deployment, Tier
 from turnout.catalog.prices import Price
-from turnout.cli.serve import AnnouncingServer, make_server
+from turnout.cli.serve import make_server
 from turnout.config import ProviderConfig, StoreConfig, parse_config
 from turnout.dialects import DIALECTS
 from turnout.engine import Engine, Extra, build_engine
@@ -32,6 +32,7 @@ from turnout.providers.exchange import Provider
 from turnout.providers.recorded import RecordedTransport
 from turnout.providers.registry import ProviderRow
 from turnout.server.app import App
+from turnout.server.listener import GatewayServer
 
 __all__ = ["demo", "recorded_extra"]
 
@@ -148,7 +149,7 @@ async def _drive(plan: Plan, sessions: list[Session], clients: Clients, engine: 
 @contextlib.asynccontextmanager
 async def _gateway(
     sessions: list[Session], port: int
-) -> AsyncGenerator[tuple[AnnouncingServer, Engine, asyncio.Task[None]]]:
+) -> AsyncGenerator[tuple[GatewayServer, Engine, asyncio.Task[None]]]:
     """A gateway on loopback in this process, ended on leaving."""
     config = replace(
         parse_config(CONFIG, {}),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import secrets
 import time
 
 from turnout.engine import Engine
-from turnout.errors import ClientClosed, Internal, MethodNotAllowed, TurnoutError
+from turnout.errors import ClientClosed, Internal, MethodNotAllowed, NoCapacity, TurnoutError
 from turnout.pipeline import Call
 from turnout.providers.counting import CountOperation
 from turnout.providers.operations import Operation
 from turnout.server import views
+from turnout.server.admission import Admission
 from turnout.server.paths import ROUTE, operation_at, shape_of
 from turnout.server.wire import (
     Hangup,
@@ -26,7 +28,10 @@ from turnout.server.wire import (
     send_reply,
 )
 
-__all__ = ["App"]
+__all__ = ["ABORT", "App"]
+
+ABORT = "turnout.abort"
+"""Our server's ASGI extension: lets go of a connection whose other side does not read."""
 
 log = logging.getLogger("turnout")
 
@@ -34,8 +39,10 @@ log = logging.getLogger("turnout")
 class App:
     """One gateway over HTTP. Whoever built `engine` closes it after the server has stopped."""
 
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
+    def __init__(self, engine: Engine, admission: Admission | None = None) -> None:
+        self.engine = engine
+        """What serves the next request; one that is open keeps its own."""
+        self.admission = admission or Admission()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -43,7 +50,7 @@ class App:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request; every error, foreseen or not, leaves in the caller's own API's shape."""
-        started_s = time.monotonic()
+        engine, started_s = self.engine, time.monotonic()
         request_id = f"req_{secrets.token_hex(12)}"
         path: str = scope["path"]
         headers = request_headers(scope)
@@ -51,19 +58,26 @@ class App:
         shape = operation or shape_of(path, headers)
         try:
             if operation is None and path != ROUTE:
-                status, value = views.look(self._engine, scope["method"], path, headers)
+                status, value = views.look(engine, scope["method"], path, headers)
                 await send_json(send, status, value if scope["method"] != "HEAD" else None)
                 return
             only_post(scope)
-            call = Call(
-                request_id=request_id,
-                key_id=self._engine.keyring.caller(headers),
-                operation=operation or views.route_operation(headers),
-                body=await read_body(receive, headers, self._engine.max_body_bytes),
-                headers=headers,
-                started_s=started_s,
-            )
-            await self._serve(call, receive, send, explained=operation is None)
+            key_id = engine.keyring.caller(headers)
+            await self.admission.enter()  # before the body: bodies are what takes memory
+            try:
+                limits = engine.server
+                call = Call(
+                    request_id=request_id,
+                    key_id=key_id,
+                    operation=operation or views.route_operation(headers),
+                    body=await read_body(receive, headers, limits.max_body_bytes, limits.body_timeout_s),
+                    headers=headers,
+                    started_s=started_s,
+                )
+                hangup = Hangup(receive, idle_s=limits.idle_reader_s, abort=scope.get("extensions", {}).get(ABORT))
+                await serve(engine, call, hangup, send, explained=operation is None)
+            finally:
+                self.admission.leave()
         except ClientClosed:
             return
         except TurnoutError as error:
@@ -74,16 +88,30 @@ class App:
             fault = Internal(f"the gateway itself failed; its log has the story under {request_id}")
             await send_error(send, shape, fault, request_id)
 
-    async def _serve(self, call: Call, receive: Receive, send: Send, *, explained: bool) -> None:
-        told = [("x-turnout-request-id", call.request_id)]
-        if explained:
-            await send_json(send, 200, views.explain(self._engine, call), told)
-            return
-        async with Hangup(receive) as hangup:
-            pipeline, operation = self._engine.pipeline, call.operation
-            counts = isinstance(operation, CountOperation)
-            reply = await (pipeline.count(call, operation) if counts else pipeline.run(call))
-            await send_reply(send, hangup, reply, told)
+
+async def serve(engine: Engine, call: Call, hangup: Hangup, send: Send, *, explained: bool) -> None:
+    """Answer one call. Raises TurnoutError."""
+    told = [("x-turnout-request-id", call.request_id)]
+    if explained:
+        await send_json(send, 200, views.explain(engine, call), told)
+        return
+    async with hangup:
+        operation = call.operation
+        try:
+            if isinstance(operation, CountOperation):
+                reply = await engine.pipeline.count(call, operation)
+            else:
+                reply = await engine.pipeline.run(call)
+        except asyncio.CancelledError:
+            if hangup.gone:
+                raise
+            raise going_down() from None
+        await send_reply(send, hangup, reply, told, lambda: operation.encode_stream_error(going_down()))
+
+
+def going_down() -> NoCapacity:
+    """What a caller is told whom the gateway's end cuts off."""
+    return NoCapacity("the gateway is being restarted; try again", retry_after=1)
 
 
 def only_post(scope: Scope) -> None:
@@ -92,7 +120,8 @@ def only_post(scope: Scope) -> None:
 
 
 async def send_error(send: Send, shape: Operation, error: TurnoutError, request_id: str) -> None:
-    headers = [("x-turnout-request-id", request_id)]
+    # OpenAI's and Anthropic's SDKs ask this header before they try again by themselves.
+    headers = [("x-turnout-request-id", request_id), ("x-should-retry", "true" if error.retryable else "false")]
     if error.retry_after is not None:
         headers.append(("retry-after", str(math.ceil(error.retry_after))))
     await send_body(send, error.status, shape.encode_error(error), headers)

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import msgspec
 
-from turnout.errors import ClientClosed, InvalidRequest, TooLarge
+from turnout.errors import BodyTimeout, ClientClosed, Compressed, TooLarge
 from turnout.pipeline import Reply
 
 __all__ = [
@@ -35,10 +35,18 @@ def request_headers(scope: Scope) -> dict[str, str]:
     return {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-async def read_body(receive: Receive, headers: dict[str, str], limit: int) -> bytes:
-    """The whole body. Raises TooLarge, InvalidRequest (compressed) or ClientClosed."""
-    if headers.get("content-encoding", "identity") != "identity":
-        raise InvalidRequest("the body is compressed; send it with no content-encoding")
+async def read_body(receive: Receive, headers: dict[str, str], limit: int, timeout_s: float) -> bytes:
+    """The whole body. Raises TooLarge, Compressed, BodyTimeout or ClientClosed."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await _read_body(receive, headers, limit)
+    except TimeoutError:
+        raise BodyTimeout(f"the body was not here within {timeout_s:g} s (server.body_timeout_s)") from None
+
+
+async def _read_body(receive: Receive, headers: dict[str, str], limit: int) -> bytes:
+    if headers.get("content-encoding", "identity").lower() != "identity":
+        raise Compressed("the body is compressed; send it with no content-encoding")
     declared = headers.get("content-length", "0")
     if declared.isdigit() and int(declared) > limit:
         raise TooLarge(f"the body has {int(declared):,} bytes; at most {limit:,} are taken (server.max_body_bytes)")
@@ -58,27 +66,34 @@ async def read_body(receive: Receive, headers: dict[str, str], limit: int) -> by
 
 
 class Hangup:
-    """While entered, a caller who hangs up cancels the task that serves it; that ends here, quietly.
+    """While entered, a caller who hangs up, or leaves its answer unread for `idle_s` seconds, cancels the task that
+    serves it; that ends here, quietly. `gone` says that this is what happened.
 
     `over()` must be called before the answer's last byte: after it, ASGI reports a disconnect to everyone.
     """
 
-    def __init__(self, receive: Receive) -> None:
+    def __init__(self, receive: Receive, *, idle_s: float, abort: Callable[[], None] | None = None) -> None:
         self._receive = receive
-        self._gone = False
+        self._idle_s = idle_s
+        self._abort = abort
         self._watch: asyncio.Task[None] | None = None
+        self._check: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+        self.sending_since: float | None = None
+        self.gone = False
 
     async def __aenter__(self) -> Self:
         task = asyncio.current_task()
         if task is None:
             raise RuntimeError("a request is served in a task")
         self._watch = asyncio.create_task(self._wait(task))
+        self._check = self._loop.call_later(self._idle_s / 4, self.watch_reader, task)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> bool:
         self.over()
         task = asyncio.current_task()
-        if self._gone and kind is asyncio.CancelledError and task is not None:
+        if self.gone and kind is asyncio.CancelledError and task is not None:
             task.uncancel()
             return True
         return False
@@ -86,16 +101,39 @@ class Hangup:
     def over(self) -> None:
         if self._watch is not None:
             self._watch.cancel()
+        if self._check is not None:
+            self._check.cancel()
+
+    def watch_reader(self, task: asyncio.Task[Any]) -> None:
+        """From now on an answer that is not taken ends the task: looked at every quarter of the time allowed, which
+        costs a stream nothing."""
+        now = self._loop.time()
+        if self.sending_since is not None and now - self.sending_since > self._idle_s:
+            self.gone = True
+            task.cancel()
+            if self._abort is not None:  # a close would wait for the reader as well
+                self._abort()
+            return
+        self._check = self._loop.call_later(self._idle_s / 4, self.watch_reader, task)
+
+    async def deliver(self, send: Send, data: bytes) -> None:
+        """Send a piece of the answer."""
+        self.sending_since = self._loop.time()
+        await send({"type": "http.response.body", "body": data, "more_body": True})
+        self.sending_since = None
 
     async def _wait(self, task: asyncio.Task[Any]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
             pass
-        self._gone = True
+        self.gone = True
         task.cancel()
 
 
-async def send_reply(send: Send, hangup: Hangup, reply: Reply, extra: Headers) -> None:
-    """An answer, whole or streamed. A stream is closed whatever happens, so that it settles."""
+async def send_reply(
+    send: Send, hangup: Hangup, reply: Reply, extra: Headers, shutdown_event: Callable[[], bytes]
+) -> None:
+    """An answer, whole or streamed. A stream is closed whatever happens, so that it settles. `shutdown_event` makes the
+    event that a stream ends with whom the gateway's own end cuts off."""
     if reply.stream is None:
         hangup.over()
         await send_body(send, 200, reply.body or b"", [*reply.headers, *extra])
@@ -112,8 +150,13 @@ async def send_reply(send: Send, hangup: Hangup, reply: Reply, extra: Headers) -
                 *extra,
             ],
         )
-        async for data in stream:
-            await send({"type": "http.response.body", "body": data, "more_body": True})
+        try:
+            async for data in stream:
+                await hangup.deliver(send, data)
+        except asyncio.CancelledError:
+            if hangup.gone:
+                raise
+            await send({"type": "http.response.body", "body": shutdown_event(), "more_body": True})
     hangup.over()
     await send({"type": "http.response.body", "body": b""})
 

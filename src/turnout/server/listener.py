@@ -1,0 +1,155 @@
+"""uvicorn as a gateway runs it: says where it listens, ends politely, and does not wait for those who never finish."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Generator
+
+import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import HANDLED_SIGNALS
+
+from turnout.config import ServerConfig
+from turnout.server.admission import Admission
+from turnout.server.app import ABORT, App
+
+__all__ = ["GatewayServer", "listener"]
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a request's first line and headers together. The parser itself would take any amount."""
+
+KEEP_ALIVE_S = 75
+"""Longer than the five seconds after which common clients let an idle connection go: a server that closes first closes
+on somebody's request."""
+
+TICK_S = 0.1
+AFTER_CANCEL_S = 5.0
+
+
+class GuardedProtocol(HttpToolsProtocol):
+    """Bounds a request's head in bytes and time: uvicorn bounds neither."""
+
+    head_timeout_s = 10.0
+    _in_head = True
+    _head_bytes = 0
+    _patience: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._wait_for_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._head_is_here()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse("431 Request Header Fields Too Large", "The request's headers are too large.")
+            elif self._patience is None:
+                self._wait_for_head()
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._head_bytes = True, 0
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT: self.transport.abort}  # type: ignore[typeddict-item]
+
+    def on_headers_complete(self) -> None:
+        self._in_head = False
+        self._head_is_here()
+        super().on_headers_complete()
+
+    def _wait_for_head(self) -> None:
+        self._patience = self.loop.call_later(
+            self.head_timeout_s, self._refuse, "408 Request Timeout", "The request's headers did not come in time."
+        )
+
+    def _head_is_here(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
+    def _refuse(self, status: str, message: str) -> None:
+        if not self.transport.is_closing():
+            head = f"HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {len(message)}\r\n"
+            self.transport.write(f"{head}connection: close\r\n\r\n{message}".encode("ascii"))
+            self.transport.close()
+
+
+class GatewayServer(uvicorn.Server):
+    """Says where it listens once it does (with port 0 nobody else could know). Keeps `admission` informed of how late
+    the event loop runs."""
+
+    def __init__(self, config: uvicorn.Config, admission: Admission) -> None:
+        super().__init__(config)
+        self.listening = asyncio.Event()
+        self._admission = admission
+        self._due_s = 0.0
+
+    def address(self) -> str:
+        """`http://host:port` of the first socket. Valid once started."""
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self.listening.set()
+            print(f"turnout: listening on {self.address()}", file=sys.stderr, flush=True)
+
+    async def on_tick(self, counter: int) -> bool:
+        now = time.monotonic()
+        if counter:
+            self._admission.tick(now - self._due_s)
+        self._due_s = now + TICK_S
+        return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop accepting, let answers finish within the grace, cancel the rest and wait until they have settled."""
+        await super().shutdown(sockets)
+        if tasks := list(self.server_state.tasks):
+            await asyncio.wait(tasks, timeout=AFTER_CANCEL_S)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None, None, None]:
+        """As uvicorn's own, but the signal is not raised again afterwards: that would end the process before the
+        ledger is written."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {sig: signal.signal(sig, self.handle_exit) for sig in HANDLED_SIGNALS}
+        try:
+            yield
+        finally:
+            for sig, handler in before.items():
+                signal.signal(sig, handler)
+
+
+def listener(app: App, config: ServerConfig, host: str, port: int) -> GatewayServer:
+    """The server for `app`; it does not listen yet."""
+    return GatewayServer(
+        uvicorn.Config(
+            app,
+            host=host,
+            port=port,
+            http=GuardedProtocol,
+            ws="none",
+            lifespan="off",
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,  # nothing of ours asks who called, and a header may lie
+            date_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=max(1, round(config.shutdown_grace_s)),
+        ),
+        app.admission,
+    )
