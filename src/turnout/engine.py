@@ -310,7 +310,6 @@ class _Describer:
 
     def configured(self) -> list[Deployment]:
         """The config's models; for a provider without any, the catalogue's usual ones."""
-        listed = [self(*name.split("/", 1)) for name in self._config.models]
         for name in self._config.models:
             if name.partition("/")[0] not in self._providers:
                 raise ConfigError(
@@ -318,6 +317,7 @@ class _Describer:
                     f"add [providers.{name.partition('/')[0]}]",
                     param=name,
                 )
+        listed = [self(*name.split("/", 1)) for name in self._config.models]
         told = {d.provider for d in listed}
         return listed + [self(p, m) for p in self._providers if p not in told for m in default_models(p)]
 

@@ -19,6 +19,7 @@ from turnout.spend.ledger import LedgerRow
 class Running:
     url: str
     engine: Engine
+    app: App
 
     def rows(self) -> list[LedgerRow]:
         """All ledger rows, newest first."""
@@ -40,11 +41,12 @@ async def gateway(
     """The gateway of a config, its ledger in `folder`. Ends cleanly on leaving."""
     config = parse_config(f'store.ledger = "sqlite:///{folder}/ledger.db"\n' + toml, {})
     engine = await build_engine(config, {}, extras=extras)
-    server = make_server(App(engine), config, host, 0)
+    app = App(engine)
+    server = make_server(app, config, host, 0)
     running = asyncio.create_task(server.serve())
     try:
         await asyncio.wait_for(server.listening.wait(), 10)
-        yield Running(server.address(), engine)
+        yield Running(server.address(), engine, app)
     finally:
         server.should_exit = True
         await running

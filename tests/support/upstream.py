@@ -26,8 +26,9 @@ class Received:
 
 @dataclass
 class Script:
-    """What to answer. `chunks` are written one by one, `pause_s` apart; `cut` closes before the body's end;
-    `hang` never answers; `drop` closes before the headers, `reset` does so with a TCP reset."""
+    """What to answer. `chunks` are written one by one, `pause_s` apart; `cut` closes before the body's end, `stall`
+    says nothing more instead; `hang` never answers; `drop` closes before the headers, `reset` does so with a TCP
+    reset."""
 
     status: int = 200
     content_type: str = "application/json"
@@ -36,6 +37,7 @@ class Script:
     chunks: list[bytes] | None = None
     pause_s: float = 0.0
     cut: bool = False
+    stall: bool = False
     hang: bool = False
     drop: bool = False
     reset: bool = False
@@ -55,6 +57,7 @@ class ScriptedUpstream:
     def __init__(self, *scripts: Script) -> None:
         self._scripts = list(scripts)
         self.requests: list[Received] = []
+        self.written = 0  # bytes of chunks that went out
         self.gone = asyncio.Event()  # somebody hung up on us before we were done
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
@@ -128,7 +131,10 @@ class ScriptedUpstream:
         for chunk in script.chunks or ():
             writer.write(f"{len(chunk):x}\r\n".encode() + chunk + b"\r\n")
             await writer.drain()
+            self.written += len(chunk)
             await asyncio.sleep(script.pause_s)
+        if script.stall:
+            await asyncio.Event().wait()
         if not script.cut:
             writer.write(b"0\r\n\r\n")
             await writer.drain()

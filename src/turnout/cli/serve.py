@@ -11,7 +11,6 @@ import uvloop
 from turnout.config import Config, load_config
 from turnout.engine import build_engine, check_binding
 from turnout.errors import ConfigError, NoCapacity
-from turnout.server.admission import Admission
 from turnout.server.app import App
 from turnout.server.listener import GatewayServer, listener
 from turnout.server.reload import watching
@@ -37,7 +36,7 @@ async def _serve(config: Config, host: str | None, port: int | None, file: Path 
                 "no model was found: set a provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...), "
                 "start a local server, install turnout[local], or write a config"
             )
-        app = App(engine, Admission(most=config.server.max_concurrency, wait_s=config.server.queue_s))
+        app = App(engine)
         server = make_server(app, config, host, port)
 
         async def again() -> None:
@@ -61,10 +60,8 @@ async def reload(app: App, running: Config, config: Config, host: str | None, *,
         raise ConfigError("[store] has changed: restart the gateway for that", param="store")
     if (config.server.host, config.server.port) != (running.server.host, running.server.port):
         log.warning("server.host and server.port have changed: that takes a restart")
-    app.engine = await build_engine(
-        config, os.environ, discover=discover, extras=app.engine.extras, state=app.engine.state
-    )
-    app.admission.most, app.admission.wait_s = config.server.max_concurrency, config.server.queue_s
+    old = app.engine
+    app.take_over(await build_engine(config, os.environ, discover=discover, extras=old.extras, state=old.state))
 
 
 def make_server(app: App, config: Config, host: str | None, port: int | None) -> GatewayServer:

@@ -77,19 +77,20 @@ class Exchange:
         self.warnings.extend(told.warnings)
 
     async def begin_stream(self, pipe: Pipe) -> None:
-        """Read until there is something to forward. Raises UpstreamFailure when the stream fails before."""
+        """Read until there is an event to forward; comments that keep a connection awake are none. Raises
+        UpstreamFailure when the stream fails before."""
         self._pipe, self._chunks = pipe, self._response.chunks()
         async for chunk in self._chunks:
-            self._first = pipe.feed(chunk)
+            self._first += pipe.feed(chunk)
             if pipe.error is not None:
                 break
-            if self._first:
+            if b"data:" in self._first:
                 return
         else:
-            self._first = pipe.close()
+            self._first += pipe.close()
         if pipe.error is not None:
             raise _failed_start(self._provider, pipe.error)
-        if not self._first:
+        if b"data:" not in self._first:
             raise UpstreamBroken("the provider's stream ended before it began")
 
     async def stream(self) -> AsyncGenerator[bytes]:

@@ -49,7 +49,7 @@ class Admission:
             if turn.done() and not turn.cancelled():
                 self.leave()  # the place came in the very moment that nobody wanted it any more
             else:
-                self._waiting.remove(turn)
+                turn.cancel()  # passed over when its turn comes
             if isinstance(error, TimeoutError):
                 raise _full(self.wait_s) from None
             raise

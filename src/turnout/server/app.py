@@ -39,10 +39,14 @@ log = logging.getLogger("turnout")
 class App:
     """One gateway over HTTP. Whoever built `engine` closes it after the server has stopped."""
 
-    def __init__(self, engine: Engine, admission: Admission | None = None) -> None:
+    def __init__(self, engine: Engine) -> None:
         self.engine = engine
-        """What serves the next request; one that is open keeps its own."""
-        self.admission = admission or Admission()
+        self.admission = Admission(most=engine.server.max_concurrency, wait_s=engine.server.queue_s)
+
+    def take_over(self, engine: Engine) -> None:
+        """Let `engine` serve the requests to come; those that are open keep theirs."""
+        self.engine = engine
+        self.admission.most, self.admission.wait_s = engine.server.max_concurrency, engine.server.queue_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":

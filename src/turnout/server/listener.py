@@ -28,6 +28,7 @@ KEEP_ALIVE_S = 75
 """Longer than the five seconds after which common clients let an idle connection go: a server that closes first closes
 on somebody's request."""
 
+LINGER_S = 0.5
 TICK_S = 0.1
 AFTER_CANCEL_S = 5.0
 
@@ -39,6 +40,7 @@ class GuardedProtocol(HttpToolsProtocol):
     _in_head = True
     _head_bytes = 0
     _patience: asyncio.TimerHandle | None = None
+    _refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -49,6 +51,8 @@ class GuardedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         super().data_received(data)
         if self._in_head and not self.transport.is_closing():
             self._head_bytes += len(data)
@@ -78,10 +82,12 @@ class GuardedProtocol(HttpToolsProtocol):
             self._patience = None
 
     def _refuse(self, status: str, message: str) -> None:
+        """Say why and hang up; a little later, so that what is still coming does not reset the answer away."""
         if not self.transport.is_closing():
+            self._refused = True
             head = f"HTTP/1.1 {status}\r\ncontent-type: text/plain\r\ncontent-length: {len(message)}\r\n"
             self.transport.write(f"{head}connection: close\r\n\r\n{message}".encode("ascii"))
-            self.transport.close()
+            self.loop.call_later(LINGER_S, self.transport.close)
 
 
 class GatewayServer(uvicorn.Server):
