@@ -342,7 +342,8 @@ class Pipeline:
             # What a provider keeps of the conversation is billed and not in the request: nothing to learn from.
             if ctx.served_by is not None and ctx.kept_at is None and exchange.usage is not None:
                 self._tokens.observe(ctx.outline, ctx.served_by.upstream_model, exchange.usage.input)
-            if ctx.usage is None or ctx.usage.output is None:
+            cut = exchange.body is None and exchange.finish is None
+            if cut or ctx.usage is None or ctx.usage.output is None:
                 ctx.usage, ctx.usage_estimated = usage_so_far(ctx, stream or exchange), True
         if ctx.served_by is not None and ctx.usage is not None and ctx.served_by.price is not None:
             ctx.cost_nano_usd = cost_nano_usd(ctx.usage, ctx.served_by.price)

@@ -203,12 +203,12 @@ class Drains:
 
 
 def usage_so_far(ctx: RequestContext, source: SettlingStream | Exchange) -> Usage:
-    """Usage where the provider reported none (a cut or cancelled stream): the request's size, and of the text that the
-    caller got as many tokens as its beginning lets expect."""
+    """Usage where the provider did not report all (a cut or cancelled stream): the request's size, and of the text
+    that the caller got as many tokens as its beginning lets expect, where the provider had not counted more
+    (Anthropic's first event counts one token, whatever follows)."""
     told = source.usage or Usage()
-    output = told.output
-    if output is None:
-        output = _delivered_tokens(source) if isinstance(source, SettlingStream) else 0
+    delivered = _delivered_tokens(source) if isinstance(source, SettlingStream) else 0
+    output = max(told.output or 0, delivered)
     return Usage(
         input=told.input if told.input is not None else ctx.input_tokens_estimate,
         cache_read=told.cache_read,

@@ -175,7 +175,8 @@ class Delivery:
         except TimeoutError:
             failure = UpstreamTimeout(f"{target.deployment.provider} did not begin to answer within {seconds:.3g} s")
         except TurnoutError as error:
-            failure = error
+            # It is kept while others are tried: without what its frames hold (connections among them).
+            failure = error.with_traceback(None)
         except BaseException:
             flight.dropped()
             raise
