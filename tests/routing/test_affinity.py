@@ -93,3 +93,9 @@ def test_memory_is_bounded_by_number_and_by_age():
     clock.now = 61
     sessions.locate("", NONE, conversation("fresh"))
     assert len(sessions) == 1
+
+
+def test_a_request_without_a_message_is_a_session_of_its_own():
+    sessions, _ = table()
+    first = sessions.locate("key", NONE, conversation())
+    assert sessions.locate("key", NONE, conversation()).id != first.id

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from msgspec import Struct
+
+from turnout.errors import InvalidRequest
 
 __all__ = [
     "APIS",
@@ -65,7 +67,13 @@ APIS: Mapping[str, tuple[Api, ...]] = {
 
 
 def url_of(base_url: str, path: str, model: str) -> str:
-    """The URL of an API. A base is written with and without the path's first segment (`/v1`): both are meant."""
+    """The URL of an API. A base is written with and without the path's first segment (`/v1`): both are meant.
+
+    Raises InvalidRequest for a model's name that would lead elsewhere on the host: callers choose names, and the call
+    bears our key.
+    """
+    if not {".", ".."}.isdisjoint(unquote(model).split("/")):
+        raise InvalidRequest(f"model {model!r} is no name: it holds a path segment of dots", param="model")
     base = base_url.rstrip("/")
     first, _, rest = path.removeprefix("/").partition("/")
     if rest and base.endswith(f"/{first}"):

@@ -117,6 +117,8 @@ class SessionTable:
         A session with the very same messages is a repeated call, and the same session, once it has a
         history; a first request that equals another's is a new session with the same opening.
         """
+        if not chain:  # a request without a message: some APIs allow it
+            return None
         same = self._heads.get(chain[-1])
         if same and len(chain) > 2 and self._agents[same[-1]].step > 1:
             return same[-1]

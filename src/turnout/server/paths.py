@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from turnout.dialects import DIALECTS
 from turnout.dialects.embeddings import EMBEDDINGS
@@ -11,11 +11,11 @@ from turnout.providers.counting import CountOperation
 from turnout.providers.embedding import EmbeddingOperation
 from turnout.providers.operations import ChatOperation, Named, Operation
 
-__all__ = ["ROUTE", "operation_at", "shape_of"]
+__all__ = ["FIXED", "GEMINI_VERBS", "ROUTE", "operation_at", "shape_of"]
 
 ROUTE = "/v1/route"
 
-_FIXED: Mapping[str, Operation] = {
+FIXED: Mapping[str, Operation] = {
     "/v1/chat/completions": ChatOperation(DIALECTS["openai-chat"]),
     "/chat/completions": ChatOperation(DIALECTS["openai-chat"]),
     "/v1/responses": ChatOperation(DIALECTS["openai-responses"]),
@@ -25,22 +25,27 @@ _FIXED: Mapping[str, Operation] = {
     "/v1/embeddings": EmbeddingOperation(EMBEDDINGS["openai-embeddings"]),
     "/embeddings": EmbeddingOperation(EMBEDDINGS["openai-embeddings"]),
 }
+"""Paths as they stand."""
+
+GEMINI_VERBS: Mapping[str, Callable[[str], Operation]] = {
+    "generateContent": lambda model: ChatOperation(DIALECTS["gemini"], Named(model)),
+    "streamGenerateContent": lambda model: ChatOperation(DIALECTS["gemini"], Named(model, stream=True)),
+    "countTokens": lambda model: CountOperation("gemini", Named(model)),
+    "embedContent": lambda model: EmbeddingOperation(EMBEDDINGS["gemini-embeddings"], model),
+    "batchEmbedContents": lambda model: EmbeddingOperation(EMBEDDINGS["gemini-embeddings"], model),
+}
+"""What stands behind the colon of `/v1beta/models/{model}:verb`."""
+
 _GEMINI = re.compile(r"/(?:v1|v1alpha|v1beta)/models/(?P<model>.+):(?P<verb>\w+)")
 
 
 def operation_at(path: str) -> Operation | None:
     """What a POST to `path` asks for; None where nobody is asked anything."""
-    if path in _FIXED:
-        return _FIXED[path]
+    if path in FIXED:
+        return FIXED[path]
     found = _GEMINI.fullmatch(path)
-    if found is None:
-        return None
-    model, verb = found["model"], found["verb"]
-    if verb in {"generateContent", "streamGenerateContent"}:
-        return ChatOperation(DIALECTS["gemini"], Named(model, stream=verb == "streamGenerateContent"))
-    if verb in {"embedContent", "batchEmbedContents"}:
-        return EmbeddingOperation(EMBEDDINGS["gemini-embeddings"], model)
-    return CountOperation("gemini", Named(model)) if verb == "countTokens" else None
+    verb = GEMINI_VERBS.get(found["verb"]) if found else None
+    return verb(found["model"]) if found and verb else None
 
 
 def shape_of(path: str, headers: Mapping[str, str]) -> Operation:

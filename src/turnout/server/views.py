@@ -15,16 +15,27 @@ from turnout.errors import MethodNotAllowed, NotFound, PathNotFound
 from turnout.headers import usd
 from turnout.pipeline import Call
 from turnout.providers.operations import ChatOperation, Operation
+from turnout.server.openapi import document
 
-__all__ = ["explain", "look", "route_operation"]
+__all__ = ["LOOKS", "explain", "look", "route_operation"]
 
 
-_LOOKED_AT = frozenset({"/", "/healthz", "/readyz", "/v1/models", "/v1beta/models"})
+LOOKS = {
+    "/": "what this is",
+    "/healthz": "whether the process lives",
+    "/readyz": "whether it can serve",
+    "/openapi.json": "this API, described",
+    "/v1/models": "the names that a request may use",
+    "/v1beta/models": "the same, as Gemini lists them",
+    "/v1/models/{model}": "one name",
+    "/admin/requests/{request_id}": "one request's whole story",
+}
+"""What can be looked at with GET: each path and what is there."""
 
 
 def look(engine: Engine, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, object]:
     """Status and JSON value of a GET (or HEAD) path. Raises PathNotFound and MethodNotAllowed."""
-    known = path in _LOOKED_AT or path.startswith(("/v1/models/", "/admin/requests/"))
+    known = path in LOOKS or path.startswith(("/v1/models/", "/admin/requests/"))
     if not known:
         raise PathNotFound(f"nothing is served at {path}; the API is under /v1, its models at /v1/models")
     if method not in {"GET", "HEAD"}:
@@ -35,6 +46,8 @@ def look(engine: Engine, method: str, path: str, headers: Mapping[str, str]) -> 
         return 200, {"status": "ok"}
     if path == "/readyz":
         return ready(engine)
+    if path == "/openapi.json":
+        return 200, document(LOOKS)
     if path.startswith("/admin/requests/"):
         engine.keyring.admit_admin(headers)
         return 200, request_story(engine, path.rpartition("/")[2])

@@ -1,0 +1,149 @@
+"""The HTTP API as OpenAPI 3.1: paths from the tables that serve them, bodies as far as the gateway reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from turnout import __version__
+from turnout.chat import Json
+from turnout.server.paths import FIXED, GEMINI_VERBS, ROUTE
+
+__all__ = ["BODIES", "document"]
+
+TEXT: Json = {"type": "string"}
+FLAG: Json = {"type": "boolean"}
+COUNT: Json = {"type": "integer", "minimum": 1}
+OBJECT: Json = {"type": "object"}
+LIST: Json = {"type": "array", "items": OBJECT}
+TEXT_OR_LIST: Json = {"oneOf": [TEXT, LIST]}
+
+
+def _messages(*roles: str) -> Json:
+    message: Json = {
+        "type": "object",
+        "required": ["role", "content"],
+        "properties": {"role": {"enum": list(roles)}, "content": TEXT_OR_LIST},
+    }
+    return {"type": "array", "minItems": 1, "items": message}
+
+
+_CONTENT: Json = {
+    "type": "object",
+    "required": ["parts"],
+    "properties": {"role": {"enum": ["user", "model"]}, "parts": {"type": "array", "minItems": 1, "items": OBJECT}},
+}
+
+BODIES: Mapping[str, tuple[tuple[str, ...], dict[str, Json]]] = {
+    "openai-chat": (
+        ("model", "messages"),
+        {
+            "model": TEXT,
+            "messages": _messages("system", "developer", "user", "assistant"),
+            "stream": FLAG,
+            "max_completion_tokens": COUNT,
+            "max_tokens": COUNT,
+            "tools": LIST,
+            "reasoning_effort": TEXT,
+            "metadata": OBJECT,
+            "user": TEXT,
+        },
+    ),
+    "openai-responses": (
+        ("model", "input"),
+        {
+            "model": TEXT,
+            "input": TEXT_OR_LIST,
+            "instructions": TEXT,
+            "stream": FLAG,
+            "store": FLAG,
+            "max_output_tokens": COUNT,
+            "tools": LIST,
+            "previous_response_id": TEXT,
+        },
+    ),
+    "anthropic-messages": (
+        ("model", "messages", "max_tokens"),
+        {
+            "model": TEXT,
+            "messages": _messages("user", "assistant"),
+            "max_tokens": COUNT,
+            "system": TEXT_OR_LIST,
+            "stream": FLAG,
+            "tools": LIST,
+            "metadata": OBJECT,
+        },
+    ),
+    "openai-embeddings": (
+        ("model", "input"),
+        {"model": TEXT, "input": {"oneOf": [TEXT, {"type": "array", "items": TEXT, "minItems": 1}]}},
+    ),
+    "gemini": (("contents",), {"contents": {"type": "array", "minItems": 1, "items": _CONTENT}, "tools": LIST}),
+    "gemini-embeddings": ((), {"content": _CONTENT, "requests": LIST}),
+}
+"""By wire format: the fields that a request must have, and those that the gateway reads; others go on as they are."""
+
+STATUSES: Mapping[int, str] = {
+    200: "the answer, in the wire format asked in; a stream of events where a stream was asked for",
+    400: "the request is wrong; the error names the field",
+    401: "no key, or an unknown one",
+    402: "a budget is used up (`budget_exhausted`)",
+    403: "a brake stopped this run (`run_paused`)",
+    404: "unknown model; the error names near ones",
+    408: "the request did not come in time",
+    413: "the body is too large",
+    415: "the body is compressed",
+    422: "the provider refused the request",
+    429: "the provider limits the rate; `retry-after` says when to come again",
+    502: "no provider answered, or what came was no answer",
+    503: "nobody can take the request now",
+    504: "no provider answered in time",
+}
+
+
+def document(looks: Mapping[str, str]) -> dict[str, Json]:
+    """The OpenAPI document. `looks`: the paths that are looked at with GET, and what is there."""
+    paths: dict[str, Json] = {path: {"post": _call(operation.name)} for path, operation in FIXED.items()}
+    for verb, make in GEMINI_VERBS.items():
+        paths[f"/v1beta/models/{{model}}:{verb}"] = {"post": _call(make("m").name), "parameters": [_in_path("model")]}
+    paths[ROUTE] = {"post": {**_call("openai-chat"), "summary": "the decision for a request; nobody is called"}}
+    for path, what in looks.items():
+        named = path.partition("{")[2].partition("}")[0]
+        paths[path] = {
+            "get": {"summary": what, "responses": _responses((200, 401, 404, 503), JSON_ANSWER)},
+            **({"parameters": [_in_path(named)]} if named else {}),
+        }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Turnout", "version": __version__},
+        "paths": paths,
+        "components": {
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "x-api-key": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+                "x-goog-api-key": {"type": "apiKey", "in": "header", "name": "x-goog-api-key"},
+            }
+        },
+        "security": [{}, {"bearer": []}, {"x-api-key": []}, {"x-goog-api-key": []}],
+    }
+
+
+JSON_ANSWER: dict[str, Json] = {"application/json": {"schema": {}}}
+ANSWER: dict[str, Json] = {**JSON_ANSWER, "text/event-stream": {"schema": TEXT}}
+
+
+def _call(dialect: str) -> dict[str, Json]:
+    required, properties = BODIES[dialect]
+    schema: Json = {"type": "object", "required": list(required), "properties": properties}
+    return {
+        "summary": f"as its maker's API ({dialect})",
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": _responses(tuple(STATUSES), ANSWER),
+    }
+
+
+def _responses(statuses: tuple[int, ...], content: dict[str, Json]) -> dict[str, Json]:
+    return {str(status): {"description": STATUSES[status], "content": content} for status in statuses}
+
+
+def _in_path(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": TEXT}
