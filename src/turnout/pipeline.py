@@ -128,7 +128,7 @@ class Pipeline:
         try:
             self._brakes.check(ctx.session, lambda: call.operation.messages(call.body))
             ctx.decision = self.decide(ctx)  # filter, rank
-            ctx.reservation = self._budgets.reserve(spender_of(ctx, ctx.decision), worst_costs(ctx, ctx.decision))
+            ctx.reservation = self._budgets.reserve(spender_of(ctx, ctx.decision), self.worst_costs(ctx, ctx.decision))
             delivered = await self.deliver(ctx, call)  # send, fail over
         except BaseException as error:  # even a fault of ours must not keep a budget's money
             self.settle(ctx, "cancelled" if isinstance(error, asyncio.CancelledError) else "error", error=error)
@@ -238,7 +238,7 @@ class Pipeline:
             kept_at=ctx.kept_at,
         )
         decision = self._router.decide(ask)
-        budget = self._budgets.left_to_small(spender_of(ctx, decision), worst_costs(ctx, decision))
+        budget = self._budgets.left_to_small(spender_of(ctx, decision), self.worst_costs(ctx, decision))
         if budget is not None:
             decision = self._router.decide(replace(ask, small_only=budget))
             ctx.warn(f"budget {budget} leaves only small models")
@@ -259,6 +259,14 @@ class Pipeline:
     def keeps_whole(self) -> bool:
         """Whether streams may be continued, and so must be remembered as they go."""
         return self._rules.continue_streams
+
+    def worst_costs(self, ctx: RequestContext, decision: Decision) -> list[tuple[Deployment, int | None]]:
+        """The candidates that may be tried, each with the most that the request may cost there in nano-dollars: twice
+        the worst call where two may be paid for (a rival of a slow one, the rest of a dying stream)."""
+        needs = needs_of(ctx.outline, ctx.input_tokens_estimate)
+        twice = self._rules.continue_streams if ctx.outline.stream else self._delivery.may_hedge(ctx)
+        worst = [(c.deployment, worst_cost(c.deployment, needs)) for c in decision.candidates[:MAX_CANDIDATES]]
+        return [(d, cost if cost is None or not twice else 2 * cost) for d, cost in worst]
 
     async def deliver(self, ctx: RequestContext, call: Call) -> Delivered[Exchange]:
         """The answer of the first candidate that gives one, begun. Raises the most telling failure."""
@@ -377,12 +385,6 @@ def told_of(error: BaseException | None, exchange: Exchange | None) -> tuple[int
 
 def spender_of(ctx: RequestContext, decision: Decision) -> Spender:
     return Spender(key=ctx.key_id, tags=ctx.tags, mode=decision.mode or ctx.mode, session=ctx.session.id)
-
-
-def worst_costs(ctx: RequestContext, decision: Decision) -> list[tuple[Deployment, int | None]]:
-    """The candidates that may be tried, each with the most it may cost in nano-dollars."""
-    needs = needs_of(ctx.outline, ctx.input_tokens_estimate)
-    return [(c.deployment, worst_cost(c.deployment, needs)) for c in decision.candidates[:MAX_CANDIDATES]]
 
 
 def land(flight: Flight, outcome: Outcome, ctx: RequestContext, exchange: Exchange) -> None:

@@ -2,8 +2,11 @@
 
 import pytest
 
-from support.fleets import FLEET, NAMES, outline, session
+from support.fleets import FLEET, NAMES, deployment, outline, session
+from turnout.catalog.fleet import Fleet
+from turnout.catalog.models import Pace
 from turnout.errors import BudgetExhausted, NoCapacity, NotFound
+from turnout.routing.names import Names
 from turnout.routing.rank import Ask, Router
 
 ROUTER = Router(FLEET, NAMES, short_prompt_tokens=100)
@@ -127,3 +130,45 @@ def test_nobody_able_is_a_503_that_says_why():
 def test_an_unknown_name_is_a_404_with_near_ones(model, told):
     with pytest.raises(NotFound, match=told):
         decide(SHORT, model=model)
+
+
+# ---- waiting has a price, and some places are one ----------------------------------------------------------------
+
+SLOW_AND_CHEAP, QUICK = deployment("one/slow", "mid", 1), deployment("two/quick", "mid", 2)
+
+
+def ranked(*deployments, second_nano_usd=0, model="tier/mid", fallbacks=None, paces=None):
+    fleet = Fleet(deployments, providers=("one", "two"))
+    names = Names(fleet, modes={}, aliases={}, fallbacks=fallbacks or {})
+    router = Router(fleet, names, pace=lambda d: (paces or {}).get(d.id, Pace()))
+    told = outline(SHORT, model=model)
+    ask = Ask(outline=told, input_tokens=100, session=session(0, None), second_nano_usd=second_nano_usd)
+    return [(c.deployment.id, c.place, c.expected_s) for c in router.decide(ask).candidates]
+
+
+PACES = {"one/slow": Pace(ttft_s=5.0, tokens_per_s=20), "two/quick": Pace(ttft_s=0.5, tokens_per_s=200)}
+
+
+def test_who_does_not_wait_gets_the_cheaper_model_and_who_waits_the_quicker_one():
+    batch = ranked(SLOW_AND_CHEAP, QUICK, paces=PACES)
+    assert batch == [("one/slow", 0, 30.0), ("two/quick", 1, 3.0)]
+    interactive = ranked(SLOW_AND_CHEAP, QUICK, paces=PACES, second_nano_usd=200_000)
+    assert [name for name, _, _ in interactive] == ["two/quick", "one/slow"]
+
+
+def test_a_pace_that_is_not_known_is_found_out():
+    told = ranked(SLOW_AND_CHEAP, QUICK, paces={"one/slow": PACES["one/slow"]}, second_nano_usd=200_000)
+    assert told[0] == ("two/quick", 0, None)
+
+
+def test_one_model_at_one_price_in_two_houses_has_one_place():
+    here, there = deployment("one/m", "mid", 2), deployment("two/m", "mid", 2)
+    dearer = deployment("two/n", "mid", 3)
+    assert [place for _, place, _ in ranked(here, there, dearer)] == [0, 0, 2]
+    assert [place for _, place, _ in ranked(here, there, model="m")] == [0, 0]
+
+
+def test_a_house_that_the_caller_named_comes_before_its_fallback():
+    here, there = deployment("one/m", "mid", 2), deployment("two/m", "mid", 2)
+    told = ranked(here, there, model="one/m", fallbacks={"one/m": ("two/m",)})
+    assert told == [("one/m", 0, None), ("two/m", 1, None)]

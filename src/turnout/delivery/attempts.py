@@ -79,7 +79,12 @@ class Delivery:
         self._budget = budget
         self._random = random
         self._patience = patience
-        self.hedge = hedge
+        self._hedge = hedge
+
+    def may_hedge(self, ctx: RequestContext) -> bool:
+        """Whether a slow call of this request gets a rival: only a whole answer that somebody waits for, and none that
+        one provider keeps state for."""
+        return self._hedge and not ctx.outline.stream and ctx.latency == "interactive" and ctx.kept_at is None
 
     async def deliver(self, ctx: RequestContext, call: Callable[[Target], Awaitable[A]]) -> Delivered[A]:
         """The first answer that one of the decision's candidates gives. Each call is recorded in `ctx.attempts`.
@@ -188,9 +193,7 @@ class Delivery:
 
     def _slow_after_s(self, ctx: RequestContext, target: Target) -> float | None:
         """Seconds after which this call gets a rival; None: never."""
-        if not self.hedge or ctx.outline.stream or ctx.latency != "interactive" or ctx.kept_at is not None:
-            return None
-        return self.board.slow_after_s(target)
+        return self.board.slow_after_s(target) if self.may_hedge(ctx) else None
 
     async def _race(
         self,
