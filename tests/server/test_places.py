@@ -10,9 +10,9 @@ ASK = {"model": "up/big", "max_tokens": 100, "messages": [{"role": "user", "cont
 LIMITED = answer({"error": {"message": "slow down"}}, 429, headers={"retry-after": "60"})
 
 
-async def ask(gw, *, session="s1", **more):
-    headers = [("x-turnout-session", session)]
-    return await post(gw.url, "/v1/chat/completions", json.dumps({**ASK, **more}).encode(), headers)
+async def ask(gw, *, session="s1", latency="interactive"):
+    headers = [("x-turnout-session", session), ("x-turnout-latency", latency)]
+    return await post(gw.url, "/v1/chat/completions", json.dumps(ASK).encode(), headers)
 
 
 def used(up):
@@ -86,4 +86,4 @@ async def test_a_request_that_may_be_called_twice_reserves_twice(tmp_path):
             assert (await ask(gw))[0] == 200
         async with gateway(host(up.url, "openai-chat") + budget + "[delivery]\nhedge = true\n", tmp_path / "b") as gw:
             assert (await ask(gw))[0] == 402
-            assert (await ask(gw, stream=True))[0] == 200
+            assert (await ask(gw, latency="batch"))[0] == 200
