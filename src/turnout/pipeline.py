@@ -263,6 +263,8 @@ class Pipeline:
     def worst_costs(self, ctx: RequestContext, decision: Decision) -> list[tuple[Deployment, int | None]]:
         """The candidates that may be tried, each with the most that the request may cost there in nano-dollars: twice
         the worst call where two may be paid for (a rival of a slow one, the rest of a dying stream)."""
+        if not self._budgets.rules:  # nobody asks
+            return []
         needs = needs_of(ctx.outline, ctx.input_tokens_estimate)
         twice = self._rules.continue_streams if ctx.outline.stream else self._delivery.may_hedge(ctx)
         worst = [(c.deployment, worst_cost(c.deployment, needs)) for c in decision.candidates[:MAX_CANDIDATES]]

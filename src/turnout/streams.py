@@ -96,7 +96,7 @@ class SettlingStream:
     async def __anext__(self) -> bytes:
         while True:
             try:
-                chunk = await self._next()
+                chunk = await (self._shielded() if self._exchange.bills_on else anext(self._chunks))
             except StopAsyncIteration:
                 chunk = await self._ending()
             else:
@@ -109,10 +109,8 @@ class SettlingStream:
             await self._books.keep(self._ctx, self._call, self._exchange, answered)
         return chunk
 
-    async def _next(self) -> bytes:
-        if not self._exchange.bills_on:
-            return await anext(self._chunks)
-        # Reading goes on though the caller leaves: `aclose` may have it drained.
+    async def _shielded(self) -> bytes:
+        """The next piece; reading goes on though the caller leaves, for `aclose` may have it drained."""
         self._reading = asyncio.ensure_future(anext(self._chunks))
         return await asyncio.shield(self._reading)
 

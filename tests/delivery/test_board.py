@@ -46,7 +46,7 @@ def test_a_deployment_has_a_target_at_every_account(board):
 
 
 def test_the_first_place_that_is_well(board, clock):
-    big, mini = Target(deployment=BIG, provider="openai"), Target(deployment=MINI, provider="lab")
+    big, mini = Target.at(BIG, "openai"), Target.at(MINI, "lab")
     assert ask(board, (0, big), (1, mini)) == ("openai/big", 0)
     fail(board, big, times=3)
     assert ask(board, (0, big), (1, mini)) == ("lab/mini", 0)
@@ -56,7 +56,7 @@ def test_the_first_place_that_is_well(board, clock):
 
 
 def test_half_open_lets_one_probe_through(board, clock):
-    big, mini = Target(deployment=BIG, provider="openai"), Target(deployment=MINI, provider="lab")
+    big, mini = Target.at(BIG, "openai"), Target.at(MINI, "lab")
     fail(board, big, times=3)
     clock.now = 2.0
     probe = board.begin(big)
@@ -67,7 +67,7 @@ def test_half_open_lets_one_probe_through(board, clock):
 
 @pytest.mark.parametrize("end", ["dropped", "failed"])
 def test_a_probe_that_nobody_waited_for_does_not_close_the_door_for_good(board, clock, end):
-    big, mini = Target(deployment=BIG, provider="openai"), Target(deployment=MINI, provider="lab")
+    big, mini = Target.at(BIG, "openai"), Target.at(MINI, "lab")
     fail(board, big, times=3)
     clock.now = 2.0
     probe = board.begin(big)
@@ -100,19 +100,17 @@ def test_load_is_spread_over_equals_and_away_from_the_slow(board):
 
 def test_a_refused_key_closes_the_account_for_all_its_models(board):
     other = deployment("openai/mini", "mid", 2)
-    fail(board, Target(deployment=BIG, provider="openai@key2"), "auth")
+    fail(board, Target.at(BIG, "openai@key2"), "auth")
     assert board.unhealthy(other, 1) is None
-    assert ask(board, (0, Target(deployment=other, provider="openai@key2"))) == (
+    assert ask(board, (0, Target.at(other, "openai@key2"))) == (
         "openai/mini@key2",
         0,
     )  # the last resort
-    assert ask(
-        board, (0, Target(deployment=other, provider="openai@key2")), (1, Target(deployment=MINI, provider="lab"))
-    )[0] == ("lab/mini")
+    assert ask(board, (0, Target.at(other, "openai@key2")), (1, Target.at(MINI, "lab")))[0] == ("lab/mini")
 
 
 def test_limits_that_are_told_are_kept(board, clock):
-    mini = Target(deployment=MINI, provider="lab")
+    mini = Target.at(MINI, "lab")
     flight = board.begin(mini)
     flight.answered(RateLimits(tokens=1_000, tokens_reset_s=30))
     flight.landed(ttft_s=None, tokens_per_s=None, whole_s=None)
@@ -124,7 +122,7 @@ def test_limits_that_are_told_are_kept(board, clock):
 
 
 def test_with_nobody_else_a_failing_place_is_asked_but_not_one_that_said_when(board):
-    mini = Target(deployment=MINI, provider="lab")
+    mini = Target.at(MINI, "lab")
     fail(board, mini, times=5)
     assert ask(board, (0, mini)) == ("lab/mini", 0)
     fail(board, mini, "rate_limited", retry_after=60)
@@ -132,7 +130,7 @@ def test_with_nobody_else_a_failing_place_is_asked_but_not_one_that_said_when(bo
 
 
 def test_slow_is_what_takes_longer_than_nineteen_of_twenty(board):
-    mini = Target(deployment=MINI, provider="lab")
+    mini = Target.at(MINI, "lab")
     for seconds in range(1, 20):
         board.begin(mini).landed(ttft_s=None, tokens_per_s=None, whole_s=float(seconds))
     assert board.slow_after_s(mini) is None
@@ -141,7 +139,7 @@ def test_slow_is_what_takes_longer_than_nineteen_of_twenty(board):
 
 
 def test_a_flight_ends_once(board):
-    mini = Target(deployment=MINI, provider="lab")
+    mini = Target.at(MINI, "lab")
     one, two = board.begin(mini), board.begin(mini)
     one.dropped()
     one.failed("server")
@@ -152,7 +150,7 @@ def test_a_flight_ends_once(board):
 
 def test_memory_is_bounded(board):
     for n in range(10_050):
-        board.begin(Target(deployment=deployment(f"lab/m{n}", None, None), provider="lab")).landed(
+        board.begin(Target.at(deployment(f"lab/m{n}", None, None), "lab")).landed(
             ttft_s=1.0, tokens_per_s=1.0, whole_s=1.0
         )
     assert len(board._states) <= 10_000

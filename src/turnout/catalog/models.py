@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
 from msgspec import Struct
 
@@ -47,11 +47,15 @@ class Target(Struct, frozen=True, kw_only=True):
 
     deployment: Deployment
     provider: str
+    id: str
 
-    @property
-    def id(self) -> str:
-        account = self.provider.partition("@")[2]
-        return f"{self.deployment.id}@{account}" if account else self.deployment.id
+    @classmethod
+    def at(cls, deployment: Deployment, provider: str) -> Self:
+        """`deployment` by the account `provider`."""
+        account = provider.partition("@")[2]
+        return cls(
+            deployment=deployment, provider=provider, id=f"{deployment.id}@{account}" if account else deployment.id
+        )
 
 
 class RateLimits(Struct, frozen=True, kw_only=True):

@@ -109,7 +109,7 @@ class Board:
     def targets(self, deployment: Deployment) -> list[Target]:
         """Every place where `deployment` can be asked."""
         accounts = self.accounts.get(deployment.provider) or (deployment.provider,)
-        return [Target(deployment=deployment, provider=account) for account in accounts]
+        return [Target.at(deployment, account) for account in accounts]
 
     def health(self, target_id: str) -> Health:
         return self._states.get(target_id, WELL)

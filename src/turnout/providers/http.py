@@ -26,6 +26,9 @@ __all__ = ["HttpTransport", "is_loopback"]
 
 CONNECT_TIMEOUT = timedelta(seconds=10)
 IDLE_IN_POOL = timedelta(seconds=30)
+RESCHEDULED_S = 1.0
+"""How exactly a pause within a whole answer is timed: setting a timer anew for each piece costs more than the piece."""
+
 METHODS = {"GET": Method.GET, "POST": Method.POST}
 
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
@@ -57,11 +60,15 @@ class HttpTransport:
         if any(_UNSENDABLE.search(value) for _, value in request.headers):
             raise UpstreamFailure("a header for the provider holds a line break or the like; look at its api_key")
         try:
-            async with asyncio.timeout(request.first_byte_timeout_s):
-                response = await client.request(METHODS[request.method], request.url, **_options(request))
+            calling = client.request(METHODS[request.method], request.url, **_options(request))
+            if request.first_byte_timeout_s is None:
+                response = await calling
+            else:
+                async with asyncio.timeout(request.first_byte_timeout_s):
+                    response = await calling
         except (TimeoutError, exceptions.TimeoutError):
             raise UpstreamTimeout(
-                f"the provider did not begin to answer within {request.first_byte_timeout_s:g} s"
+                f"the provider did not begin to answer within {request.first_byte_timeout_s or 0:g} s"
             ) from None
         except exceptions.BuilderError:
             raise UpstreamUnreachable("the provider's base_url is no http or https URL; correct it") from None
@@ -107,28 +114,49 @@ class HttpResponse:
         """The whole body. Raises UpstreamFailure above `limit` bytes."""
         parts: list[bytes] = []
         size = 0
-        async for chunk in self.chunks():
-            size += len(chunk)
-            if size > limit:
-                raise UpstreamFailure(f"the provider's answer is over {limit:,} bytes")
-            parts.append(chunk)
+        clock = asyncio.get_running_loop().time
+        try:
+            async with asyncio.timeout(self._idle_s) as patience:
+                seen = clock()
+                while (chunk := await self._next()) is not None:
+                    size += len(chunk)
+                    if size > limit:
+                        raise UpstreamFailure(f"the provider's answer is over {limit:,} bytes")
+                    parts.append(chunk)
+                    if (now := clock()) - seen > RESCHEDULED_S:
+                        patience.reschedule(now + self._idle_s)
+                        seen = now
+        except TimeoutError:
+            raise self._stalled() from None
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body as it comes, one piece asked for at a time: a slow reader slows the provider down."""
-        streamer = self._streamer = self._response.stream()
         while True:
             try:
                 async with asyncio.timeout(self._idle_s):
-                    frame = await anext(streamer, None)
-            except (TimeoutError, exceptions.TimeoutError):
-                raise UpstreamTimeout(f"the provider sent nothing for {self._idle_s:g} s") from None
-            except (*_UNREACHABLE, *_BROKEN):
-                raise UpstreamBroken("the connection to the provider broke off in its answer") from None
-            if frame is None:
+                    chunk = await self._next()
+            except TimeoutError:
+                raise self._stalled() from None
+            if chunk is None:
                 return
-            if not isinstance(frame, HeaderMap):  # trailers say nothing that we need
-                yield bytes(frame)
+            yield chunk
+
+    async def _next(self) -> bytes | None:
+        """The next piece, None at the end."""
+        if self._streamer is None:
+            self._streamer = self._response.stream()
+        try:
+            frame = await anext(self._streamer, None)
+        except exceptions.TimeoutError:
+            raise self._stalled() from None
+        except (*_UNREACHABLE, *_BROKEN):
+            raise UpstreamBroken("the connection to the provider broke off in its answer") from None
+        # Trailers, which come last, say nothing that we need.
+        return None if frame is None or isinstance(frame, HeaderMap) else bytes(frame)
+
+    def _stalled(self) -> UpstreamTimeout:
+        return UpstreamTimeout(f"the provider sent nothing for {self._idle_s:g} s")
 
     async def aclose(self) -> None:
         """End the exchange: an unread rest closes the connection, a read one gives it back to the pool."""

@@ -11,14 +11,14 @@ __all__ = ["Transport", "UpstreamRequest", "UpstreamResponse"]
 
 
 class UpstreamRequest(Struct, frozen=True, kw_only=True):
-    """Header names are lower-case. Timeouts in seconds: until the answer's headers, and between
-    two pieces of its body."""
+    """Header names are lower-case. Timeouts in seconds: until the answer's headers (None: whoever sends watches the
+    time), and between two pieces of its body."""
 
     method: str
     url: str
     headers: list[tuple[str, str]]
     body: bytes = b""
-    first_byte_timeout_s: float = 300.0
+    first_byte_timeout_s: float | None = None
     idle_timeout_s: float = 120.0
 
 

@@ -79,7 +79,9 @@ class Hangup:
         self._watch: asyncio.Task[None] | None = None
         self._check: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
-        self.sending_since: float | None = None
+        self._looked_at = -1
+        self.sent = 0  # pieces that went out
+        self.sending = False  # whether one is on its way
         self.gone = False
 
     async def __aenter__(self) -> Self:
@@ -87,7 +89,7 @@ class Hangup:
         if task is None:
             raise RuntimeError("a request is served in a task")
         self._watch = asyncio.create_task(self._wait(task))
-        self._check = self._loop.call_later(self._idle_s / 4, self.watch_reader, task)
+        self._check = self._loop.call_later(self._idle_s, self.watch_reader, task)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> bool:
@@ -105,22 +107,16 @@ class Hangup:
             self._check.cancel()
 
     def watch_reader(self, task: asyncio.Task[Any]) -> None:
-        """From now on an answer that is not taken ends the task: looked at every quarter of the time allowed, which
-        costs a stream nothing."""
-        now = self._loop.time()
-        if self.sending_since is not None and now - self.sending_since > self._idle_s:
+        """From now on a piece of the answer that is not taken in time ends the task. Looked at now and then, which
+        costs the pieces nothing: one that is still on its way at the second look is late."""
+        if self.sending and self._looked_at == self.sent:
             self.gone = True
             task.cancel()
             if self._abort is not None:  # a close would wait for the reader as well
                 self._abort()
             return
-        self._check = self._loop.call_later(self._idle_s / 4, self.watch_reader, task)
-
-    async def deliver(self, send: Send, data: bytes) -> None:
-        """Send a piece of the answer."""
-        self.sending_since = self._loop.time()
-        await send({"type": "http.response.body", "body": data, "more_body": True})
-        self.sending_since = None
+        self._looked_at = self.sent
+        self._check = self._loop.call_later(self._idle_s, self.watch_reader, task)
 
     async def _wait(self, task: asyncio.Task[Any]) -> None:
         while (await self._receive())["type"] != "http.disconnect":
@@ -152,7 +148,10 @@ async def send_reply(
         )
         try:
             async for data in stream:
-                await hangup.deliver(send, data)
+                hangup.sending = True
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+                hangup.sending = False
+                hangup.sent += 1
         except asyncio.CancelledError:
             if hangup.gone:
                 raise
