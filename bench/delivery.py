@@ -26,6 +26,8 @@ RANDOM = Random(1)  # noqa: S311 (seeded on purpose)
 
 
 class Answer:
+    refused = False
+    usage = None
     limits = RateLimits(requests=900, requests_reset_s=1.0, tokens=100_000, tokens_reset_s=1.0)
 
     async def aclose(self) -> None:

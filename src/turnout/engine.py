@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -29,6 +30,7 @@ from turnout.config import (
 )
 from turnout.delivery.attempts import Delivery
 from turnout.delivery.board import Board
+from turnout.delivery.deadlines import LONGEST_S
 from turnout.delivery.retry import RetryBudget, RetryPolicy
 from turnout.errors import ConfigError
 from turnout.pipeline import Memory, Pipeline, Rules
@@ -52,6 +54,8 @@ from turnout.stores.sqlite import SqliteLedger
 from turnout.streams import Drains
 
 __all__ = ["Engine", "Extra", "State", "build_engine", "check_binding", "open_state"]
+
+log = logging.getLogger("turnout")
 
 FREE = Price(input=0, output=0, cache_read=0, cache_write=0, source="local host, not charged by the token")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
@@ -172,6 +176,7 @@ async def _build(
         deployments += [describe.overridden(d) for d in extra.deployments]
     fleet = Fleet(deployments, providers=tuple(providers), describe=describe, knows=describe.knows)
     names = _names(config, fleet)
+    _tell_of_dead_ends(config, fleet)
     keyring = Keyring(
         {name: k.key.reveal() for name, k in config.keys.items()},
         config.server.admin_key.reveal() if config.server.admin_key else None,
@@ -185,7 +190,7 @@ async def _build(
     )
     brakes, rules = _brakes(config.brakes), _rules(config)
     accounts = {name: _accounts(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
-    delivery = _delivery(config, state.board)
+    delivery = _delivery(config, providers, state.board)
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
     _take_budgets(config, state.memory)
@@ -377,6 +382,16 @@ def _names(config: Config, fleet: Fleet) -> Names:
     return Names(fleet, modes=modes, aliases=config.aliases, fallbacks=config.fallbacks, default=config.routing.default)
 
 
+def _tell_of_dead_ends(config: Config, fleet: Fleet) -> None:
+    """A fallback that leads nowhere is passed over; whoever wrote it should know before it is needed."""
+    for model, others in config.fallbacks.items():
+        for name in (model, *others):
+            if not fleet.find(name):
+                near = fleet.near(name)
+                hint = f"did you mean {', '.join(near)}?" if near else "set up its provider, or remove it"
+                log.warning('fallbacks."%s": there is no model %s here, so it is passed over; %s', model, name, hint)
+
+
 def _nano(usd: Decimal) -> int:
     return int(usd * NANO_PER_USD)
 
@@ -397,8 +412,11 @@ def _rules(config: Config) -> Rules:
     )
 
 
-def _delivery(config: Config, board: Board) -> Delivery:
+def _delivery(config: Config, providers: Mapping[str, Provider], board: Board) -> Delivery:
     told = config.delivery
+    # A model on this machine may be slow without being ill, and going elsewhere costs money.
+    patience = {name: LONGEST_S for name, provider in providers.items() if provider.row.local}
+    patience |= {name: s for name, p in config.providers.items() if (s := p.first_byte_timeout_s) is not None}
     return Delivery(
         board=board,
         policy=RetryPolicy(
@@ -409,7 +427,7 @@ def _delivery(config: Config, board: Board) -> Delivery:
         ),
         budget=RetryBudget(clock=time.monotonic, share=told.retry_share),
         random=Random(),  # noqa: S311 (jitter)
-        patience={name: provider.first_byte_timeout_s for name, provider in config.providers.items()},
+        patience=patience,
         hedge=told.hedge,
     )
 

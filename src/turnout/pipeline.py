@@ -54,6 +54,10 @@ from turnout.streams import Drains, SettlingStream, usage_so_far
 __all__ = ["Call", "Memory", "Pipeline", "Reply", "Rules"]
 
 
+COUNT_PATIENCE_S = 10.0
+"""Beyond that an estimate serves an agent better than a provider's own count."""
+
+
 class Call(Struct, frozen=True, kw_only=True):
     """One request as the server hands it over. `headers` has lower-case names; `started_s` is monotonic; `resumes` is
     the kept turn that it goes on from, `resumed_items` how many items of it were put before the caller's own."""
@@ -157,15 +161,21 @@ class Pipeline:
         served = ctx.decision.candidates[0].deployment
         ctx.served_by = served
         try:
-            exchange = await self.send(ctx, call, self._delivery.board.targets(served)[0])
+            async with asyncio.timeout(COUNT_PATIENCE_S):
+                exchange = await self.send(ctx, call, self._delivery.board.targets(served)[0])
         except UpstreamRejected:
             raise
+        except TimeoutError:
+            return self.estimated_count(ctx, operation, served, f"{served.provider} took too long")
         except (NotTranslatable, UpstreamFailure, NoCapacity) as why:
-            ctx.warn(f"the count is an estimate: {why.message}")
-            body = operation.estimated(self._tokens.estimate(ctx.outline, served.upstream_model))
-            return Reply(headers=answer_headers(ctx, ()), body=body)
+            return self.estimated_count(ctx, operation, served, why.message)
         await exchange.aclose()
         return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
+
+    def estimated_count(self, ctx: RequestContext, operation: CountOperation, served: Deployment, why: str) -> Reply:
+        ctx.warn(f"the count is an estimate: {why}")
+        body = operation.estimated(self._tokens.estimate(ctx.outline, served.upstream_model))
+        return Reply(headers=answer_headers(ctx, ()), body=body)
 
     async def resume(self, call: Call) -> Call:
         """A call that goes on from a response that was kept here, with the conversation so far put before it; one
@@ -353,7 +363,7 @@ class Pipeline:
             if ctx.served_by is not None and ctx.kept_at is None and exchange.usage is not None:
                 self._tokens.observe(ctx.outline, ctx.served_by.upstream_model, exchange.usage.input)
             cut = exchange.body is None and exchange.finish is None
-            if cut or ctx.usage is None or ctx.usage.output is None:
+            if cut or ctx.usage is None or None in (ctx.usage.input, ctx.usage.output):
                 ctx.usage, ctx.usage_estimated = usage_so_far(ctx, stream or exchange), True
         if ctx.served_by is not None and ctx.usage is not None and ctx.served_by.price is not None:
             ctx.cost_nano_usd = cost_nano_usd(ctx.usage, ctx.served_by.price)

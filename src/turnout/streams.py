@@ -205,10 +205,11 @@ def usage_so_far(ctx: RequestContext, source: SettlingStream | Exchange) -> Usag
     that the caller got as many tokens as its beginning lets expect, where the provider had not counted more
     (Anthropic's first event counts one token, whatever follows)."""
     told = source.usage or Usage()
-    delivered = _delivered_tokens(source) if isinstance(source, SettlingStream) else 0
-    output = max(told.output or 0, delivered)
+    if told.input is None:  # then what was cached of it says nothing either
+        told = Usage(input=ctx.input_tokens_estimate, output=told.output, raw=told.raw)
+    output = max(told.output or 0, _delivered_tokens(source))
     return Usage(
-        input=told.input if told.input is not None else ctx.input_tokens_estimate,
+        input=told.input,
         cache_read=told.cache_read,
         cache_write=told.cache_write,
         cache_write_1h=told.cache_write_1h,
@@ -218,7 +219,9 @@ def usage_so_far(ctx: RequestContext, source: SettlingStream | Exchange) -> Usag
     )
 
 
-def _delivered_tokens(stream: SettlingStream) -> int:
+def _delivered_tokens(stream: SettlingStream | Exchange) -> int:
+    if isinstance(stream, Exchange):
+        return round(approximate(text)) if (text := stream.text) else 0
     if not stream.delivered:
         return 0
     return round(approximate(stream.text) * stream.delivered_bytes / len(stream.delivered))

@@ -9,6 +9,7 @@ import pytest
 from tests.support.fleets import deployment, outline
 
 from turnout.catalog.models import RateLimits
+from turnout.chat import Usage
 from turnout.context import Candidate, Decision, RequestContext, SessionView
 from turnout.delivery.attempts import Delivery
 from turnout.delivery.board import Board
@@ -22,6 +23,8 @@ BIG, MINI = deployment("openai/big", "frontier", 10, window=100_000), deployment
 @dataclass
 class Answer:
     limits: RateLimits | None = None
+    refused: bool = False
+    usage: Usage | None = None
     closed: bool = False
 
     async def aclose(self):
@@ -198,6 +201,33 @@ async def test_cancelling_it_cancels_the_call_and_frees_the_place():
     with pytest.raises(asyncio.CancelledError):
         await task
     assert delivery.board.in_flight(delivery.board.targets(BIG)[0]) == 0
+
+
+@pytest.mark.parametrize("goes_on", [True, False])
+async def test_an_answer_that_refuses_goes_on_where_the_config_says_so_and_is_booked(goes_on):
+    delivery, ctx = setting(policy=RetryPolicy(refused_goes_on=goes_on))
+    refusal = Answer(refused=True, usage=Usage(input=1_000, output=10))
+
+    async def call(target):
+        return refusal if target.deployment == BIG else Answer()
+
+    done = await delivery.deliver(ctx, call)
+    assert (done.answer is refusal) != goes_on
+    assert refusal.closed == goes_on
+    if goes_on:
+        assert (ctx.attempts[0].reason, ctx.attempts[0].cost_nano_usd) == (
+            "content_refused",
+            1_000 * 10_000 + 10 * 40_000,
+        )
+
+
+async def test_the_last_one_s_refusal_is_the_answer():
+    delivery, ctx = setting(BIG, policy=RetryPolicy(refused_goes_on=True))
+
+    async def call(target):
+        return Answer(refused=True)
+
+    assert (await delivery.deliver(ctx, call)).answer.refused
 
 
 def quick(delivery, *deployments):

@@ -5,9 +5,10 @@ import json
 import anthropic
 import pytest
 
+import turnout.pipeline
 from support.calls import post
 from support.gateway import gateway, host
-from support.upstream import ScriptedUpstream, answer
+from support.upstream import Script, ScriptedUpstream, answer
 from support.wire import refuses, says
 
 ASK = [{"role": "user", "content": "What is the capital of France? " * 40}]
@@ -87,3 +88,13 @@ async def test_estimates_learn_from_what_providers_report(tmp_path):
             await api.messages.create(model="up/big", max_tokens=5, messages=long)
         after = (await api.messages.count_tokens(model="up/big", messages=long)).input_tokens
     assert abs(after - 1000) < abs(before - 1000)
+
+
+async def test_a_provider_that_does_not_count_in_time_is_not_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(turnout.pipeline, "COUNT_PATIENCE_S", 0.1)
+    async with ScriptedUpstream(Script(hang=True)) as up, gateway(host(up.url, "anthropic-messages"), tmp_path) as gw:
+        asked = {"model": "up/big", "messages": [{"role": "user", "content": "hi"}]}
+        status, headers, raw = await post(gw.url, "/v1/messages/count_tokens", json.dumps(asked).encode())
+    assert status == 200
+    assert json.loads(raw)["input_tokens"] > 0
+    assert "took too long" in headers["x-turnout-warnings"]

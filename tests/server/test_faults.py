@@ -94,7 +94,11 @@ async def test_with_a_healthy_fallback_the_answer_arrives(tmp_path, fault, diale
     harmless = fault in HARMLESS
     assert headers["x-turnout-model"] == ("bad/m" if harmless else "good/m")
     assert (row.outcome, row.status) == ("ok", 200)
-    if fault != "wrong usage":
+    if fault == "wrong usage":
+        assert row.usage_estimated
+        assert row.cost_nano_usd > 0
+        assert row.output_tokens >= 1
+    else:
         assert row.cost_nano_usd == (600 * 5 + 400 * 0.5 + 10 * 25) * 1000
     assert not any(secret in raw + str(headers) for secret in SECRETS)
 

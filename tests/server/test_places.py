@@ -76,6 +76,14 @@ async def test_limits_that_a_provider_told_are_kept_before_it_says_429(tmp_path)
     assert json.loads(raw)["model"] == "two/big"
 
 
+async def test_a_fallback_that_leads_nowhere_is_told_of_at_the_start(tmp_path, caplog):
+    toml = host("http://127.0.0.1:9", "openai-chat") + '[fallbacks]\n"up/big" = ["lab/bigg", "up/other"]\n'
+    async with gateway(toml, tmp_path):
+        pass
+    (told,) = [r.getMessage() for r in caplog.records]
+    assert told.startswith('fallbacks."up/big": there is no model lab/bigg here')
+
+
 async def test_a_request_that_may_be_called_twice_reserves_twice(tmp_path):
     """100 tokens out at 25 USD a million and some 2,000 in at 5: 0.0125 USD at worst, twice that with a rival."""
     budget = "[budgets.all]\namount_usd = 0.02\n"

@@ -33,10 +33,16 @@ NEARLY_FULL = 0.8
 
 
 class Answer(Protocol):
-    """What a call returns once its answer has begun."""
+    """What a call returns once its answer has begun. `refused`: it is whole, and says that the model would not."""
 
     @property
     def limits(self) -> RateLimits | None: ...
+
+    @property
+    def refused(self) -> bool: ...
+
+    @property
+    def usage(self) -> Usage | None: ...
 
     async def aclose(self) -> None: ...
 
@@ -52,10 +58,11 @@ class Delivered(Struct, Generic[A], frozen=True):
 
 
 class _Tried(Struct, Generic[A], frozen=True, kw_only=True):
-    """One call and what came of it: an answer or a failure."""
+    """One call and what came of it: an answer or a failure. `usage`: of an answer that nobody gets."""
 
     flight: Flight
     took_s: float
+    usage: Usage | None = None
     answer: A | None = None
     failure: TurnoutError | None = None
 
@@ -71,7 +78,7 @@ class Delivery:
         policy: RetryPolicy,
         budget: RetryBudget,
         random: Random,
-        patience: Mapping[str, float | None],
+        patience: Mapping[str, float],
         hedge: bool = False,
     ) -> None:
         self.board = board
@@ -187,6 +194,13 @@ class Delivery:
             raise
         else:
             flight.answered(answer.limits)
+            if answer.refused and others and self._policy.refused_goes_on:
+                await answer.aclose()
+                flight.dropped()
+                refusal = UpstreamFailure(
+                    "the model refused the content", reason="content_refused", upstream_status=200
+                )
+                return _Tried(flight=flight, took_s=time.monotonic() - begun, failure=refusal, usage=answer.usage)
             return _Tried(flight=flight, took_s=time.monotonic() - begun, answer=answer)
         _note(flight, _overflow(ctx, target.deployment, failure))
         return _Tried(flight=flight, took_s=time.monotonic() - begun, failure=failure)
@@ -336,7 +350,13 @@ def _attempt(ctx: RequestContext, tried: _Tried[A], waited: float) -> Attempt:
         reason=failure.reason if upstream else failure.code,
         duration_s=tried.took_s,
         waited_s=waited,
+        usage=tried.usage,
+        cost_nano_usd=_cost(target.deployment, tried.usage),
     )
+
+
+def _cost(deployment: Deployment, usage: Usage | None) -> int | None:
+    return cost_nano_usd(usage, deployment.price) if usage and deployment.price else None
 
 
 async def _called_off(ctx: RequestContext, target: Target, task: asyncio.Task[_Tried[A]], took_s: float) -> Attempt:
@@ -348,7 +368,6 @@ async def _called_off(ctx: RequestContext, target: Target, task: asyncio.Task[_T
         result.flight.dropped()
         if result.answer is not None:
             await result.answer.aclose()
-    price = target.deployment.price
     prompt = Usage(input=ctx.input_tokens_estimate, output=0)
     return Attempt(
         deployment=target.deployment,
@@ -356,7 +375,8 @@ async def _called_off(ctx: RequestContext, target: Target, task: asyncio.Task[_T
         status=None,
         reason="hedge_lost",
         duration_s=took_s,
-        cost_nano_usd=cost_nano_usd(prompt, price) if price else None,
+        usage=prompt,
+        cost_nano_usd=_cost(target.deployment, prompt),
     )
 
 

@@ -22,12 +22,15 @@ from turnout.providers.operations import Caller, Prepared
 from turnout.providers.pipes import Pipe
 from turnout.providers.registry import ProviderRow, returned_headers, upstream_headers
 from turnout.providers.signing import Signer
+from turnout.providers.splice import text_of
 from turnout.providers.transport import Transport, UpstreamRequest, UpstreamResponse
 
 __all__ = ["Exchange", "Provider", "open_exchange"]
 
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 MAX_ERROR_BYTES = 256 * 1024
+
+_REFUSED = frozenset({"content_filter", "refusal"})
 
 
 class Provider(Struct, frozen=True, kw_only=True):
@@ -69,6 +72,17 @@ class Exchange:
         self.model: str | None = None
         self.error: StreamError | None = None
         self.waited_s = 0.0
+
+    @property
+    def refused(self) -> bool:
+        """Whether the answer is whole and says that the model, or a filter before it, would not."""
+        return self.body is not None and self.finish is not None and self.finish.unified in _REFUSED
+
+    @property
+    def text(self) -> str:
+        """What a whole answer says: words, thoughts and arguments of calls."""
+        chat = self._caller.operation.chat
+        return text_of(chat, self.body) if chat is not None and self.body is not None else ""
 
     async def read_whole(self, prepared: Prepared) -> None:
         """Take the whole answer in. Raises UpstreamFailure when it is none."""

@@ -10,6 +10,7 @@ from turnout.chat import (
     PartDelta,
     PartEnd,
     PartStart,
+    Reasoning,
     ResponseEnd,
     ResponseStart,
     StreamError,
@@ -18,8 +19,9 @@ from turnout.chat import (
     ToolCall,
 )
 from turnout.dialects.base import Dialect
+from turnout.errors import UpstreamFailure
 
-__all__ = ["Splice", "continued", "text_in"]
+__all__ = ["Splice", "continued", "text_in", "text_of"]
 
 GO_ON = (
     "Your answer above was cut off by a broken connection. Go on exactly where it ends, in the middle of the word if "
@@ -35,6 +37,18 @@ def text_in(dialect: Dialect, delivered: bytes) -> str:
     """The text in the beginning of a stream: words, thoughts and arguments of calls."""
     events = dialect.stream_decoder().feed(delivered)
     return "".join(event.text for event in events if isinstance(event, PartDelta))
+
+
+def text_of(dialect: Dialect, body: bytes) -> str:
+    """The same of a whole answer; nothing where it cannot be read."""
+    try:
+        parts = dialect.decode_response(body).parts
+    except UpstreamFailure:
+        return ""
+    return "".join(
+        part.text if isinstance(part, (Text, Reasoning)) else part.arguments if isinstance(part, ToolCall) else ""
+        for part in parts
+    )
 
 
 def continued(dialect: Dialect, body: bytes, delivered: bytes) -> bytes | None:
