@@ -11,6 +11,7 @@ import trustme
 from support.calls import post
 from support.gateway import gateway, host
 from support.hostile import FAULTS, HARMLESS, MIDWAY, HostileUpstream, refused_url
+from support.upstream import ScriptedUpstream, answer
 
 PATHS = {"openai-chat": "/v1/chat/completions", "anthropic-messages": "/v1/messages"}
 ASK = {"model": "bad/m", "max_tokens": 50, "messages": [{"role": "user", "content": "The capital of France?"}]}
@@ -94,9 +95,9 @@ async def test_with_a_healthy_fallback_the_answer_arrives(tmp_path, fault, diale
     harmless = fault in HARMLESS
     assert headers["x-turnout-model"] == ("bad/m" if harmless else "good/m")
     assert (row.outcome, row.status) == ("ok", 200)
-    if fault == "wrong usage":
+    if fault in {"wrong usage", "absurd usage"}:
         assert row.usage_estimated
-        assert row.cost_nano_usd > 0
+        assert 0 < row.cost_nano_usd < 1_000_000
         assert row.output_tokens >= 1
     else:
         assert row.cost_nano_usd == (600 * 5 + 400 * 0.5 + 10 * 25) * 1000
@@ -181,3 +182,10 @@ async def test_the_right_name_and_date_are_believed(tmp_path, monkeypatch):
     authority.issue_cert("127.0.0.1").configure_cert(tls)
     async with HostileUpstream("openai-chat", tls=tls) as up, gateway(config(up.url), tmp_path) as gw:
         assert (await ask(gw, "openai-chat", False))[0] == 200
+
+
+async def test_a_provider_that_repeats_its_key_is_not_quoted_with_it(tmp_path):
+    said = answer({"error": {"message": "wrong key: sk-up", "code": "bad"}}, 400)
+    async with ScriptedUpstream(said) as up, gateway(config(up.url), tmp_path) as gw:
+        status, _, raw = await ask(gw, "openai-chat", False)
+    assert (status, "wrong key: ***" in raw, "sk-up" in raw) == (400, True, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import re
 import socket
 import ssl
 import struct
@@ -134,6 +135,18 @@ async def _(x: Exchange) -> None:
     x.whole(b"<html><body>Please log in</body></html>", kind="text/html")
 
 
+@fault("HTML page with blank lines")
+async def _(x: Exchange) -> None:
+    x.whole(
+        b"<html>\n\n<img src='data:image/png;base64,x'>\n\ndata: http://internal.example\n\n</html>", kind="text/html"
+    )
+
+
+@fault("half an event first")
+async def _(x: Exchange) -> None:
+    x.whole(x.events()[0][:-20] + b"\n\n")
+
+
 @fault("truncated JSON")
 async def _(x: Exchange) -> None:
     x.whole(x.good_body[: len(x.good_body) // 3] if not x.streaming else x.events()[0][:-20])
@@ -198,6 +211,11 @@ async def _(x: Exchange) -> None:
     x.whole(body)
 
 
+@fault("absurd usage")
+async def _(x: Exchange) -> None:
+    x.whole(re.sub(rb'(_tokens"): \d+', rb"\1: 9000000000000000000", x.good_body))
+
+
 # Only streams can fail so.
 
 
@@ -239,7 +257,7 @@ async def _begin(x: Exchange) -> None:
 MIDWAY = frozenset({"reset mid-event", "hang mid-stream", "error event midway", "missing terminator"})
 """Faults after the first event: nobody can take over unseen."""
 
-HARMLESS = frozenset({"wrong content type", "duplicate events", "wrong usage"})
+HARMLESS = frozenset({"wrong content type", "duplicate events", "wrong usage", "absurd usage"})
 """What is wrong and can be lived with: the answer is there."""
 
 

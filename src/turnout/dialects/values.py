@@ -27,6 +27,9 @@ __all__ = [
 
 T = TypeVar("T")
 
+MOST_TOKENS = 100_000_000
+"""No answer has so many: a hundred times the longest context that is sold."""
+
 
 def bad(path: str, wanted: str) -> InvalidRequest:
     return InvalidRequest(f"{path} must be {wanted}", param=path)
@@ -83,8 +86,9 @@ def object_or_empty(value: Json) -> dict[str, Json]:
 
 
 def count_or_none(value: Json) -> int | None:
-    """A count that a provider tells; strange values count as not told."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    """A count that a provider tells; strange values count as not told: believed, a single one would use up a budget."""
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return value if whole and 0 <= value <= MOST_TOKENS else None
 
 
 def keys_of(extras: Extras, dialect: str) -> dict[str, Json]:

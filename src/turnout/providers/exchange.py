@@ -176,7 +176,10 @@ async def _begin(provider: Provider, caller: Caller, prepared: Prepared, respons
     """The answer, begun. Raises UpstreamFailure when it is an error or no answer at all."""
     if response.status >= 400:
         body = await response.read(MAX_ERROR_BYTES)
-        raise failure_of(provider.row.name, prepared.fault(body), response.status, response.headers, body)
+        failure = failure_of(provider.row.name, prepared.fault(body), response.status, response.headers, body)
+        if provider.api_key:  # some hosts repeat the key that they refuse
+            failure.message = failure.message.replace(provider.api_key, "***")
+        raise failure
     exchange = Exchange(provider.row, caller, response, translated=prepared.api.dialect != caller.operation.name)
     if prepared.pipe is not None:
         await exchange.begin_stream(prepared.pipe())
@@ -190,8 +193,9 @@ def _failed_start(provider: str, error: StreamError) -> UpstreamFailure:
     if error.status < 500:
         return failure_of(provider, Fault(code=error.code, message=error.message), error.status, (), b"")
     return UpstreamFailure(
-        f"the provider's stream failed at its start: {error.message}",
+        f"provider {provider}'s stream failed at its start ({error.code}); try again or add a fallback",
         reason=reason_of(error.status, error.code),
         upstream_code=error.code,
         upstream_status=error.status,
+        body=error.message.encode("utf-8", "replace"),
     )

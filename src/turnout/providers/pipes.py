@@ -5,11 +5,13 @@ from __future__ import annotations
 import secrets
 from typing import Protocol
 
+import msgspec
 from msgspec.structs import replace
 
 from turnout.chat import FinishReason, ResponseEnd, ResponseStart, StreamError, StreamEvent, Usage
 from turnout.dialects.base import StreamDecoder, StreamEncoder, StreamTap
-from turnout.dialects.faults import CUT
+from turnout.dialects.faults import BAD_EVENT, CUT
+from turnout.dialects.sse import SseParser
 from turnout.dialects.tool_shapes import Restorer
 
 __all__ = ["Pipe", "TappedPipe", "TranslatingPipe", "fresh_id"]
@@ -40,6 +42,14 @@ class Pipe(Protocol):
     def fail(self, error: StreamError) -> None: ...
 
 
+def is_object(data: bytes) -> bool:
+    """Whether `data` is a JSON object."""
+    try:
+        return isinstance(msgspec.json.decode(data), dict)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
 def fresh_id() -> str:
     """An id for an answer of a format that has none: callers and kept conversations tell answers apart by it."""
     return secrets.token_hex(12)
@@ -50,6 +60,7 @@ class TappedPipe:
 
     def __init__(self, tap: StreamTap) -> None:
         self._tap = tap
+        self._begun = False
         self._failed: StreamError | None = None
 
     @property
@@ -73,16 +84,32 @@ class TappedPipe:
         return self._failed is None and self._tap.error is not None
 
     def feed(self, data: bytes) -> bytes:
-        return self._tap.feed(data)
+        out = self._tap.feed(data)
+        return out if self._begun else self._checked(out)
 
     def close(self) -> bytes:
         rest = self._tap.close()
-        if not self._tap.complete and self._tap.error is None:
+        if not self._begun:
+            rest = self._checked(rest)
+        if self._failed is None and not self._tap.complete and self._tap.error is None:
             self._failed = CUT
         return rest
 
     def fail(self, error: StreamError) -> None:
         self._failed = error
+
+    def _checked(self, out: bytes) -> bytes:
+        """`out` until there is a first event, which must be one: a web page or half an event binds nobody to a provider
+        yet. Later events are the caller's to read."""
+        for event in SseParser().feed(out):
+            if not event.data:
+                continue
+            self._begun = event.data == b"[DONE]" or is_object(event.data)
+            if not self._begun:
+                self._failed = BAD_EVENT
+                return b""
+            break
+        return out
 
 
 class TranslatingPipe:
