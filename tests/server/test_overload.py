@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -130,7 +131,7 @@ async def test_told_to_end_it_lets_streams_finish_within_the_grace_and_writes_it
     assert ("[DONE]" in rest.decode()) == in_time
     assert ("no_capacity" in rest.decode()) == (not in_time)
     assert "Traceback" not in told
-    with sqlite3.connect(tmp_path / "t.db") as books:
+    with closing(sqlite3.connect(tmp_path / "t.db")) as books:
         outcomes = [row[0] for row in books.execute("select outcome from requests")]
     assert outcomes == ["ok" if in_time else "cancelled"]
 

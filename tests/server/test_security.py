@@ -5,6 +5,7 @@ import asyncio
 import json
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ async def test_queries_are_parameterised(tmp_path):
         assert (await get(gw, "/admin/requests/x';%20DROP%20TABLE%20requests;%20--"))[0] == 404
         assert (row.session_id, row.tags["team"]) == (SQL, SQL)
         await gw.booked()
-    with sqlite3.connect(tmp_path / "ledger.db") as books:
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as books:
         assert books.execute("select count(*) from requests").fetchone()[0] >= 1
 
 

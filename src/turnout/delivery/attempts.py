@@ -187,8 +187,9 @@ class Delivery:
         except TimeoutError:
             failure = UpstreamTimeout(f"{target.deployment.provider} did not begin to answer within {seconds:.3g} s")
         except TurnoutError as error:
-            # It is kept while others are tried: without what its frames hold (connections among them).
+            # It is kept while others are tried: without what its frames and its cause's hold (connections among them).
             failure = error.with_traceback(None)
+            failure.__context__ = None
         except BaseException:
             flight.dropped()
             raise
