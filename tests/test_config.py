@@ -71,7 +71,7 @@ def test_an_empty_config_is_one():
         ("[routing]\nquality = 2", "must lie between 0 and 1"),
         ("x =", "not valid TOML"),
         ('[store]\nledger = "postgresql://h/db"', "only sqlite:///FILE"),
-        ("[budgets.b]\namount_usd = -5", "budgets.b.amount_usd = -5: must not be negative"),
+        ("[budgets.b]\namount_usd = -5", "budgets.b.amount_usd = -5: must lie between 0 and 1,000,000,000"),
         ("[brakes]\nrepeat_call = 1", "brakes.repeat_call = 1"),
     ],
 )

@@ -17,6 +17,7 @@ from msgspec import Struct, field
 from turnout.catalog.models import Tier
 from turnout.errors import ConfigError
 from turnout.spend.budgets import Match
+from turnout.spend.periods import parse_period, parse_zone
 
 __all__ = [
     "BrakesConfig",
@@ -37,6 +38,10 @@ __all__ = [
     "nearest",
     "parse_config",
 ]
+
+
+MOST_USD = 1_000_000_000
+"""No budget of a billion is meant; and nine zeros more must fit a database's integer."""
 
 
 class Secret:
@@ -170,12 +175,21 @@ class DeliveryConfig(Struct, frozen=True, kw_only=True):
 
 
 class BudgetConfig(Struct, frozen=True, kw_only=True):
-    """`period` begins at 00:00 UTC (week: Monday)."""
+    """`period`: day, week (from Monday), month, from 00:00 in `timezone`; lifetime; or a rolling window (`24h`, `30d`).
+    `on_exhausted`: `small` leaves the last `small_reserve_usd` (default: a twentieth) to small models, `warn` is a soft
+    budget that never refuses. `alerts` are shares of the amount, told in the log and by a POST to `webhook`.
+    `pacing`: `thrift` spends less dearly where the money would not last, `strict` may also queue and pause before it is
+    used up, `off` does neither (docs/spend.md)."""
 
     amount_usd: Decimal
-    period: Literal["day", "week", "month"] = "month"
+    period: str = "month"
+    timezone: str = "UTC"
     match: Match = Match()
-    on_exhausted: Literal["pause", "small", "block"] = "block"
+    on_exhausted: Literal["pause", "small", "block", "warn"] = "block"
+    small_reserve_usd: Decimal | None = None
+    alerts: tuple[float, ...] = (0.5, 0.8, 1.0)
+    webhook: Secret | None = None
+    pacing: Literal["off", "thrift", "strict"] = "thrift"
 
 
 class BrakesConfig(Struct, frozen=True, kw_only=True):
@@ -333,9 +347,7 @@ def check_values(config: Config) -> None:
     _check_delivery(config.delivery)
     _check_names(config)
     for name, budget in config.budgets.items():
-        if budget.amount_usd < 0:
-            path = f"{join('budgets', name)}.amount_usd"
-            raise ConfigError(f"{path} = {budget.amount_usd}: must not be negative", param=path)
+        _check_budget(join("budgets", name), budget)
     if config.brakes.repeat_call is not None and config.brakes.repeat_call < 2:
         raise ConfigError(
             f"brakes.repeat_call = {config.brakes.repeat_call}: the first call repeats nothing; use 2 or more"
@@ -362,6 +374,18 @@ def _check_delivery(told: DeliveryConfig) -> None:
     ):
         if value < least:
             raise ConfigError(f"delivery.{name} = {value}: must be at least {least}", param=f"delivery.{name}")
+
+
+def _check_budget(path: str, told: BudgetConfig) -> None:
+    for name, value in (("amount_usd", told.amount_usd), ("small_reserve_usd", told.small_reserve_usd)):
+        if value is not None and not (value.is_finite() and 0 <= value <= MOST_USD):
+            key = f"{path}.{name}"
+            raise ConfigError(f"{key} = {value}: must lie between 0 and {MOST_USD:,}", param=key)
+    parse_period(told.period, parse_zone(told.timezone, key=f"{path}.timezone"), key=f"{path}.period")
+    for share in told.alerts:
+        if not 0 < share <= 10:
+            key = f"{path}.alerts"
+            raise ConfigError(f"{key} = {share}: is a share of the amount, as 0.8", param=key)
 
 
 def _check_names(config: Config) -> None:

@@ -96,20 +96,24 @@ class Spender(Struct, frozen=True, kw_only=True):
     """Who spends, as far as budgets ask."""
 
     key: str | None
+    team: str | None = None
     tags: Mapping[str, str]
     mode: str | None
     session: str
 
 
 class Reservation(Struct, frozen=True, kw_only=True):
-    """Money held for one request: per budget and start of its period, nano-dollars."""
+    """Money held for one request: per budget and start of its period, nano-dollars. `unaffordable` are the deployments
+    that it does not pay for."""
 
+    request_id: str
     spender: Spender
     at: datetime
-    held: tuple[tuple[str, datetime, int], ...]
+    held: tuple[tuple[str, datetime, int], ...] = ()
+    unaffordable: frozenset[str] = frozenset()
 
 
-Outcome = Literal["open", "ok", "error", "cancelled"]
+Outcome = Literal["open", "ok", "error", "cancelled", "lost"]
 
 
 class RequestContext(Struct, kw_only=True):
@@ -124,6 +128,7 @@ class RequestContext(Struct, kw_only=True):
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started_s: float
     key_id: str | None = None
+    team: str | None = None
     tags: dict[str, str] = {}
     mode: str | None = None
     quality: float | None = None

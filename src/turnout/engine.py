@@ -47,9 +47,12 @@ from turnout.routing.names import ModeTarget, Names
 from turnout.routing.rank import Router
 from turnout.server.auth import Keyring
 from turnout.spend.brakes import Brakes
-from turnout.spend.budgets import BudgetRule, Budgets, period_start
-from turnout.spend.ledger import Ledger
+from turnout.spend.budgets import BudgetRule, Budgets
+from turnout.spend.ledger import Ledger, MemoryJournal
+from turnout.spend.periods import parse_period
 from turnout.stores.conversations import SqliteConversations
+from turnout.stores.journal import FileJournal
+from turnout.stores.schema import MEMORY
 from turnout.stores.sqlite import SqliteLedger
 from turnout.streams import Drains
 
@@ -111,10 +114,13 @@ def open_state(config: Config) -> State:
     """What a gateway keeps for its whole life. Raises ConfigError where the store cannot be opened."""
     http = HttpTransport()
     file = config.store.ledger.removeprefix("sqlite:///")
-    ledger, conversations = SqliteLedger(file), SqliteConversations(file)
+    journal = MemoryJournal() if file == MEMORY else FileJournal(file)
+    ledger = SqliteLedger(file, on_written=journal.forget)
+    conversations = SqliteConversations(file)
 
     def close_stores() -> None:
         ledger.close()
+        journal.close()
         conversations.close()
 
     return State(
@@ -125,6 +131,7 @@ def open_state(config: Config) -> State:
             sessions=SessionTable(clock=time.monotonic),
             tokens=TokenEstimator(),
             budgets=Budgets(()),
+            journal=journal,
             drains=Drains(),
         ),
         board=Board(clock=time.monotonic, random=Random()),  # noqa: S311 (chooses among equals)
@@ -191,9 +198,12 @@ async def _build(
     brakes, rules = _brakes(config.brakes), _rules(config)
     accounts = {name: _accounts(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
     delivery = _delivery(config, providers, state.board)
+    rules_of_money = _budget_rules(config)
+    if any(rule.hard for rule in rules_of_money):
+        state.memory.journal.claim(state.memory.ledger)
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
-    _take_budgets(config, state.memory)
+    _take_budgets(rules_of_money, state.memory)
     return Engine(
         state=state,
         fleet=fleet,
@@ -432,22 +442,36 @@ def _delivery(config: Config, providers: Mapping[str, Provider], board: Board) -
     )
 
 
-def _take_budgets(config: Config, memory: Memory) -> None:
-    """The config's budgets, with what the ledger says was spent in their current periods."""
-    rules = [
+def _budget_rules(config: Config) -> list[BudgetRule]:
+    return [
         BudgetRule(
             name=name,
             amount_nano_usd=_nano(b.amount_usd),
-            period=b.period,
+            period=parse_period(b.period, b.timezone),
             match=b.match,
             on_exhausted=b.on_exhausted,
+            small_reserve_nano_usd=_nano(b.amount_usd / 20 if b.small_reserve_usd is None else b.small_reserve_usd),
+            alerts=tuple(sorted(b.alerts)),
         )
         for name, b in config.budgets.items()
     ]
-    if fresh := memory.budgets.reconfigure(rules):
-        memory.ledger.flush()
-        now = datetime.now(UTC)
-        for spent in memory.ledger.spending(since=min(period_start(rule.period, now) for rule in fresh)):
-            memory.budgets.restore(
-                spent.spender, spent.deployment, spent.provider, spent.cost_nano_usd, at=spent.day, rules=fresh
-            )
+
+
+def _take_budgets(rules: Sequence[BudgetRule], memory: Memory) -> None:
+    """These budgets, with what the ledger says was spent in their current periods."""
+    fresh = memory.budgets.reconfigure(rules)
+    if not fresh:
+        return
+    memory.ledger.flush()
+    now = datetime.now(UTC)
+    since = min(rule.period.since(now) for rule in fresh)
+    for spent in memory.ledger.spending(since):
+        memory.budgets.restore(
+            spent.spender, spent.deployment, spent.provider, spent.cost_nano_usd, at=spent.at, rules=fresh
+        )
+    names = {rule.name for rule in fresh}
+    for entry in memory.ledger.entries(since):
+        if entry.budget in names:
+            lost, added = (entry.amount_nano_usd, 0) if entry.kind == "lost" else (0, entry.amount_nano_usd)
+            memory.budgets.restore_entry(entry.budget, at=entry.at, lost_nano_usd=lost, added_nano_usd=added)
+    memory.budgets.restored(fresh)

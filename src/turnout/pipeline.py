@@ -48,7 +48,7 @@ from turnout.routing.needs import needs_of, worst_cost
 from turnout.routing.rank import Ask, Router
 from turnout.spend.brakes import Brakes
 from turnout.spend.budgets import Budgets
-from turnout.spend.ledger import Ledger, row_from_context
+from turnout.spend.ledger import Journal, Ledger, row_from_context
 from turnout.streams import Drains, SettlingStream, usage_so_far
 
 __all__ = ["Call", "Memory", "Pipeline", "Reply", "Rules"]
@@ -95,6 +95,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     sessions: SessionTable
     ledger: Ledger
     budgets: Budgets
+    journal: Journal
     conversations: Conversations
     tokens: TokenEstimator
     drains: Drains
@@ -121,6 +122,7 @@ class Pipeline:
         self._sessions = memory.sessions
         self._ledger = memory.ledger
         self._budgets = memory.budgets
+        self._journal = memory.journal
         self._conversations = memory.conversations
         self._tokens = memory.tokens
         self.drains = memory.drains
@@ -132,7 +134,7 @@ class Pipeline:
         try:
             self._brakes.check(ctx.session, lambda: call.operation.messages(call.body))
             ctx.decision = self.decide(ctx)  # filter, rank
-            ctx.reservation = self._budgets.reserve(spender_of(ctx, ctx.decision), self.worst_costs(ctx, ctx.decision))
+            ctx.decision = self.reserve(ctx, ctx.decision)
             delivered = await self.deliver(ctx, call)  # send, fail over
         except BaseException as error:  # even a fault of ours must not keep a budget's money
             self.settle(ctx, "cancelled" if isinstance(error, asyncio.CancelledError) else "error", error=error)
@@ -265,6 +267,25 @@ class Pipeline:
             return decision
         return replace(decision, candidates=tuple(sorted(noted, key=lambda c: c.unhealthy is not None)))
 
+    def reserve(self, ctx: RequestContext, decision: Decision) -> Decision:
+        """Hold the worst case in every budget, on disk before a cent is spent; `decision` without those candidates that
+        budgets do not pay for. Raises BudgetExhausted, or NoCapacity where a hard budget cannot be kept."""
+        held = self._budgets.reserve(ctx.request_id, spender_of(ctx, decision), self.worst_costs(ctx, decision))
+        ctx.reservation = held
+        if held.held:
+            if not self._ledger.healthy:
+                raise NoCapacity(
+                    f"budget {held.held[0][0]} cannot be kept: {self._ledger.last_error or 'the ledger fails'}",
+                    retry_after=5,
+                )
+            self._journal.hold(held)
+        if not held.unaffordable:
+            return decision
+        ctx.warn(f"budgets leave out {', '.join(sorted(held.unaffordable))}")
+        kept = tuple(c for c in decision.candidates if c.deployment.id not in held.unaffordable)
+        left_out = tuple(replace(c, rejected="no budget pays for it") for c in decision.candidates if c not in kept)
+        return replace(decision, candidates=kept, rejected=(*decision.rejected, *left_out))
+
     @property
     def keeps_whole(self) -> bool:
         """Whether streams may be continued, and so must be remembered as they go."""
@@ -372,7 +393,7 @@ class Pipeline:
         if flight is not None and exchange is not None:
             land(flight, outcome, ctx, exchange)
         if ctx.reservation is not None:
-            self._budgets.settle(ctx.reservation, ctx.served_by, ctx.cost_nano_usd or 0)
+            self._budgets.settle(ctx.reservation, charges_of(ctx))
         pinned = ctx.served_by.id if ctx.served_by and ctx.decision and ctx.decision.pins else None
         self._sessions.settle(
             ctx.key_id or "",
@@ -395,8 +416,15 @@ def told_of(error: BaseException | None, exchange: Exchange | None) -> tuple[int
     return 200, exchange.error.code if exchange and exchange.error else None
 
 
+def charges_of(ctx: RequestContext) -> list[tuple[Deployment, int]]:
+    """Who is paid what: calls whose answer nobody got, and the one that answered."""
+    lost = [(a.deployment, a.cost_nano_usd) for a in ctx.attempts if a.cost_nano_usd]
+    own = (ctx.cost_nano_usd or 0) - sum(cost for _, cost in lost)
+    return [*lost, (ctx.served_by, own)] if ctx.served_by and own else lost
+
+
 def spender_of(ctx: RequestContext, decision: Decision) -> Spender:
-    return Spender(key=ctx.key_id, tags=ctx.tags, mode=decision.mode or ctx.mode, session=ctx.session.id)
+    return Spender(key=ctx.key_id, team=ctx.team, tags=ctx.tags, mode=decision.mode or ctx.mode, session=ctx.session.id)
 
 
 def land(flight: Flight, outcome: Outcome, ctx: RequestContext, exchange: Exchange) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from turnout.catalog.models import Capabilities, Deployment
 from turnout.catalog.prices import Price
@@ -15,6 +16,8 @@ from turnout.errors import InvalidRequest
 from turnout.spend.ledger import (
     COLUMNS,
     LedgerRow,
+    attempts_from_records,
+    attempts_to_records,
     from_record,
     iso_utc,
     parse_group_by,
@@ -120,23 +123,36 @@ def test_a_settled_request_as_a_row() -> None:
                 {"deployment": "anthropic/claude-opus-5", "expected_cost_nano_usd": None, "rejected": "dearer"}
             ],
         },
-        attempt_log=[
-            {
-                "deployment": "anthropic/claude-opus-5",
-                "status": None,
-                "error_code": "upstream_timeout",
-                "duration_ms": 1_500,
-                "ttft_ms": None,
-            },
-            {
-                "deployment": "anthropic/claude-haiku-4-5",
-                "status": 200,
-                "error_code": None,
-                "duration_ms": 250,
-                "ttft_ms": 100,
-            },
-        ],
     )
+
+
+def test_its_attempts_have_rows_of_their_own_whose_costs_add_up() -> None:
+    row = row_from_context(settled())
+    first, second = attempts_from_records(attempts_to_records(row))
+    assert first == {
+        "deployment": "anthropic/claude-opus-5",
+        "status": None,
+        "error_code": "upstream_timeout",
+        "duration_ms": 1_500,
+    }
+    assert second == {
+        "deployment": "anthropic/claude-haiku-4-5",
+        "status": 200,
+        "error_code": None,
+        "duration_ms": 250,
+        "ttft_ms": 100,
+        "input_tokens": 1_000,
+        "cache_read_tokens": 900,
+        "output_tokens": 20,
+        "cost_nano_usd": 1_100_000,
+    }
+
+
+def test_a_lost_call_keeps_its_cost_and_the_answer_has_the_rest() -> None:
+    ctx = settled()
+    ctx.attempts[0] = structs.replace(ctx.attempts[0], cost_nano_usd=300_000)
+    costs = [a["cost_nano_usd"] for a in attempts_from_records(attempts_to_records(row_from_context(ctx)))]
+    assert costs == [300_000, 800_000]
 
 
 def test_a_request_that_got_nowhere_still_has_a_row() -> None:
@@ -153,7 +169,7 @@ def test_a_row_does_not_change_with_the_context_afterwards() -> None:
     ctx.warn("too late")
     ctx.attempts.clear()
     assert len(row.warnings) == 1
-    assert len(from_record(to_record(row)).attempt_log) == 2
+    assert len(attempts_to_records(row)) == 2
 
 
 def test_numbers_and_texts_fit_a_database() -> None:

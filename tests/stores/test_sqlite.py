@@ -20,7 +20,8 @@ import pytest
 import turnout
 from turnout.errors import ConfigError, Internal, InvalidRequest
 from turnout.spend.ledger import COLUMNS, LedgerRow, iso_utc
-from turnout.stores.sqlite import MIGRATIONS, SqliteLedger, migrate
+from turnout.stores.schema import MIGRATIONS, migrate
+from turnout.stores.sqlite import SqliteLedger
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
 
@@ -290,9 +291,30 @@ def test_an_empty_file_becomes_a_ledger_of_the_newest_version(tmp_path: Path) ->
         assert db.execute("PRAGMA user_version").fetchone() == (len(MIGRATIONS),)
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         columns = [(c[1], c[2]) for c in db.execute("PRAGMA table_info(requests)")]
-        assert [name for name, _ in columns] == list(COLUMNS)
+        assert {name for name, _ in columns} - {"attempt_log"} == set(COLUMNS)
         assert {kind for _, kind in columns} == {"TEXT", "INTEGER"}
         assert db.execute("SELECT strict FROM pragma_table_list WHERE name = 'requests'").fetchone() == (1,)
+
+
+def test_attempts_of_an_older_version_get_rows_and_their_costs(tmp_path: Path) -> None:
+    """Until version 3 attempts were JSON in the request's row, and the one that answered had no cost of its own."""
+    file = tmp_path / "turnout.db"
+    insert = (
+        "INSERT INTO requests (request_id, received_at, step, dialect, tags, requested_model, deployment, outcome,"
+        " usage_estimated, cost_nano_usd, attempts, warnings, attempt_log)"
+        " VALUES (?, '2026-11-23T12:00:00.000Z', 0, 'openai-chat', '{}', 'auto', 'up/b', 'ok', 0, 100, 1, '[]', ?)"
+    )
+    log = '[{"deployment": "up/a", "status": 502, "cost_nano_usd": 30}, {"deployment": "up/b", "status": 200}]'
+    with closing(sqlite3.connect(file, isolation_level=None)) as db:
+        migrate(db, MIGRATIONS[:2])
+        db.execute(insert, ("told", log))
+        db.execute(insert, ("untold", None))
+    with ledger_at(file) as ledger:
+        spent = {(s.deployment, s.cost_nano_usd) for s in ledger.spending(datetime(2026, 11, 1, tzinfo=UTC))}
+        assert spent == {("up/a", 30), ("up/b", 70 + 100)}
+        told = ledger.get("told")
+        assert told is not None
+        assert [a["deployment"] for a in told.attempt_log] == ["up/a", "up/b"]
 
 
 def test_a_file_of_an_older_version_is_brought_up_and_keeps_its_rows(tmp_path: Path) -> None:

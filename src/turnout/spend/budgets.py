@@ -16,16 +16,33 @@ from turnout.catalog.models import Deployment
 from turnout.catalog.prices import format_usd
 from turnout.context import Reservation, Spender
 from turnout.errors import BudgetExhausted
+from turnout.spend.periods import EVER, Period
 
-__all__ = ["BudgetRule", "Budgets", "Match", "period_start"]
+__all__ = ["Alert", "BudgetRule", "BudgetState", "Budgets", "Charge", "Match", "Priced"]
 
-Period = Literal["day", "week", "month"]
+OnExhausted = Literal["pause", "small", "block", "warn"]
+
+Priced = tuple[Deployment, int | None]
+"""A candidate and the most it may cost in nano-dollars; None: unpriced, which no budget can hold."""
+
+Charge = tuple[Deployment, int]
+"""What a deployment is paid for one request, in nano-dollars."""
+
+BACKWARDS = timedelta(days=1)
+"""A clock set back by less than this is waited for; by more, the time before was wrong and is not believed."""
+
+STEPS = 500
+"""Into how many pieces a rolling window is cut: what was spent in a piece is forgotten when all of it is too old."""
+
+KEPT_PURSES = 6
+"""Periods remembered of a budget: a clock that was set wrong may come back to them."""
 
 
 class Match(Struct, frozen=True, kw_only=True):
     """Which spending a budget covers; None matches everything. `tag` is `name` or `name=value`."""
 
     key: str | None = None
+    team: str | None = None
     tag: str | None = None
     mode: str | None = None
     model: str | None = None
@@ -34,13 +51,20 @@ class Match(Struct, frozen=True, kw_only=True):
 
 
 class BudgetRule(Struct, frozen=True, kw_only=True):
-    """`on_exhausted`: `small` leaves the small tier open until the budget is wholly used up."""
+    """`on_exhausted`: `small` leaves the last `small_reserve_nano_usd` to the small tier; `pause` and `block` refuse;
+    `warn` never refuses: a soft budget. `alerts`: shares of the amount that are told when reached."""
 
     name: str
     amount_nano_usd: int
-    period: Period
+    period: Period = Period()
     match: Match = Match()
-    on_exhausted: Literal["pause", "small", "block"] = "block"
+    on_exhausted: OnExhausted = "block"
+    small_reserve_nano_usd: int = 0
+    alerts: tuple[float, ...] = ()
+
+    @property
+    def hard(self) -> bool:
+        return self.on_exhausted != "warn"
 
     def covers(self, spender: Spender, model: str, provider: str) -> bool:
         """Whether this spending counts here. `model` is a deployment's id."""
@@ -48,6 +72,7 @@ class BudgetRule(Struct, frozen=True, kw_only=True):
         name, _, value = (wanted.tag or "").partition("=")
         return (
             wanted.key in {None, spender.key}
+            and wanted.team in {None, spender.team}
             and wanted.mode in {None, spender.mode}
             and wanted.session in {None, spender.session}
             and wanted.model in {None, model}
@@ -56,66 +81,115 @@ class BudgetRule(Struct, frozen=True, kw_only=True):
         )
 
 
+class Alert(Struct, frozen=True, kw_only=True):
+    """A budget has reached a share of its amount. Money in nano-dollars; `until` in words."""
+
+    budget: str
+    share: float
+    spent_nano_usd: int
+    amount_nano_usd: int
+    until: str
+
+    @property
+    def sentence(self) -> str:
+        return (
+            f"budget {self.budget} has used {format_usd(self.spent_nano_usd)} of {format_usd(self.amount_nano_usd)} "
+            f"(told at {self.share:.0%}), {self.until}"
+        )
+
+
+class BudgetState(Struct, frozen=True, kw_only=True):
+    """A budget as it stands; nano-dollars. `amount_nano_usd` holds what was added for this period, `start` and `end`
+    are UTC (a rolling window's end is None)."""
+
+    rule: BudgetRule
+    amount_nano_usd: int
+    spent_nano_usd: int
+    held_nano_usd: int
+    start: datetime
+    end: datetime | None
+
+    @property
+    def left_nano_usd(self) -> int:
+        return self.amount_nano_usd - self.spent_nano_usd - self.held_nano_usd
+
+
 class _Purse(Struct):
+    """One period of one budget. `pieces` of a rolling window: its number since `EVER` and what was spent in it."""
+
     spent: int = 0
     held: int = 0
+    added: int = 0
+    told: float = 0.0
+    swept: int = -1
+    pieces: dict[int, int] = {}
 
+    def book(self, amount: int, piece: int | None) -> None:
+        self.spent += amount
+        if piece is not None:
+            self.pieces[piece] = self.pieces.get(piece, 0) + amount
 
-def period_start(period: Period, at: datetime) -> datetime:
-    """When the period that holds `at` began: 00:00 UTC of the day, the week's Monday, the month's first."""
-    day = at.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    match period:
-        case "day":
-            return day
-        case "week":
-            return day - timedelta(days=day.weekday())
-        case "month":
-            return day.replace(day=1)
-
-
-def period_end(period: Period, start: datetime) -> datetime:
-    match period:
-        case "day":
-            return start + timedelta(days=1)
-        case "week":
-            return start + timedelta(days=7)
-        case "month":
-            return (start + timedelta(days=32)).replace(day=1)
+    def sweep(self, piece: int) -> None:
+        """Forget what is a whole window and a piece old."""
+        if piece != self.swept:
+            self.swept = piece
+            for old in [n for n in self.pieces if n < piece - STEPS]:
+                self.spent -= self.pieces.pop(old)
 
 
 class Budgets:
-    """All budgets of a gateway. `now` gives the UTC time of day."""
+    """All budgets of a gateway. `now` gives the UTC time of day; `on_alert` is called in the midst of a request, so it
+    must only take note."""
 
-    def __init__(self, rules: Iterable[BudgetRule], *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+    def __init__(
+        self,
+        rules: Iterable[BudgetRule],
+        *,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        on_alert: Callable[[Alert], None] = lambda _: None,
+    ) -> None:
         self._rules = {rule.name: rule for rule in rules}
-        self._now = now
+        self._clock = now
+        self._latest = EVER
+        self.on_alert = on_alert
         self._purses: dict[tuple[str, datetime], _Purse] = {}
+        self._open: set[str] = set()
 
     @property
     def rules(self) -> tuple[BudgetRule, ...]:
         return tuple(self._rules.values())
 
     def reconfigure(self, rules: Iterable[BudgetRule]) -> list[BudgetRule]:
-        """Take new rules over; what is held and spent under a rule that stays as it was is kept. Returns the rules that
-        are new or changed: their past is to be restored. Requests that are open still settle what they hold."""
+        """Take new rules over; what is held and spent is kept where the same spending counts in the same periods.
+        Returns the other rules: their past is to be restored. Open requests still settle what they hold."""
         new = {rule.name: rule for rule in rules}
-        fresh = [rule for rule in new.values() if self._rules.get(rule.name) != rule]
+        fresh = [rule for rule in new.values() if not _counts_alike(self._rules.get(rule.name), rule)]
         changed = {rule.name for rule in fresh}
         for (name, _), purse in self._purses.items():
             if name in changed:
-                purse.spent = 0
+                purse.spent, purse.added, purse.told = 0, 0, 0.0
+                purse.pieces.clear()
         self._rules = new
         return fresh
 
+    def state(self, name: str) -> BudgetState:
+        """Raises KeyError for a budget that is not there."""
+        return self._state(self._rules[name], self._now())
+
+    def states(self) -> list[BudgetState]:
+        now = self._now()
+        return [self._state(rule, now) for rule in self._rules.values()]
+
     def spent(self, name: str) -> int:
         """Nano-dollars settled in the current period."""
-        rule = self._rules[name]
-        return self._purse(name, period_start(rule.period, self._now())).spent
+        return self.state(name).spent_nano_usd
 
     def held(self, name: str) -> int:
         """Nano-dollars reserved and not yet settled in the current period."""
-        rule = self._rules[name]
-        return self._purse(name, period_start(rule.period, self._now())).held
+        return self.state(name).held_nano_usd
+
+    def covering(self, spender: Spender, deployment: Deployment) -> list[str]:
+        return [r.name for r in self._rules.values() if r.covers(spender, deployment.id, deployment.provider)]
 
     def restore(
         self,
@@ -127,76 +201,180 @@ class Budgets:
         at: datetime,
         rules: Iterable[BudgetRule] | None = None,
     ) -> None:
-        """Book money that was spent, in the period that holds `at`, under all rules or these."""
+        """Book money that was spent, in the period that holds `at`, under all rules or these. Tells nobody."""
         for rule in self._rules.values() if rules is None else rules:
             if rule.covers(spender, model, provider):
-                self._purse(rule.name, period_start(rule.period, at)).spent += cost_nano_usd
+                self._book(rule, cost_nano_usd, at)
 
-    def left_to_small(self, spender: Spender, priced: Sequence[tuple[Deployment, int | None]]) -> str | None:
-        """The budget that only small models may still use, when the dearest of `priced` no longer fits it."""
-        for rule in self._rules.values():
-            if rule.on_exhausted == "small":
-                worst = max((w or 0 for d, w in priced if rule.covers(spender, d.id, d.provider)), default=0)
-                if worst > self._left(rule):
+    def restore_entry(self, name: str, *, at: datetime, lost_nano_usd: int = 0, added_nano_usd: int = 0) -> None:
+        """What no request's row says: money held for a request that a crash ended, and money added to a period."""
+        rule = self._rules.get(name)
+        if rule is None:
+            return
+        self._book(rule, lost_nano_usd, at)
+        self._purse(rule, at).added += added_nano_usd
+
+    def restored(self, rules: Iterable[BudgetRule]) -> None:
+        """All of the past is booked: what it reached was told then."""
+        now = self._now()
+        for rule in rules:
+            state = self._state(rule, now)
+            self._purse(rule, now).told = _share(state)
+
+    def add(self, name: str, nano_usd: int) -> BudgetState:
+        """More (or less) money for this period alone. Raises KeyError for a budget that is not there."""
+        rule, now = self._rules[name], self._now()
+        purse = self._purse(rule, now)
+        purse.added += nano_usd
+        purse.told = min(purse.told, _share(self._state(rule, now)))
+        return self._state(rule, now)
+
+    def left_to_small(self, spender: Spender, priced: Sequence[Priced]) -> str | None:
+        """The budget that only small models may still use, when the best of `priced` no longer fits it."""
+        now = self._now()
+        for deployment, worst in priced[:1]:
+            for rule in self._rules.values():
+                if (
+                    rule.on_exhausted == "small"
+                    and rule.covers(spender, deployment.id, deployment.provider)
+                    and (worst or 0) > self._room(rule, deployment, now)
+                ):
                     return rule.name
         return None
 
-    def reserve(self, spender: Spender, priced: Sequence[tuple[Deployment, int | None]]) -> Reservation:
-        """Hold the worst case of the dearest candidate in every budget that covers one.
+    def reserve(self, request_id: str, spender: Spender, priced: Sequence[Priced]) -> Reservation:
+        """Hold the worst case of the dearest candidate in every hard budget that covers one.
 
-        `priced`: candidates and the most each may cost in nano-dollars (None: unpriced, which no budget can
-        hold). Raises BudgetExhausted; then nothing is held.
+        The best candidate must fit; of the others those that do not are left out (`Reservation.unaffordable`).
+        Raises BudgetExhausted; then nothing is held.
         """
         at = self._now()
-        held: list[tuple[str, datetime, int]] = []
-        for rule in self._rules.values():
-            covered = [(d, worst) for d, worst in priced if rule.covers(spender, d.id, d.provider)]
-            if not covered:
-                continue
-            unpriced = [d.id for d, worst in covered if worst is None]
-            if unpriced:
-                raise BudgetExhausted(
-                    f"{unpriced[0]} has no known price, so budget {rule.name} cannot hold it; "
-                    f'set models."{unpriced[0]}".price in the config'
-                )
-            need = max(worst for _, worst in covered if worst is not None)
-            if need > self._left(rule):
-                raise self._exhausted(rule, need)
-            held.append((rule.name, period_start(rule.period, at), need))
-        for name, start, amount in held:
-            self._purse(name, start).held += amount
-        return Reservation(spender=spender, at=at, held=tuple(held))
+        needs: dict[str, int] = {}
+        unaffordable: list[str] = []
+        for index, (deployment, worst) in enumerate(priced):
+            rules = [
+                r for r in self._rules.values() if r.hard and r.covers(spender, deployment.id, deployment.provider)
+            ]
+            short = next((r for r in rules if worst is None or worst > self._room(r, deployment, at)), None)
+            if short is None:
+                for rule in rules:
+                    needs[rule.name] = max(needs.get(rule.name, 0), worst or 0)
+            elif index == 0:
+                raise self._exhausted(short, deployment, worst, at)
+            else:
+                unaffordable.append(deployment.id)
+        held = tuple((name, self._rules[name].period.bounds(at)[0], need) for name, need in needs.items())
+        for name, _, need in held:
+            self._purse(self._rules[name], at).held += need
+        self._open.add(request_id)
+        return Reservation(
+            request_id=request_id, spender=spender, at=at, held=held, unaffordable=frozenset(unaffordable)
+        )
 
-    def settle(self, reservation: Reservation, deployment: Deployment | None, cost_nano_usd: int) -> None:
-        """Give back what was held and book what was spent, in the period the request came in."""
+    def settle(self, reservation: Reservation, charges: Iterable[Charge]) -> None:
+        """Give back what was held and book what was spent, in the period the request came in. A second time for the
+        same request nothing happens."""
+        if reservation.request_id not in self._open:
+            return
+        self._open.remove(reservation.request_id)
         for name, start, amount in reservation.held:
             if (purse := self._purses.get((name, start))) is not None:
                 purse.held -= amount
-        if deployment is not None and cost_nano_usd:
-            self.restore(reservation.spender, deployment.id, deployment.provider, cost_nano_usd, at=reservation.at)
-        self._drop_old()
+        for deployment, cost in charges:
+            for rule in self._rules.values():
+                if cost and rule.covers(reservation.spender, deployment.id, deployment.provider):
+                    self._book(rule, cost, reservation.at)
+                    self._tell(rule, self._now())
 
-    def _left(self, rule: BudgetRule) -> int:
-        purse = self._purse(rule.name, period_start(rule.period, self._now()))
-        return rule.amount_nano_usd - purse.spent - purse.held
+    # Time, money and words.
 
-    def _purse(self, name: str, start: datetime) -> _Purse:
-        return self._purses.setdefault((name, start), _Purse())
+    def _now(self) -> datetime:
+        """The time of day, which does not go back: a budget would have its last period's money twice."""
+        now = self._clock()
+        if not self._latest - BACKWARDS <= now < self._latest:
+            self._latest = now
+        return self._latest
 
-    def _drop_old(self) -> None:
-        """Forget periods that are over and hold nothing."""
-        if len(self._purses) > 4 * len(self._rules):
-            now = self._now()
-            for (name, start), purse in list(self._purses.items()):
-                rule = self._rules.get(name)
-                if purse.held == 0 and (rule is None or period_end(rule.period, start) <= now):
-                    del self._purses[name, start]
-
-    def _exhausted(self, rule: BudgetRule, need: int) -> BudgetExhausted:
-        end = period_end(rule.period, period_start(rule.period, self._now()))
-        left = format_usd(max(0, self._left(rule)))
-        return BudgetExhausted(
-            f"budget {rule.name} has {left} left of {format_usd(rule.amount_nano_usd)} "
-            f"until {end:%Y-%m-%d %H:%M} UTC, and this request may cost {format_usd(need)}; "
-            f"raise budgets.{rule.name}.amount_usd or ask for less output"
+    def _state(self, rule: BudgetRule, now: datetime) -> BudgetState:
+        start, end = rule.period.bounds(now)
+        purse = self._purse(rule, now)
+        return BudgetState(
+            rule=rule,
+            amount_nano_usd=rule.amount_nano_usd + purse.added,
+            spent_nano_usd=purse.spent,
+            held_nano_usd=purse.held,
+            start=rule.period.since(now) if end is None and rule.period.kind == "rolling" else start,
+            end=end,
         )
+
+    def _room(self, rule: BudgetRule, deployment: Deployment, now: datetime) -> int:
+        kept = rule.small_reserve_nano_usd if rule.on_exhausted == "small" and deployment.tier != "small" else 0
+        return self._state(rule, now).left_nano_usd - kept
+
+    def _book(self, rule: BudgetRule, amount: int, at: datetime) -> None:
+        self._purse(rule, at).book(amount, _piece(rule, at))
+
+    def _purse(self, rule: BudgetRule, at: datetime) -> _Purse:
+        key = rule.name, rule.period.bounds(at)[0]
+        purse = self._purses.get(key)
+        if purse is None:
+            purse = self._purses[key] = _Purse()
+            self._drop_old(rule.name)
+        if (piece := _piece(rule, self._latest)) is not None:
+            purse.sweep(piece)
+        return purse
+
+    def _drop_old(self, name: str) -> None:
+        """Forget old periods that hold nothing."""
+        mine = sorted(start for n, start in self._purses if n == name)
+        for start in mine[:-KEPT_PURSES]:
+            if self._purses[name, start].held == 0:
+                del self._purses[name, start]
+
+    def _tell(self, rule: BudgetRule, now: datetime, share: float | None = None) -> None:
+        """Alert once a period for each share that has been reached."""
+        state, purse = self._state(rule, now), self._purse(rule, now)
+        share = _share(state) if share is None else share
+        reached = [s for s in rule.alerts if purse.told < s <= share]
+        purse.told = max(purse.told, share)
+        if reached:
+            self.on_alert(
+                Alert(
+                    budget=rule.name,
+                    share=max(reached),
+                    spent_nano_usd=state.spent_nano_usd,
+                    amount_nano_usd=state.amount_nano_usd,
+                    until=rule.period.told(now),
+                )
+            )
+
+    def _exhausted(self, rule: BudgetRule, deployment: Deployment, worst: int | None, now: datetime) -> BudgetExhausted:
+        if worst is None:
+            return BudgetExhausted(
+                f"{deployment.id} has no known price, so budget {rule.name} cannot hold it; "
+                f'set models."{deployment.id}".price in the config'
+            )
+        self._tell(rule, now, 1.0)
+        state = self._state(rule, now)
+        paused = "; the run is paused and goes on by the next request then" if rule.on_exhausted == "pause" else ""
+        return BudgetExhausted(
+            f"budget {rule.name} has {format_usd(max(0, self._room(rule, deployment, now)))} left of "
+            f"{format_usd(state.amount_nano_usd)} {rule.period.told(now)}, and this request may cost "
+            f"{format_usd(worst)}{paused}; raise budgets.{rule.name}.amount_usd, add money for this period with "
+            f"POST /admin/budgets/{rule.name}/add, or ask for less output"
+        )
+
+
+def _counts_alike(old: BudgetRule | None, new: BudgetRule) -> bool:
+    """Whether both count the same spending in the same periods: only then what was counted may stay."""
+    return old is not None and (old.match, old.period) == (new.match, new.period)
+
+
+def _piece(rule: BudgetRule, at: datetime) -> int | None:
+    if rule.period.kind != "rolling":
+        return None
+    return int((at - EVER) / (rule.period.window / STEPS))
+
+
+def _share(state: BudgetState) -> float:
+    return state.spent_nano_usd / state.amount_nano_usd if state.amount_nano_usd > 0 else 1.0

@@ -1,4 +1,4 @@
-"""The ledger: one row a request, kept for good. What a row says, and what any store of rows must do.
+"""The ledger: a row a request and a row an attempt, kept for good. What they say, and what any store must do.
 
 Appending is on the path of every request, so a row only gathers what the context holds; its JSON is written by
 the store, in its own thread (`to_record`).
@@ -6,10 +6,10 @@ the store, in its own thread (`to_record`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Protocol
+from typing import Literal, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -17,17 +17,23 @@ from msgspec.structs import astuple
 
 from turnout.catalog.models import Tier
 from turnout.chat import Json
-from turnout.context import Attempt, Candidate, Decision, Outcome, RequestContext, Spender
+from turnout.context import Attempt, Candidate, Decision, Outcome, RequestContext, Reservation, Spender
 from turnout.errors import InvalidRequest
 
 __all__ = [
+    "ATTEMPT_COLUMNS",
     "COLUMNS",
+    "BudgetEntry",
     "GroupBy",
+    "Journal",
     "Ledger",
     "LedgerRow",
+    "MemoryJournal",
     "Record",
     "Spent",
     "Totals",
+    "attempts_from_records",
+    "attempts_to_records",
     "from_record",
     "iso_utc",
     "parse_group_by",
@@ -46,7 +52,8 @@ Record = tuple[str | int | None, ...]
 
 
 class LedgerRow(Struct, frozen=True, kw_only=True, gc=False):
-    """One request, settled. Tokens are counted as in `chat.Usage`; None: not reported.
+    """One request, settled; its attempts (`attempt_log`) become rows of their own. Tokens are counted as in
+    `chat.Usage`; None: not reported.
 
     `received_at` is UTC as text with milliseconds (`2026-11-23T10:00:00.000Z`): it sorts as time does.
     `cost_nano_usd` None: unpriced, or nothing was used. `price_source` says whose prices the cost is from.
@@ -58,6 +65,7 @@ class LedgerRow(Struct, frozen=True, kw_only=True, gc=False):
     request_id: str
     received_at: str
     key_id: str | None = None
+    team: str | None = None
     session_id: str | None = None
     agent: str | None = None
     step: int = 0
@@ -90,9 +98,29 @@ class LedgerRow(Struct, frozen=True, kw_only=True, gc=False):
     attempt_log: Json = None
 
 
-COLUMNS: tuple[str, ...] = LedgerRow.__struct_fields__
+COLUMNS: tuple[str, ...] = tuple(name for name in LedgerRow.__struct_fields__ if name != "attempt_log")
 
-_JSON_COLUMNS = frozenset({"tags", "usage_raw", "warnings", "decision", "attempt_log"})
+ATTEMPT_COLUMNS: tuple[str, ...] = (
+    "request_id",
+    "number",
+    "deployment",
+    "target",
+    "status",
+    "error_code",
+    "reason",
+    "waited_ms",
+    "duration_ms",
+    "ttft_ms",
+    "input_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "output_tokens",
+    "cost_nano_usd",
+    "reprefill_nano_usd",
+)
+"""One call of one target. `number` counts from 0; the costs of a request's attempts add up to the request's."""
+
+_JSON_COLUMNS = frozenset({"tags", "usage_raw", "warnings", "decision"})
 
 _INTEGER_COLUMNS = frozenset(
     {
@@ -149,13 +177,60 @@ class Totals(Struct, frozen=True, kw_only=True):
 
 
 class Spent(Struct, frozen=True, kw_only=True):
-    """What one spender paid for one deployment on one UTC day, which `day` begins; only what has a cost."""
+    """What one spender paid for one deployment in one minute (UTC), which `at` begins; only what has a cost."""
 
-    day: datetime
+    at: datetime
     spender: Spender
     deployment: str
     provider: str
     cost_nano_usd: int
+
+
+class BudgetEntry(Struct, frozen=True, kw_only=True):
+    """What a budget must know and no request's row says, in nano-dollars: money held for a request that a crash ended
+    (`lost`: nobody knows what of it was spent), or money added for one period. `id` is the request's, or its own."""
+
+    id: str
+    budget: str
+    at: datetime
+    kind: Literal["lost", "added"]
+    amount_nano_usd: int
+
+
+class Journal(Protocol):
+    """Where money that is held is written down before it is spent."""
+
+    def claim(self, ledger: Ledger) -> None:
+        """Become the one keeper of the ledger's budgets, and enter what one that died left held. Raises ConfigError."""
+        ...
+
+    def hold(self, reservation: Reservation) -> None:
+        """Write it down, so that it outlives this process. Raises NoCapacity; then nothing may be spent."""
+        ...
+
+    def forget(self, request_ids: Iterable[str]) -> None:
+        """These are in the ledger now. May be called from any thread."""
+        ...
+
+    def close(self) -> None:
+        """To be called when the ledger is closed: what it has not taken stays written down."""
+        ...
+
+
+class MemoryJournal:
+    """For a ledger in memory: nothing outlives the process, and so nothing is written."""
+
+    def claim(self, ledger: Ledger) -> None:
+        """Nobody else can have it."""
+
+    def hold(self, reservation: Reservation) -> None:
+        """The budgets themselves hold it."""
+
+    def forget(self, request_ids: Iterable[str]) -> None:
+        """There is nothing to forget."""
+
+    def close(self) -> None:
+        """There is nothing to let go."""
 
 
 class Ledger(Protocol):
@@ -179,6 +254,10 @@ class Ledger(Protocol):
     def append(self, row: LedgerRow) -> None:
         """Take a row: only into memory, in microseconds, never blocking or raising. Written soon after, once:
         of two rows with one request id the first stays."""
+        ...
+
+    def enter(self, entry: BudgetEntry) -> None:
+        """Take an entry of a budget, as `append` takes a row; of two with one id and budget the first stays."""
         ...
 
     def flush(self, timeout_s: float = 5.0) -> bool:
@@ -214,6 +293,10 @@ class Ledger(Protocol):
         """What was spent since `since`, as far apart as budgets ask: they are filled from it at the start."""
         ...
 
+    def entries(self, since: datetime) -> list[BudgetEntry]:
+        """What was entered since `since`, oldest first."""
+        ...
+
 
 def row_from_context(ctx: RequestContext) -> LedgerRow:
     """The ledger's row of a settled request. Pure; nothing of the request's body is kept."""
@@ -222,6 +305,7 @@ def row_from_context(ctx: RequestContext) -> LedgerRow:
         request_id=ctx.request_id,
         received_at=iso_utc(ctx.received_at),
         key_id=ctx.key_id,
+        team=ctx.team,
         session_id=ctx.session.id,
         agent=ctx.session.agent,
         step=ctx.session.step,
@@ -277,7 +361,44 @@ def parse_group_by(name: str) -> GroupBy:
 def to_record(row: LedgerRow) -> Record:
     """A row as a database takes it. Raises TypeError, ValueError or OverflowError for one that cannot be
     written (a usage object that is not JSON)."""
-    return tuple(encode(value) for encode, value in zip(_ENCODERS, astuple(row), strict=True))
+    return tuple(encode(value) for encode, value in zip(_ENCODERS, astuple(row)[: len(COLUMNS)], strict=True))
+
+
+def attempts_to_records(row: LedgerRow) -> list[Record]:
+    """The attempts of a row as a database takes them."""
+    attempts = row.attempt_log or ()
+    told = [_attempt(a) if isinstance(a, Attempt) else dict(a) for a in attempts]
+    if not told and row.deployment is not None:
+        told = [{"deployment": row.deployment}]
+    lost = [cost for a in told if isinstance(cost := a.get("cost_nano_usd"), int)]
+    answered = next((a for a in reversed(told) if not a.get("cost_nano_usd")), None)
+    if answered is not None and row.cost_nano_usd is not None:
+        answered |= {
+            "input_tokens": row.input_tokens,
+            "cache_read_tokens": row.cache_read_tokens,
+            "cache_write_tokens": row.cache_write_tokens,
+            "output_tokens": row.output_tokens,
+            "cost_nano_usd": row.cost_nano_usd - sum(lost),
+        }
+    return [
+        (row.request_id, number, *(_cell(a.get(name)) for name in ATTEMPT_COLUMNS[2:])) for number, a in enumerate(told)
+    ]
+
+
+def _cell(value: Json) -> str | int | None:
+    return _integer(value) if isinstance(value, int) else _text(value)
+
+
+def attempts_from_records(records: Sequence[Record]) -> list[dict[str, Json]]:
+    """The attempts of one request as JSON values, without what did not happen."""
+    return [
+        {
+            name: value
+            for name, value in zip(ATTEMPT_COLUMNS[2:], record[2:], strict=True)
+            if value is not None or name in {"status", "error_code"}
+        }
+        for record in records
+    ]
 
 
 def from_record(record: Sequence[str | int | None]) -> LedgerRow:
@@ -306,7 +427,7 @@ def _json(value: Json) -> str | None:
 
 
 def _plain(value: Json) -> Json:
-    """A decision or the attempts in short: deployments by id, without all that the catalogue knows of them."""
+    """A decision in short: deployments by id, without all that the catalogue knows of them."""
     match value:
         case Decision():
             return {
@@ -318,8 +439,6 @@ def _plain(value: Json) -> Json:
                 "candidates": [_candidate(c) for c in value.candidates],
                 "rejected": [_candidate(c) for c in value.rejected],
             }
-        case tuple() if value and isinstance(value[0], Attempt):
-            return [_attempt(a) for a in value]
         case _:
             return value
 
@@ -333,7 +452,7 @@ def _candidate(candidate: Candidate) -> Json:
     }
 
 
-def _attempt(attempt: Attempt) -> Json:
+def _attempt(attempt: Attempt) -> dict[str, Json]:
     """What did not happen is left out: a plain attempt is a short one."""
     return {
         "deployment": attempt.deployment.id,

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Raw
 
 from turnout.conversations import Turn
-from turnout.stores.sqlite import open_database
+from turnout.stores.schema import open_database
 
 __all__ = ["KEPT_DAYS", "SqliteConversations"]
 

@@ -13,104 +13,42 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import msgspec
+from msgspec import structs
 
 from turnout.context import Spender
 from turnout.errors import ConfigError, Internal, InvalidRequest
 from turnout.spend.ledger import (
+    ATTEMPT_COLUMNS,
     COLUMNS,
+    BudgetEntry,
     GroupBy,
     LedgerRow,
     Record,
     Spent,
     Totals,
+    attempts_from_records,
+    attempts_to_records,
     from_record,
     iso_utc,
     parse_group_by,
     to_record,
 )
+from turnout.stores.schema import BUSY_TIMEOUT_S, MEMORY, cause_of, code_of, identity_of, open_database
 
-__all__ = ["MIGRATIONS", "SqliteLedger", "migrate", "open_database"]
+__all__ = ["SqliteLedger"]
 
 logger = logging.getLogger(__name__)
-
-MEMORY = ":memory:"
 
 BATCH = 2_000
 """Rows a transaction: enough that its cost vanishes, few enough that a flush behind them need not wait long."""
 
 MAX_RETRY_S = 5.0
-
-BUSY_TIMEOUT_S = 1.0
-"""How long SQLite itself waits for another process's lock before the batch is put off."""
-
-# Enterprise Linux 9 has SQLite 3.34, STRICT came with 3.37; the rows we write are typed either way.
-_STRICT = "STRICT" if sqlite3.sqlite_version_info >= (3, 37) else ""
-
-MIGRATIONS: tuple[tuple[str, ...], ...] = (
-    (
-        f"""
-        CREATE TABLE requests (
-            request_id TEXT PRIMARY KEY NOT NULL,
-            received_at TEXT NOT NULL,
-            key_id TEXT,
-            session_id TEXT,
-            agent TEXT,
-            step INTEGER NOT NULL,
-            dialect TEXT NOT NULL,
-            mode TEXT,
-            tags TEXT NOT NULL,
-            requested_model TEXT NOT NULL,
-            deployment TEXT,
-            provider TEXT,
-            tier TEXT,
-            reason TEXT,
-            status INTEGER,
-            outcome TEXT NOT NULL,
-            error_code TEXT,
-            input_tokens INTEGER,
-            cache_read_tokens INTEGER,
-            cache_write_tokens INTEGER,
-            output_tokens INTEGER,
-            reasoning_tokens INTEGER,
-            usage_estimated INTEGER NOT NULL,
-            usage_raw TEXT,
-            cost_nano_usd INTEGER,
-            price_source TEXT,
-            attempts INTEGER NOT NULL,
-            overhead_us INTEGER,
-            ttft_ms INTEGER,
-            duration_ms INTEGER,
-            warnings TEXT NOT NULL,
-            decision TEXT,
-            attempt_log TEXT
-        ) {_STRICT}
-        """,
-        "CREATE INDEX requests_received_at ON requests (received_at)",
-        "CREATE INDEX requests_session ON requests (session_id, received_at)",
-    ),
-    (
-        f"""
-        CREATE TABLE responses (
-            owner TEXT NOT NULL,
-            id TEXT NOT NULL,
-            previous TEXT,
-            provider TEXT NOT NULL,
-            session TEXT NOT NULL,
-            items BLOB,
-            created_at TEXT NOT NULL,
-            PRIMARY KEY (owner, id)
-        ) {_STRICT}
-        """,
-        "CREATE INDEX responses_created ON responses (created_at)",
-    ),
-)
-"""Version n of the file is what the first n entries made. Only ever add to the end."""
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM requests"  # noqa: S608 - our own column names
 # Not INSERT OR IGNORE: that would also swallow a row with a hole where none may be.
@@ -118,6 +56,19 @@ _INSERT = (
     f"INSERT INTO requests ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))}) "  # noqa: S608
     "ON CONFLICT (request_id) DO NOTHING"
 )
+
+_INSERT_ATTEMPT = (
+    f"INSERT INTO attempts ({', '.join(ATTEMPT_COLUMNS)}) VALUES ({', '.join('?' * len(ATTEMPT_COLUMNS))}) "  # noqa: S608
+    "ON CONFLICT (request_id, number) DO NOTHING"
+)
+_SELECT_ATTEMPTS = f"SELECT {', '.join(ATTEMPT_COLUMNS)} FROM attempts WHERE request_id = ? ORDER BY number"  # noqa: S608
+
+_ENTRY_COLUMNS = BudgetEntry.__struct_fields__
+_INSERT_ENTRY = (
+    f"INSERT INTO budget_entries ({', '.join(_ENTRY_COLUMNS)}) VALUES (?, ?, ?, ?, ?) "  # noqa: S608
+    "ON CONFLICT (id, budget) DO NOTHING"
+)
+_SELECT_ENTRIES = f"SELECT {', '.join(_ENTRY_COLUMNS)} FROM budget_entries WHERE at >= ? ORDER BY at"  # noqa: S608
 
 _GROUPS: dict[GroupBy, str] = {
     GroupBy.ALL: "'all'",
@@ -149,22 +100,12 @@ _TOTALS = {
 }
 
 _SPENDING = """
-    SELECT substr(received_at, 1, 10) AS day, key_id, tags, mode, ifnull(session_id, ''), deployment, provider,
-        sum(cost_nano_usd)
-    FROM requests WHERE received_at >= ? AND cost_nano_usd > 0 AND deployment IS NOT NULL
-    GROUP BY day, key_id, tags, mode, session_id, deployment, provider ORDER BY day
+    SELECT substr(r.received_at, 1, 16) AS minute, r.key_id, r.team, r.tags, r.mode, ifnull(r.session_id, ''),
+        a.deployment, sum(a.cost_nano_usd)
+    FROM requests AS r JOIN attempts AS a ON a.request_id = r.request_id
+    WHERE r.received_at >= ? AND a.cost_nano_usd > 0
+    GROUP BY minute, r.key_id, r.team, r.tags, r.mode, r.session_id, a.deployment ORDER BY minute
     """
-
-_CAUSES = {
-    sqlite3.SQLITE_BUSY: "another process holds a lock on it; end that process",
-    sqlite3.SQLITE_LOCKED: "another connection holds a lock on it; end that connection",
-    sqlite3.SQLITE_FULL: "the disk is full; make room",
-    sqlite3.SQLITE_READONLY: "it is read-only; give this user write permission",
-    sqlite3.SQLITE_CANTOPEN: "it cannot be opened; check that the folder exists and is writable",
-    sqlite3.SQLITE_IOERR: "the disk fails to read or write; check the disk",
-    sqlite3.SQLITE_CORRUPT: "the file is damaged; move it away and restart, or restore a copy",
-    sqlite3.SQLITE_NOTADB: "the file is not an SQLite database; name another file",
-}
 
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
 
@@ -173,17 +114,26 @@ class _Marker(threading.Event):
     """Stands in the queue behind the rows that a flush waits for."""
 
 
-_Queued = LedgerRow | _Marker
+_Queued = LedgerRow | BudgetEntry | _Marker
 
 
 class SqliteLedger:
     """A `Ledger` in the SQLite file `path`, or in memory alone for `:memory:`.
 
     The file is made if there is none; its folder is not. Raises ConfigError, with the path and the next step,
-    for a file that cannot be opened or is not a ledger of this version or an older one.
+    for a file that cannot be opened or is not a ledger of this version or an older one. `on_written` is told, in the
+    writer's thread, which requests are on disk now.
     """
 
-    def __init__(self, path: str | Path, *, flush_interval_s: float = 0.1, max_waiting: int = 100_000) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        flush_interval_s: float = 0.1,
+        max_waiting: int = 100_000,
+        on_written: Callable[[Iterable[str]], None] = lambda _: None,
+    ) -> None:
+        self._on_written = on_written
         self._path = str(path)
         self._interval = flush_interval_s
         self._max_waiting = max_waiting
@@ -200,7 +150,7 @@ class SqliteLedger:
         self._write_db: sqlite3.Connection | None = open_database(self._path)
         # A database in memory belongs to its connection, so there reads and writes share one and take turns.
         self._read_db = self._write_db if self._path == MEMORY else open_database(self._path)
-        self._file = _identity(self._path)
+        self._file = identity_of(self._path)
         self._read_lock = threading.Lock()
         self._write_lock = self._read_lock if self._path == MEMORY else threading.Lock()
         self._writer = threading.Thread(target=self._run, name="turnout-ledger", daemon=True)
@@ -223,6 +173,9 @@ class SqliteLedger:
             self._drop(1, "the ledger is closed" if self._closing.is_set() else "too many rows wait to be written")
             return
         self._queue.append(row)
+
+    def enter(self, entry: BudgetEntry) -> None:
+        self._queue.append(entry)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
         if not self._writer.is_alive():
@@ -271,20 +224,33 @@ class SqliteLedger:
     def spending(self, since: datetime) -> list[Spent]:
         return [_spent(record) for record in self._read(_SPENDING, (iso_utc(since),))]
 
+    def entries(self, since: datetime) -> list[BudgetEntry]:
+        records = self._read(_SELECT_ENTRIES, (iso_utc(since),))
+        return [msgspec.convert(dict(zip(_ENTRY_COLUMNS, record, strict=True)), BudgetEntry) for record in records]
+
     def _read(self, query: str, values: Sequence[str | int | None]) -> list[Record]:
         # While the disk fails, a reader gets what is there and does not wait for it.
         if not self._closing.is_set() and not self._failing:
             self.flush()
+        return self._query(query, values)
+
+    def _query(self, query: str, values: Sequence[str | int | None]) -> list[Record]:
         try:
             with self._read_lock:
                 return self._read_db.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            why = self._last_error if self._failing else _cause(error)
+            why = self._last_error if self._failing else cause_of(error)
             raise Internal(f"the ledger {self._path} cannot be read: {why}") from error
 
     def _rows(self, records: Sequence[Record]) -> list[LedgerRow]:
         try:
-            return [from_record(r) for r in records]
+            rows = [from_record(r) for r in records]
+            return [
+                structs.replace(
+                    row, attempt_log=attempts_from_records(self._query(_SELECT_ATTEMPTS, (row.request_id,)))
+                )
+                for row in rows
+            ]
         except msgspec.MsgspecError as error:
             raise Internal(f"the ledger {self._path} holds a row that is not Turnout's: {error}") from error
 
@@ -313,59 +279,65 @@ class SqliteLedger:
             if not self._batch:
                 return True
             try:
-                self._write([row for row in self._batch if isinstance(row, LedgerRow)])
+                self._write(self._batch)
             except (sqlite3.Error, ConfigError) as error:
                 self._failed(error)
                 return False
             self._recovered()
+            self._on_written([row.request_id for row in self._batch if isinstance(row, LedgerRow)])
             for marker in self._batch:
                 if isinstance(marker, _Marker):
                     marker.set()
             self._batch.clear()
 
-    def _write(self, rows: Sequence[LedgerRow]) -> None:
+    def _write(self, batch: Sequence[_Queued]) -> None:
         """One transaction. Raises sqlite3.Error when it failed as a whole, ConfigError when the file, opened
         anew, is no ledger any more."""
-        records = [record for row in rows if (record := self._record(row)) is not None]
-        if not records:
+        entries = [item for item in batch if isinstance(item, BudgetEntry)]
+        records = [found for row in batch if isinstance(row, LedgerRow) and (found := self._record(row)) is not None]
+        if not records and not entries:
             return
         if self._write_db is None or self._moved():
             self._reopen()
         try:
-            self._insert(records)
+            self._insert(records, entries)
         except (sqlite3.IntegrityError, ValueError):
             # One row that no try will ever write (lone surrogates) must not hold up the others.
-            for record in records:
+            self._insert([], entries)
+            for record, attempts in records:
                 try:
-                    self._insert([record])
+                    self._insert([(record, attempts)], [])
                 except (sqlite3.IntegrityError, ValueError) as error:
                     self._drop(1, f"request {record[0]!a} cannot be written ({type(error).__name__})")
 
-    def _insert(self, records: Sequence[Record]) -> None:
+    def _insert(self, records: Sequence[tuple[Record, list[Record]]], entries: Sequence[BudgetEntry]) -> None:
         db = self._write_db
         if db is None:
             return
         with self._write_lock:
             db.execute("BEGIN IMMEDIATE")
             try:
-                db.executemany(_INSERT, records)
+                # A loss before the row that says that there was one.
+                db.executemany(_INSERT_ENTRY, [_entry_record(entry) for entry in entries])
+                db.executemany(_INSERT, [record for record, _ in records])
+                db.executemany(_INSERT_ATTEMPT, [attempt for _, attempts in records for attempt in attempts])
                 db.execute("COMMIT")
             finally:
                 # After a success, or a full disk that SQLite rolled back by itself, there is none to end.
                 if db.in_transaction:
                     db.execute("ROLLBACK")
 
-    def _record(self, row: LedgerRow) -> Record | None:
-        """The row as SQLite takes it; None, and counted as lost, for one that is none."""
+    def _record(self, row: LedgerRow) -> tuple[Record, list[Record]] | None:
+        """The row and its attempts as SQLite takes them; None, and counted as lost, for one that is none."""
         try:
-            return to_record(row)
+            return to_record(row), attempts_to_records(row)
         except (TypeError, ValueError, OverflowError) as error:
             self._drop(1, f"request {row.request_id!a} cannot be written ({type(error).__name__})")
             return None
 
     def _moved(self) -> bool:
         """Whether the name now means another file or none: SQLite would go on writing to one nobody finds."""
-        return self._path != MEMORY and _identity(self._path) != self._file
+        return self._path != MEMORY and identity_of(self._path) != self._file
 
     def _reopen(self) -> None:
         """Open the file anew: it was damaged, moved away or replaced."""
@@ -375,7 +347,7 @@ class SqliteLedger:
             self._read_db.close()
             self._write_db = open_database(self._path)
             self._read_db = open_database(self._path)
-        self._file = _identity(self._path)
+        self._file = identity_of(self._path)
 
     def _disconnect(self) -> None:
         if self._write_db is not None:
@@ -383,13 +355,13 @@ class SqliteLedger:
             self._write_db = None
 
     def _failed(self, error: sqlite3.Error | ConfigError) -> None:
-        said = error.message if isinstance(error, ConfigError) else f"{self._path}: {_cause(error)}"
+        said = error.message if isinstance(error, ConfigError) else f"{self._path}: {cause_of(error)}"
         self._last_error = f"the ledger cannot be written: {said}. Rows wait in memory, up to {self._max_waiting:,}."
         if not self._failing:
             logger.error("%s", self._last_error)
         self._failing = True
         # A connection that met damage stays damaged; one that met a lock or a full disk is as good as ever.
-        if self._path != MEMORY and _code(error) not in _PASSING:
+        if self._path != MEMORY and code_of(error) not in _PASSING:
             self._disconnect()
 
     def _recovered(self) -> None:
@@ -414,94 +386,16 @@ class SqliteLedger:
             self._disconnect()
 
 
+def _entry_record(entry: BudgetEntry) -> Record:
+    return entry.id, entry.budget, iso_utc(entry.at), entry.kind, entry.amount_nano_usd
+
+
 def _spent(record: Sequence[Any]) -> Spent:
-    day, key, tags, mode, session, deployment, provider, cost = record
+    minute, key, team, tags, mode, session, deployment, cost = record
     return Spent(
-        day=datetime.fromisoformat(day).replace(tzinfo=UTC),
-        spender=Spender(key=key, tags=msgspec.json.decode(tags), mode=mode, session=session),
+        at=datetime.fromisoformat(minute).replace(tzinfo=UTC),
+        spender=Spender(key=key, team=team, tags=msgspec.json.decode(tags), mode=mode, session=session),
         deployment=deployment,
-        provider=provider,
+        provider=deployment.partition("/")[0],
         cost_nano_usd=cost,
     )
-
-
-def migrate(db: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> None:
-    """Bring a file to the newest version, in one transaction: two processes that start together do it once.
-
-    Raises ConfigError for a file of a newer version or another program's, sqlite3.Error for what SQLite says.
-    """
-    if _version(db) == len(migrations):
-        return
-    db.execute("BEGIN IMMEDIATE")
-    try:
-        version = _version(db)
-        if version > len(migrations):
-            raise ConfigError(
-                f"it is of version {version} and this Turnout knows up to {len(migrations)}: upgrade Turnout"
-            )
-        if version == 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            raise ConfigError("it is another program's database: name another file")
-        for statements in migrations[version:]:
-            for statement in statements:
-                db.execute(statement)
-        # A pragma takes no parameters; the number is our own.
-        db.execute(f"PRAGMA user_version = {len(migrations):d}")
-        db.execute("COMMIT")
-    finally:
-        if db.in_transaction:
-            db.execute("ROLLBACK")
-
-
-def _version(db: sqlite3.Connection) -> int:
-    return db.execute("PRAGMA user_version").fetchone()[0]
-
-
-def open_database(path: str) -> sqlite3.Connection:
-    """A connection to the newest version of the file. Raises ConfigError."""
-    if not path or "\0" in path:
-        # SQLite takes an empty name for a temporary file and would lose the ledger at the end.
-        raise ConfigError(f"store.ledger: {path!r} is no file name", param="store.ledger")
-    try:
-        db = _connect(path)
-    except sqlite3.Error as error:
-        raise ConfigError(f"store.ledger: {path}: {_cause(error)}", param="store.ledger") from error
-    try:
-        migrate(db)
-    except ConfigError as error:
-        db.close()
-        raise ConfigError(f"store.ledger: {path}: {error.message}", param="store.ledger") from None
-    except sqlite3.Error as error:
-        db.close()
-        raise ConfigError(f"store.ledger: {path}: {_cause(error)}", param="store.ledger") from error
-    return db
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    # isolation_level None: transactions are begun and ended here, by name.
-    db = sqlite3.connect(path, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    try:
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = NORMAL")
-    except sqlite3.Error:
-        db.close()
-        raise
-    return db
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Which file a name means; None for no file."""
-    try:
-        stat = Path(path).stat()
-    except OSError:
-        return None
-    return stat.st_dev, stat.st_ino
-
-
-def _cause(error: sqlite3.Error) -> str:
-    """What went wrong and what to do."""
-    return _CAUSES.get(_code(error), f"SQLite says: {error}")
-
-
-def _code(error: Exception) -> int:
-    """SQLite's primary result code, which extended ones carry in their low byte; 0 where there is none."""
-    return getattr(error, "sqlite_errorcode", 0) & 0xFF

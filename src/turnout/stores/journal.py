@@ -1,0 +1,209 @@
+"""Money that is held for open requests, on disk before any of it is spent: a killed process leaves it to be counted.
+
+One line a reservation, appended by the request itself: a few microseconds, and with the kernel once `write` returns,
+so it outlives the process (not the machine's power, as the ledger's newest rows do not either). A line goes when
+the request's row is in the ledger. At the start what stands here and is in no ledger was open when the process
+died: how much of it was spent nobody knows, so budgets count all of it (`BudgetEntry`, kind `lost`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import logging
+import os
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from turnout.context import Reservation, Spender
+from turnout.errors import ConfigError, NoCapacity
+from turnout.spend.ledger import BudgetEntry, Ledger, LedgerRow, iso_utc
+
+__all__ = ["FileJournal"]
+
+log = logging.getLogger("turnout")
+
+COMPACT_BYTES = 1 << 20
+"""A file of this size is written anew, with what is still held and as much room again."""
+
+
+class _Line(Struct, frozen=True, kw_only=True):
+    request_id: str
+    spender: Spender
+    at: datetime
+    held: tuple[tuple[str, datetime, int], ...]
+
+
+class FileJournal:
+    """The journal beside the ledger at `path`, and the claim to be the one process that keeps its budgets."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(f"{path}.held")
+        self._claim_path = Path(f"{path}.lock")
+        self._claim: int | None = None
+        self._file: int | None = None
+        self._bytes = 0
+        # What is held or not in the ledger yet; the ledger's thread takes lines out.
+        self._lines: dict[str, bytes] = {}
+
+    @property
+    def claimed(self) -> bool:
+        return self._file is not None
+
+    def claim(self, ledger: Ledger) -> None:
+        """Become the keeper of the ledger's budgets, and enter what a process that died left held. Raises ConfigError
+        where another process is that, or the files cannot be written."""
+        if self.claimed:
+            return
+        try:
+            self._claim = self._locked()
+            left = self._path.read_bytes() if self._path.exists() else b""
+            self._recover(left, ledger)
+            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        except OSError as error:
+            self._let_go()
+            raise ConfigError(
+                f"store.ledger: {self._path}: {error.strerror}; budgets need to write here before money is spent",
+                param="store.ledger",
+            ) from error
+        except BaseException:
+            self._let_go()
+            raise
+        self._bytes = 0
+
+    def hold(self, reservation: Reservation) -> None:
+        """Write down what is held. Raises NoCapacity when the disk does not take it: then nothing may be spent."""
+        if self._file is None or not reservation.held:
+            return
+        line = msgspec.json.encode(
+            _Line(
+                request_id=reservation.request_id,
+                spender=reservation.spender,
+                at=reservation.at,
+                held=reservation.held,
+            )
+        )
+        line += b"\n"
+        try:
+            if self._bytes > COMPACT_BYTES:
+                self._compact()
+            self._append(line)
+        except OSError as error:
+            raise NoCapacity(
+                f"the budgets' journal cannot be written ({error.strerror}), and without it a budget could be "
+                "overrun: make room on the disk of store.ledger",
+                retry_after=5,
+            ) from error
+        self._lines[reservation.request_id] = line
+
+    def forget(self, request_ids: Iterable[str]) -> None:
+        """These are in the ledger now. Called by the ledger's thread."""
+        for request_id in request_ids:
+            self._lines.pop(request_id, None)
+
+    def close(self) -> None:
+        """After the ledger: what it has not taken stays for the next start."""
+        if self._file is not None and not self._lines:
+            with contextlib.suppress(OSError):
+                self._path.unlink()
+        self._let_go()
+
+    def _append(self, line: bytes) -> None:
+        if self._file is None:
+            return
+        try:
+            _write_whole(self._file, line)
+        except OSError:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, self._bytes)  # half a line must not spoil the next
+            raise
+        self._bytes += len(line)
+
+    def _compact(self) -> None:
+        """Keep only what is still held, in a new file that takes the old one's place."""
+        whole = b"".join(list(self._lines.values()))  # a copy: the ledger's thread takes lines out
+        if 2 * len(whole) > self._bytes:
+            return
+        new = self._path.with_suffix(".held-new")
+        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        try:
+            _write_whole(file, whole)
+            new.replace(self._path)
+        except OSError:
+            os.close(file)
+            raise
+        if self._file is not None:
+            os.close(self._file)
+        self._file, self._bytes = file, len(whole)
+
+    def _locked(self) -> int:
+        file = os.open(self._claim_path, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            raise ConfigError(
+                f"store.ledger: another Turnout keeps the budgets of {self._claim_path.with_suffix('')}: "
+                "two would each spend the whole amount; end that process, or name another file",
+                param="store.ledger",
+            ) from None
+        return file
+
+    def _recover(self, left: bytes, ledger: Ledger) -> None:
+        """Enter what was held when the last keeper died, then a row that says so; only then may the file go."""
+        lost = 0
+        for text in left.splitlines():
+            try:
+                line = msgspec.json.decode(text, type=_Line)
+            except msgspec.DecodeError:
+                continue  # cut off while it was written: nothing was sent yet
+            if ledger.get(line.request_id) is not None:
+                continue
+            lost += 1
+            for budget, _, amount in line.held:
+                ledger.enter(
+                    BudgetEntry(id=line.request_id, budget=budget, at=line.at, kind="lost", amount_nano_usd=amount)
+                )
+            ledger.append(_lost_row(line))
+        if lost and not ledger.flush():
+            raise ConfigError(
+                f"store.ledger: {ledger.last_error or 'it takes too long to write'}; {lost} reservations of a process "
+                "that died wait to be entered",
+                param="store.ledger",
+            )
+        if lost:
+            log.warning(
+                "%d requests were open when the last process died: their budgets count the most they may have cost",
+                lost,
+            )
+
+    def _let_go(self) -> None:
+        for file in (self._file, self._claim):
+            if file is not None:
+                os.close(file)
+        self._file = self._claim = None
+
+
+def _write_whole(file: int, data: bytes) -> None:
+    if os.write(file, data) != len(data):  # the disk filled up in the midst of it
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def _lost_row(line: _Line) -> LedgerRow:
+    spender = line.spender
+    return LedgerRow(
+        request_id=line.request_id,
+        received_at=iso_utc(line.at),
+        key_id=spender.key,
+        team=spender.team,
+        session_id=spender.session,
+        mode=spender.mode,
+        tags=dict(spender.tags),
+        outcome="lost",
+        warnings=("the gateway died while this was open: its budgets count the most it may have cost",),
+    )
