@@ -12,6 +12,7 @@ from random import Random
 from msgspec import Struct
 from msgspec.structs import replace
 
+from turnout.alerts import Alerts
 from turnout.catalog.catalog import Catalog
 from turnout.catalog.fleet import Fleet
 from turnout.catalog.known import capabilities_of, default_models, tier_of
@@ -78,11 +79,13 @@ class State(Struct, frozen=True, kw_only=True):
     memory: Memory
     board: Board
     embedded: Extra
+    alerts: Alerts
     close_stores: Callable[[], None]
 
     async def aclose(self) -> None:
         """End connections and child processes; write what is not written yet."""
         await self.memory.drains.aclose()
+        await self.alerts.aclose()
         await self.embedded.provider.transport.aclose()
         await self.http.aclose()
         self.close_stores()
@@ -118,6 +121,8 @@ def open_state(config: Config) -> State:
     ledger = SqliteLedger(file, on_written=journal.forget)
     conversations = SqliteConversations(file)
 
+    alerts = Alerts(http)
+
     def close_stores() -> None:
         ledger.close()
         journal.close()
@@ -130,12 +135,13 @@ def open_state(config: Config) -> State:
             conversations=conversations,
             sessions=SessionTable(clock=time.monotonic),
             tokens=TokenEstimator(),
-            budgets=Budgets(()),
+            budgets=Budgets((), on_alert=alerts.tell),
             journal=journal,
             drains=Drains(),
         ),
         board=Board(clock=time.monotonic, random=Random()),  # noqa: S311 (chooses among equals)
         embedded=embedded_extra(http),
+        alerts=alerts,
         close_stores=close_stores,
     )
 
@@ -204,6 +210,7 @@ async def _build(
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
     _take_budgets(rules_of_money, state.memory)
+    state.alerts.webhooks = {name: b.webhook.reveal() for name, b in config.budgets.items() if b.webhook}
     return Engine(
         state=state,
         fleet=fleet,

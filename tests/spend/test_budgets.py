@@ -223,7 +223,7 @@ def test_money_added_for_a_period_is_there_in_that_period_alone():
 def test_each_share_is_told_once_a_period():
     told = []
     book, clock = budgets(company(1, period=DAY, alerts=(0.5, 0.8, 1.0)))
-    book.on_alert = told.append
+    book._on_alert = told.append
     for _ in range(9):
         spend(book, USD // 10)
     assert [a.share for a in told] == [0.5, 0.8]
@@ -240,7 +240,7 @@ def test_each_share_is_told_once_a_period():
 def test_what_a_restart_finds_was_told_before():
     told = []
     book, clock = budgets(company(1, alerts=(0.5, 0.8)))
-    book.on_alert = told.append
+    book._on_alert = told.append
     book.restore(spender(), BIG.id, BIG.provider, USD * 6 // 10, at=clock.now)
     book.restore_entry("company", at=clock.now, lost_nano_usd=USD // 10)
     book.restored(book.rules)

@@ -151,7 +151,7 @@ class Budgets:
         self._rules = {rule.name: rule for rule in rules}
         self._clock = now
         self._latest = EVER
-        self.on_alert = on_alert
+        self._on_alert = on_alert
         self._purses: dict[tuple[str, datetime], _Purse] = {}
         self._open: set[str] = set()
 
@@ -338,7 +338,7 @@ class Budgets:
         reached = [s for s in rule.alerts if purse.told < s <= share]
         purse.told = max(purse.told, share)
         if reached:
-            self.on_alert(
+            self._on_alert(
                 Alert(
                     budget=rule.name,
                     share=max(reached),
