@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from decimal import Decimal
 from random import Random
 
 from msgspec import Struct
@@ -17,7 +16,7 @@ from turnout.catalog.catalog import Catalog
 from turnout.catalog.fleet import Fleet
 from turnout.catalog.known import capabilities_of, default_models, tier_of
 from turnout.catalog.models import Capabilities, Deployment
-from turnout.catalog.prices import NANO_PER_USD, Price, price_from_usd_per_million
+from turnout.catalog.prices import Price, price_from_usd_per_million
 from turnout.config import (
     BrakesConfig,
     Config,
@@ -34,6 +33,7 @@ from turnout.delivery.board import Board
 from turnout.delivery.deadlines import LONGEST_S
 from turnout.delivery.retry import RetryBudget, RetryPolicy
 from turnout.errors import ConfigError
+from turnout.money import budget_rules, nano, take_budgets
 from turnout.pipeline import Memory, Pipeline, Rules
 from turnout.providers.apis import APIS, Api
 from turnout.providers.discovery import discover_local
@@ -48,9 +48,8 @@ from turnout.routing.names import ModeTarget, Names
 from turnout.routing.rank import Router
 from turnout.server.auth import Keyring
 from turnout.spend.brakes import Brakes
-from turnout.spend.budgets import BudgetRule, Budgets
+from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Ledger, MemoryJournal
-from turnout.spend.periods import parse_period
 from turnout.stores.conversations import SqliteConversations
 from turnout.stores.journal import FileJournal
 from turnout.stores.schema import MEMORY
@@ -204,12 +203,12 @@ async def _build(
     brakes, rules = _brakes(config.brakes), _rules(config)
     accounts = {name: _accounts(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
     delivery = _delivery(config, providers, state.board)
-    rules_of_money = _budget_rules(config)
+    rules_of_money = budget_rules(config)
     if any(rule.hard for rule in rules_of_money):
         state.memory.journal.claim(state.memory.ledger)
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
-    _take_budgets(rules_of_money, state.memory)
+    take_budgets(rules_of_money, state.memory.budgets, state.memory.ledger)
     state.alerts.webhooks = {name: b.webhook.reveal() for name, b in config.budgets.items() if b.webhook}
     return Engine(
         state=state,
@@ -409,13 +408,9 @@ def _tell_of_dead_ends(config: Config, fleet: Fleet) -> None:
                 log.warning('fallbacks."%s": there is no model %s here, so it is passed over; %s', model, name, hint)
 
 
-def _nano(usd: Decimal) -> int:
-    return int(usd * NANO_PER_USD)
-
-
 def _brakes(told: BrakesConfig) -> Brakes:
     return Brakes(
-        max_session_nano_usd=None if told.max_session_usd is None else _nano(told.max_session_usd),
+        max_session_nano_usd=None if told.max_session_usd is None else nano(told.max_session_usd),
         max_session_steps=told.max_session_steps,
         repeat_call=told.repeat_call,
     )
@@ -424,7 +419,7 @@ def _brakes(told: BrakesConfig) -> Brakes:
 def _rules(config: Config) -> Rules:
     return Rules(
         timeout_s=config.delivery.timeout_s,
-        second_nano_usd=_nano(config.routing.second_usd),
+        second_nano_usd=nano(config.routing.second_usd),
         continue_streams=config.delivery.continue_streams,
     )
 
@@ -447,38 +442,3 @@ def _delivery(config: Config, providers: Mapping[str, Provider], board: Board) -
         patience=patience,
         hedge=told.hedge,
     )
-
-
-def _budget_rules(config: Config) -> list[BudgetRule]:
-    return [
-        BudgetRule(
-            name=name,
-            amount_nano_usd=_nano(b.amount_usd),
-            period=parse_period(b.period, b.timezone),
-            match=b.match,
-            on_exhausted=b.on_exhausted,
-            small_reserve_nano_usd=_nano(b.amount_usd / 20 if b.small_reserve_usd is None else b.small_reserve_usd),
-            alerts=tuple(sorted(b.alerts)),
-        )
-        for name, b in config.budgets.items()
-    ]
-
-
-def _take_budgets(rules: Sequence[BudgetRule], memory: Memory) -> None:
-    """These budgets, with what the ledger says was spent in their current periods."""
-    fresh = memory.budgets.reconfigure(rules)
-    if not fresh:
-        return
-    memory.ledger.flush()
-    now = datetime.now(UTC)
-    since = min(rule.period.since(now) for rule in fresh)
-    for spent in memory.ledger.spending(since):
-        memory.budgets.restore(
-            spent.spender, spent.deployment, spent.provider, spent.cost_nano_usd, at=spent.at, rules=fresh
-        )
-    names = {rule.name for rule in fresh}
-    for entry in memory.ledger.entries(since):
-        if entry.budget in names:
-            lost, added = (entry.amount_nano_usd, 0) if entry.kind == "lost" else (0, entry.amount_nano_usd)
-            memory.budgets.restore_entry(entry.budget, at=entry.at, lost_nano_usd=lost, added_nano_usd=added)
-    memory.budgets.restored(fresh)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +121,14 @@ def test_zero_config_takes_the_keys_it_finds(tmp_path):
     assert told["candidates"][0]["tier"] == "small"
     assert "sk-" not in done.stdout
     assert list(tmp_path.iterdir()) == [], "explaining writes no ledger"
+
+
+def test_budgets_shows_what_the_ledger_knows(config):
+    with Path(config).open("a") as file:
+        file.write('[budgets.search]\namount_usd = 50\nmatch = { tag = "feature=search" }\n')
+    shown = turnout("budgets", "--config", config)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "search" in shown.stdout
+    assert "tag feature=search" in shown.stdout
+    (budget,) = json.loads(turnout("budgets", "--json", "--config", config).stdout)["data"]
+    assert (budget["name"], budget["amount_usd"], budget["spent_usd"], budget["left_usd"]) == ("search", 50, 0, 50)

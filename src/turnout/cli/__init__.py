@@ -30,6 +30,10 @@ def build_parser() -> argparse.ArgumentParser:
     route.add_argument("--config", metavar="FILE")
     route.add_argument("--mode", help="as the x-turnout-mode header")
     route.add_argument("--anthropic", action="store_true", help="the request is in Anthropic's format, not OpenAI's")
+
+    budgets = verbs.add_parser("budgets", help="what each budget may spend, has spent, and until when")
+    budgets.add_argument("--config", metavar="FILE")
+    budgets.add_argument("--json", action="store_true")
     return parser
 
 
@@ -46,6 +50,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 from turnout.lab.demo import demo
 
                 return demo(stay=not args.exit, port=args.port)
+            case "budgets":
+                from turnout.cli.budgets import budgets
+
+                return budgets(args.config, as_json=args.json)
             case _:
                 from turnout.cli.route import route
 

@@ -354,12 +354,15 @@ class Budgets:
                 f"{deployment.id} has no known price, so budget {rule.name} cannot hold it; "
                 f'set models."{deployment.id}".price in the config'
             )
-        self._tell(rule, now, 1.0)
         state = self._state(rule, now)
+        room = self._room(rule, deployment, now)
+        if worst > room + state.held_nano_usd:  # not only because others are open
+            self._tell(rule, now, 1.0)
+        open_ = f" beside {format_usd(state.held_nano_usd)} held for open requests" if state.held_nano_usd else ""
         paused = "; the run is paused and goes on by the next request then" if rule.on_exhausted == "pause" else ""
         return BudgetExhausted(
-            f"budget {rule.name} has {format_usd(max(0, self._room(rule, deployment, now)))} left of "
-            f"{format_usd(state.amount_nano_usd)} {rule.period.told(now)}, and this request may cost "
+            f"budget {rule.name} has {format_usd(max(0, room))} left of "
+            f"{format_usd(state.amount_nano_usd)} {rule.period.told(now)}{open_}, and this request may cost "
             f"{format_usd(worst)}{paused}; raise budgets.{rule.name}.amount_usd, add money for this period with "
             f"POST /admin/budgets/{rule.name}/add, or ask for less output"
         )

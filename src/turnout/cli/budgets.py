@@ -1,0 +1,54 @@
+"""`turnout budgets`: what each budget may spend, has spent, and until when; from the config and its ledger."""
+
+from __future__ import annotations
+
+import sys
+from datetime import datetime
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+
+from turnout.catalog.prices import format_usd
+from turnout.config import Config, load_config
+from turnout.money import budget_story, open_budgets
+from turnout.spend.budgets import BudgetState
+from turnout.stores.sqlite import SqliteLedger
+
+__all__ = ["budgets"]
+
+
+def budgets(config_path: str | None, *, as_json: bool = False) -> int:
+    """Print the budgets. Raises ConfigError."""
+    config = load_config(config_path) if config_path else Config()
+    ledger = SqliteLedger(config.store.ledger.removeprefix("sqlite:///"))
+    try:
+        states = open_budgets(config, ledger).states()
+    finally:
+        ledger.close()
+    if as_json:
+        told = msgspec.json.encode({"data": [budget_story(state) for state in states]})
+        sys.stdout.buffer.write(msgspec.json.format(told, indent=2) + b"\n")
+    elif not states:
+        print("no budget is set; add [budgets.NAME] with amount_usd to the config")
+    else:
+        Console().print(_table(states))
+    return 0
+
+
+def _table(states: list[BudgetState]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for name in ("budget", "covers", "spent", "of", "left", "period"):
+        table.add_column(name, justify="right" if name in {"spent", "of", "left"} else "left")
+    for state in states:
+        match = budget_story(state)["match"]
+        covers = ", ".join(f"{k} {v}" for k, v in match.items()) if isinstance(match, dict) else ""
+        table.add_row(
+            state.rule.name,
+            covers or "everything",
+            format_usd(state.spent_nano_usd),
+            format_usd(state.amount_nano_usd),
+            format_usd(state.left_nano_usd),
+            state.rule.period.told(datetime.now().astimezone()),
+        )
+    return table

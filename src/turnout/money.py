@@ -1,0 +1,80 @@
+"""Budgets between the config that names them, the ledger that remembers, and people who look."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from turnout.catalog.prices import NANO_PER_USD
+from turnout.config import Config
+from turnout.spend.budgets import BudgetRule, Budgets, BudgetState
+from turnout.spend.ledger import Ledger
+from turnout.spend.periods import parse_period
+
+__all__ = ["budget_rules", "budget_story", "nano", "open_budgets", "take_budgets"]
+
+
+def nano(usd: Decimal) -> int:
+    """Nano-dollars of a config's dollars."""
+    return int(usd * NANO_PER_USD)
+
+
+def budget_rules(config: Config) -> list[BudgetRule]:
+    """The config's budgets."""
+    return [
+        BudgetRule(
+            name=name,
+            amount_nano_usd=nano(b.amount_usd),
+            period=parse_period(b.period, b.timezone),
+            match=b.match,
+            on_exhausted=b.on_exhausted,
+            small_reserve_nano_usd=nano(b.amount_usd / 20 if b.small_reserve_usd is None else b.small_reserve_usd),
+            alerts=tuple(sorted(b.alerts)),
+        )
+        for name, b in config.budgets.items()
+    ]
+
+
+def take_budgets(rules: Sequence[BudgetRule], budgets: Budgets, ledger: Ledger) -> None:
+    """Let `budgets` keep these rules, with what the ledger says was spent in their current periods."""
+    fresh = budgets.reconfigure(rules)
+    if not fresh:
+        return
+    ledger.flush()
+    now = datetime.now(UTC)
+    since = min(rule.period.since(now) for rule in fresh)
+    for spent in ledger.spending(since):
+        budgets.restore(spent.spender, spent.deployment, spent.provider, spent.cost_nano_usd, at=spent.at, rules=fresh)
+    names = {rule.name for rule in fresh}
+    for entry in ledger.entries(since):
+        if entry.budget in names:
+            lost, added = (entry.amount_nano_usd, 0) if entry.kind == "lost" else (0, entry.amount_nano_usd)
+            budgets.restore_entry(entry.budget, at=entry.at, lost_nano_usd=lost, added_nano_usd=added)
+    budgets.restored(fresh)
+
+
+def open_budgets(config: Config, ledger: Ledger) -> Budgets:
+    """The budgets as the ledger knows them, for somebody who looks: what open requests hold is not in it."""
+    budgets = Budgets(())
+    take_budgets(budget_rules(config), budgets, ledger)
+    return budgets
+
+
+def budget_story(state: BudgetState) -> dict[str, object]:
+    """A budget as JSON. USD; times in UTC."""
+    rule = state.rule
+    match = {name: value for name in rule.match.__struct_fields__ if (value := getattr(rule.match, name))}
+    return {
+        "name": rule.name,
+        "match": match,
+        "period": rule.period.kind,
+        "timezone": rule.period.zone,
+        "on_exhausted": rule.on_exhausted,
+        "amount_usd": state.amount_nano_usd / NANO_PER_USD,
+        "spent_usd": state.spent_nano_usd / NANO_PER_USD,
+        "held_usd": state.held_nano_usd / NANO_PER_USD,
+        "left_usd": state.left_nano_usd / NANO_PER_USD,
+        "start": state.start,
+        "end": state.end,
+    }
