@@ -172,3 +172,56 @@ def test_a_house_that_the_caller_named_comes_before_its_fallback():
     here, there = deployment("one/m", "mid", 2), deployment("two/m", "mid", 2)
     told = ranked(here, there, model="one/m", fallbacks={"one/m": ("two/m",)})
     assert told == [("one/m", 0, None), ("two/m", 1, None)]
+
+
+def weighed(told, pinned=None, step=0, **more):
+    return ROUTER.decide(
+        Ask(outline=told, input_tokens=max(1, told.messages_bytes // 4), session=session(step, pinned), **more)
+    )
+
+
+def test_a_new_session_begins_one_tier_lower_while_a_budget_asks_for_it():
+    agent = outline(SHORT, tools=3)
+    decision = weighed(agent, smaller=True)
+    assert (ids(decision)[0], decision.reason) == ("openai/mini", "thrift")
+    assert "used up too fast" in decision.explanation
+
+
+def test_a_running_session_is_not_moved_because_money_is_short():
+    agent = outline(SHORT, tools=3)
+    assert ids(weighed(agent, pinned="openai/big", step=4, smaller=True))[0] == "openai/big"
+
+
+@pytest.mark.parametrize(("quality", "reason"), [(1.0, "quality"), (None, "thrift")])
+def test_full_quality_is_not_thrifty(quality, reason):
+    assert weighed(outline(SHORT, tools=3), smaller=True, quality=quality).reason == reason
+
+
+def test_nothing_is_lower_than_small():
+    assert weighed(outline(SHORT), smaller=True).reason == "short"
+
+
+def test_an_agent_that_turns_in_circles_goes_one_tier_up():
+    agent = outline(SHORT, tools=3)
+    decision = weighed(agent, pinned="openai/mini", step=4, lifted=True)
+    assert (ids(decision)[0], decision.reason) == ("openai/big", "escalated")
+
+
+def test_above_the_frontier_is_nothing():
+    assert ids(weighed(outline(SHORT, tools=3), pinned="openai/big", step=4, lifted=True))[0] == "openai/big"
+
+
+def test_a_dollar_weighs_more_against_waiting_while_money_is_short():
+    quick = deployment("a/quick", "small", 2)
+    cheap = deployment("b/cheap", "small", 1)
+    fleet = Fleet([quick, cheap], providers=("a", "b"))
+    paces = {"a/quick": Pace(ttft_s=0.1), "b/cheap": Pace(ttft_s=2.0)}
+    names = Names(fleet, modes={}, aliases={}, fallbacks={})
+    router = Router(fleet, names, pace=lambda d: paces[d.id])
+
+    def best(thrift):
+        told = outline(SHORT)
+        ask = Ask(outline=told, input_tokens=8, session=session(), second_nano_usd=1_000_000, thrift=thrift)
+        return ids(router.decide(ask))[0]
+
+    assert (best(1.0), best(50.0)) == ("a/quick", "b/cheap")

@@ -27,7 +27,9 @@ _MID_PROMPT_FACTOR = 8
 
 class Ask(Struct, frozen=True, kw_only=True):
     """One request as the router sees it. `quality` 0..1 as in the `x-turnout-quality` header;
-    `second_nano_usd` is what a second of waiting is worth here (0: nothing);
+    `second_nano_usd` is what a second of waiting is worth here (0: nothing), `thrift` what a dollar is worth beside it
+    (1: a dollar; more where a budget would not last); `smaller` says that a new session begins one tier lower, and
+    `lifted` that this agent goes one tier up from where it is: there it turns in circles;
     `small_only` names the exhausted budget that leaves only small models; `kept_at` the provider that keeps the
     conversation, and alone can go on with it."""
 
@@ -38,6 +40,9 @@ class Ask(Struct, frozen=True, kw_only=True):
     quality: float | None = None
     max_cost_nano_usd: int | None = None
     second_nano_usd: int = 0
+    thrift: float = 1.0
+    smaller: bool = False
+    lifted: bool = False
     small_only: str | None = None
     kept_at: str | None = None
 
@@ -116,9 +121,13 @@ class Router:
         if selection.kind == "tier" and selection.tier is not None:
             why = f"{source}: cheapest able {selection.tier} model"
             return self._pinned_first(self._by_tier(selection.tier, needs, ask), ask, selection.tier), reason, why
-        tier, rule, why = self._wanted_tier(needs, ask)
-        ranked = self._by_tier(tier, needs, ask)
+        tier, rule, why = self._begun_tier(needs, ask)
         pinned = ask.session.pinned
+        if ask.lifted:
+            tier = self._above(pinned, tier)
+            why = f"this agent repeats itself: one tier up, {tier}"
+            return self._by_tier(tier, needs, ask), "escalated", why
+        ranked = self._by_tier(tier, needs, ask)
         if pinned and self._may_stay(ranked, pinned, needs, ask):
             ranked.sort(key=lambda d: d.id != pinned)
             return (
@@ -127,6 +136,19 @@ class Router:
                 f"step {ask.session.step} of a session that {pinned} serves: its cache is warm there",
             )
         return ranked, rule, why
+
+    def _begun_tier(self, needs: Needs, ask: Ask) -> tuple[Tier, str, str]:
+        """The tier that a session begins in: one lower than wanted while a budget asks for that."""
+        tier, rule, why = self._wanted_tier(needs, ask)
+        if not ask.smaller or ask.session.pinned is not None or rule == "quality" or tier == TIERS[0]:
+            return tier, rule, why
+        lower = TIERS[TIERS.index(tier) - 1]
+        return lower, "thrift", f"{why}, but a budget is being used up too fast: {lower} for new sessions"
+
+    def _above(self, pinned: str | None, tier: Tier) -> Tier:
+        """One tier up from the one that serves this agent, or would."""
+        now = next((d.tier for d in self._fleet.all if d.id == pinned and d.tier is not None), tier)
+        return TIERS[min(TIERS.index(now) + 1, len(TIERS) - 1)]
 
     def _may_stay(self, ranked: list[Deployment], pinned: str, needs: Needs, ask: Ask) -> bool:
         """Whether the session's model can go on; asking for full quality leaves a smaller one."""
@@ -155,7 +177,7 @@ class Router:
         def cost(deployment: Deployment) -> tuple[bool, float]:
             money = expected_cost(deployment, needs)
             waiting = self._pace(deployment).seconds(expected_output(needs)) or 0.0 if ask.second_nano_usd else 0.0
-            return money is None, (money or 0) + waiting * ask.second_nano_usd
+            return money is None, (money or 0) * ask.thrift + waiting * ask.second_nano_usd
 
         return sorted(deployments, key=cost)
 

@@ -1,0 +1,36 @@
+"""A note at the end: one more message, and not a byte of the caller's changed before it."""
+
+import json
+
+import pytest
+
+from turnout.dialects import DIALECTS
+from turnout.dialects.notes import noted
+
+TEXT = {
+    "openai-chat": {"model": "m", "messages": [{"role": "user", "content": "hé"}], "max_tokens": 5},
+    "openai-responses": {"model": "m", "input": [{"role": "user", "content": "hé"}]},
+    "anthropic-messages": {"model": "m", "messages": [{"role": "user", "content": "hé"}], "max_tokens": 5},
+    "gemini": {"contents": [{"role": "user", "parts": [{"text": "hé"}]}]},
+}
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_the_note_is_the_last_message_and_all_before_it_stays_byte_for_byte(name):
+    dialect = DIALECTS[name]
+    body = json.dumps(TEXT[name], ensure_ascii=False, indent=1).encode()
+    told = noted(dialect, dialect.outline(body), "You repeat yourself.")
+    conversation = next(key for key in ("messages", "input", "contents") if key in TEXT[name])
+    kept = bytes(dialect.outline(body).fields[conversation])[:-1].rstrip()
+    assert kept in told
+    messages = dialect.decode_request(told).messages
+    assert [m.role for m in messages] == ["user", "user"]
+    assert messages[-1].parts[0].text == "You repeat yourself."
+    assert {k: v for k, v in json.loads(told).items() if k != conversation} == {
+        k: v for k, v in TEXT[name].items() if k != conversation
+    }
+
+
+def test_a_bare_string_is_left_alone():
+    dialect = DIALECTS["openai-responses"]
+    assert noted(dialect, dialect.outline(b'{"model":"m","input":"hi"}'), "note") is None
