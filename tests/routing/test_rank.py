@@ -221,7 +221,7 @@ def test_a_dollar_weighs_more_against_waiting_while_money_is_short():
 
     def best(thrift):
         told = outline(SHORT)
-        ask = Ask(outline=told, input_tokens=8, session=session(), second_nano_usd=1_000_000, thrift=thrift)
+        ask = Ask(outline=told, input_tokens=8, session=session(), second_nano_usd=5_000_000, thrift=thrift)
         return ids(router.decide(ask))[0]
 
     assert (best(1.0), best(50.0)) == ("a/quick", "b/cheap")
