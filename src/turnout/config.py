@@ -16,6 +16,7 @@ from msgspec import Struct, field
 
 from turnout.catalog.models import Tier
 from turnout.errors import ConfigError
+from turnout.spend.brakes import Action, BrakeName
 from turnout.spend.budgets import Match
 from turnout.spend.periods import parse_period, parse_zone
 
@@ -193,12 +194,25 @@ class BudgetConfig(Struct, frozen=True, kw_only=True):
 
 
 class BrakesConfig(Struct, frozen=True, kw_only=True):
-    """Limits on one session. `repeat_call`: the n-th identical tool call with an identical result stops
-    the run."""
+    """Limits on one session, 0 or left out: none. `repeat_call`: how often a tool may be called with the same arguments
+    and give the same result; `cycle`: rounds of one to five calls; `tool_errors`: failures of one tool in a row;
+    `no_progress`: results in a row that had all been seen; `cost_p99`: how many times what 99 of 100 sessions of the
+    same feature cost. `actions` says what each brake does. `note` tells the model itself, too, of a warning.
+    `features` and `keys` hold other limits for sessions of one feature (tag) or key (docs/spend.md)."""
 
     max_session_usd: Decimal | None = None
     max_session_steps: int | None = None
+    max_session_tokens: int | None = None
+    calls_per_second: float | None = None
     repeat_call: int | None = None
+    cycle: int | None = None
+    tool_errors: int | None = None
+    no_progress: int | None = None
+    cost_p99: float | None = None
+    actions: dict[BrakeName, Action] = {}
+    note: bool = False
+    features: dict[str, BrakesConfig] = {}
+    keys: dict[str, BrakesConfig] = {}
 
 
 class StoreConfig(Struct, frozen=True, kw_only=True):
@@ -348,10 +362,8 @@ def check_values(config: Config) -> None:
     _check_names(config)
     for name, budget in config.budgets.items():
         _check_budget(join("budgets", name), budget)
-    if config.brakes.repeat_call is not None and config.brakes.repeat_call < 2:
-        raise ConfigError(
-            f"brakes.repeat_call = {config.brakes.repeat_call}: the first call repeats nothing; use 2 or more"
-        )
+    if config.brakes.repeat_call == 1:
+        raise ConfigError("brakes.repeat_call = 1: the first call repeats nothing; use 2 or more, or 0 for no limit")
     if config.store.shared != "memory:":
         raise ConfigError(
             f'store.shared = {shown(config.store.shared)}: only "memory:" is there in this version',

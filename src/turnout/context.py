@@ -134,6 +134,7 @@ class RequestContext(Struct, kw_only=True):
     quality: float | None = None
     latency: Literal["interactive", "batch"] = "interactive"
     max_cost_nano_usd: int | None = None
+    lifted: bool = False
     kept_at: str | None = None
     session: SessionView
     input_tokens_estimate: int = 0

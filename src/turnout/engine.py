@@ -6,6 +6,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from random import Random
 
 from msgspec import Struct
@@ -47,9 +48,10 @@ from turnout.routing.calibration import TokenEstimator
 from turnout.routing.names import ModeTarget, Names
 from turnout.routing.rank import Router
 from turnout.server.auth import Keyring
-from turnout.spend.brakes import Brakes
+from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Ledger, MemoryJournal
+from turnout.spend.runs import Runs
 from turnout.stores.conversations import SqliteConversations
 from turnout.stores.journal import FileJournal
 from turnout.stores.schema import MEMORY
@@ -136,6 +138,7 @@ def open_state(config: Config) -> State:
             tokens=TokenEstimator(),
             budgets=Budgets((), on_alert=alerts.tell),
             journal=journal,
+            runs=Runs(),
             drains=Drains(),
         ),
         board=Board(clock=time.monotonic, random=Random()),  # noqa: S311 (chooses among equals)
@@ -200,7 +203,7 @@ async def _build(
         quality=config.routing.quality,
         pace=state.board.pace,
     )
-    brakes, rules = _brakes(config.brakes), _rules(config)
+    brakes, rules = _brake_rules(config.brakes), _rules(config)
     accounts = {name: _accounts(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
     delivery = _delivery(config, providers, state.board)
     rules_of_money = budget_rules(config)
@@ -408,11 +411,26 @@ def _tell_of_dead_ends(config: Config, fleet: Fleet) -> None:
                 log.warning('fallbacks."%s": there is no model %s here, so it is passed over; %s', model, name, hint)
 
 
-def _brakes(told: BrakesConfig) -> Brakes:
-    return Brakes(
-        max_session_nano_usd=None if told.max_session_usd is None else nano(told.max_session_usd),
-        max_session_steps=told.max_session_steps,
-        repeat_call=told.repeat_call,
+def _brakes(told: BrakesConfig, under: dict[BrakeName, Brake] = DEFAULTS) -> Brakes:
+    """What the config says of brakes, over what holds anyway; 0 takes one away."""
+    brakes = dict(under)
+    for name in BRAKE_NAMES:
+        value = getattr(told, name)
+        if value is not None:
+            limit = nano(value) if isinstance(value, Decimal) else value
+            brakes[name] = Brake(limit, "pause")
+        if name in brakes and name in told.actions:
+            brakes[name] = replace(brakes[name], action=told.actions[name])
+    return Brakes(brakes={name: brake for name, brake in brakes.items() if brake.limit > 0})
+
+
+def _brake_rules(told: BrakesConfig) -> BrakeRules:
+    everybody = _brakes(told)
+    return BrakeRules(
+        everybody=everybody,
+        features={name: _brakes(more, everybody.brakes) for name, more in told.features.items()},
+        keys={name: _brakes(more, everybody.brakes) for name, more in told.keys.items()},
+        note=told.note,
     )
 
 

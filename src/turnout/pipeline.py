@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping
 from functools import partial
+from urllib.parse import quote
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -26,11 +28,14 @@ from turnout.conversations import (
 )
 from turnout.delivery.attempts import MAX_CANDIDATES, Delivered, Delivery
 from turnout.delivery.board import Flight
+from turnout.dialects.ends import newest, noted
 from turnout.dialects.fields import decode_fields
 from turnout.errors import (
     FailureReason,
+    InvalidRequest,
     NoCapacity,
     NotTranslatable,
+    RunPaused,
     TurnoutError,
     UpstreamFailure,
     UpstreamRejected,
@@ -46,9 +51,10 @@ from turnout.routing.calibration import TokenEstimator
 from turnout.routing.identity import read_hints
 from turnout.routing.needs import needs_of, worst_cost
 from turnout.routing.rank import Ask, Router
-from turnout.spend.brakes import Brakes
+from turnout.spend.brakes import AgentRun, BrakeRules, Verdict
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Journal, Ledger, row_from_context
+from turnout.spend.runs import Runs
 from turnout.streams import Drains, SettlingStream, usage_so_far
 
 __all__ = ["Call", "Memory", "Pipeline", "Reply", "Rules"]
@@ -94,6 +100,7 @@ class Memory(Struct, frozen=True, kw_only=True):
 
     sessions: SessionTable
     ledger: Ledger
+    runs: Runs
     budgets: Budgets
     journal: Journal
     conversations: Conversations
@@ -110,7 +117,7 @@ class Pipeline:
         router: Router,
         providers: Mapping[str, Provider],
         delivery: Delivery,
-        brakes: Brakes,
+        brakes: BrakeRules,
         rules: Rules,
         memory: Memory,
     ) -> None:
@@ -121,6 +128,7 @@ class Pipeline:
         self._rules = rules
         self._sessions = memory.sessions
         self._ledger = memory.ledger
+        self._runs = memory.runs
         self._budgets = memory.budgets
         self._journal = memory.journal
         self._conversations = memory.conversations
@@ -132,7 +140,7 @@ class Pipeline:
         call = await self.resume(call)
         ctx = self.open(call)  # decode, identify
         try:
-            self._brakes.check(ctx.session, lambda: call.operation.messages(call.body))
+            self.brake(ctx, call)
             ctx.decision = self.decide(ctx)  # filter, rank
             ctx.decision = self.reserve(ctx, ctx.decision)
             delivered = await self.deliver(ctx, call)  # send, fail over
@@ -148,6 +156,35 @@ class Pipeline:
         if keeps(ctx.dialect, ctx.outline.fields):
             await self.keep(ctx, call, exchange, answer_of(exchange.body))
         return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
+
+    def brake(self, ctx: RequestContext, call: Call) -> None:
+        """Look what the agent has done so far. Raises RunPaused; a milder verdict is noted on `ctx`."""
+        session, owner, now_s = ctx.session, ctx.key_id or "", time.monotonic()
+        feature = ctx.tags.get("feature", "")
+        run, agent = self._runs.begin(owner, session.id, session.agent, now_s=now_s, feature=feature)
+        if run.paused is not None:
+            raise paused(session.id, run.paused)
+        rules = self._brakes.of(feature, ctx.key_id)
+        chat = call.operation.chat
+        if rules.looks and chat is not None:
+            outline = ctx.outline
+            start = agent.unseen(outline.messages, outline.roles)
+            with contextlib.suppress(InvalidRequest):  # whoever answers it will say what is wrong
+                agent.trail.feed(newest(chat, outline, start))
+        for verdict in rules.check(run, agent, now_s=now_s, p99_nano_usd=self._runs.costs.p99(feature)):
+            self.act(ctx, call, agent, verdict)
+
+    def act(self, ctx: RequestContext, call: Call, agent: AgentRun, verdict: Verdict) -> None:
+        """Do what a brake says. Raises RunPaused."""
+        if verdict.action in {"pause", "block"}:
+            self._runs.pause(ctx.key_id or "", ctx.session.id, verdict)
+            raise paused(ctx.session.id, verdict)
+        ctx.warn(f"brake {verdict.brake}: {verdict.why}")
+        if verdict.action == "escalate" and not agent.escalated:
+            agent.escalated = ctx.lifted = True
+        chat = call.operation.chat
+        if self._brakes.note and chat is not None and (body := noted(chat, ctx.outline, verdict.note)) is not None:
+            ctx.body, ctx.outline = body, call.operation.outline(body)
 
     def explain(self, call: Call) -> tuple[RequestContext, Decision]:
         """The decision for a call that nobody serves: no step is counted, nothing is booked."""
@@ -246,6 +283,7 @@ class Pipeline:
             mode=ctx.mode,
             quality=ctx.quality,
             max_cost_nano_usd=ctx.max_cost_nano_usd,
+            lifted=ctx.lifted,
             second_nano_usd=self._rules.second_nano_usd if ctx.latency == "interactive" else 0,
             kept_at=ctx.kept_at,
         )
@@ -394,6 +432,14 @@ class Pipeline:
             land(flight, outcome, ctx, exchange)
         if ctx.reservation is not None:
             self._budgets.settle(ctx.reservation, charges_of(ctx))
+        usage = ctx.usage
+        self._runs.settle(
+            ctx.key_id or "",
+            ctx.session.id,
+            tokens=((usage.input or 0) + (usage.output or 0)) if usage else 0,
+            cost_nano_usd=ctx.cost_nano_usd or 0,
+            served=ctx.served_by is not None,
+        )
         pinned = ctx.served_by.id if ctx.served_by and ctx.decision and ctx.decision.pins else None
         self._sessions.settle(
             ctx.key_id or "",
@@ -421,6 +467,17 @@ def charges_of(ctx: RequestContext) -> list[tuple[Deployment, int]]:
     lost = [(a.deployment, a.cost_nano_usd) for a in ctx.attempts if a.cost_nano_usd]
     own = (ctx.cost_nano_usd or 0) - sum(cost for _, cost in lost)
     return [*lost, (ctx.served_by, own)] if ctx.served_by and own else lost
+
+
+def paused(session: str, verdict: Verdict) -> RunPaused:
+    """What the caller of a session that is held is told."""
+    how = (
+        f"begin a new session, or set brakes.actions.{verdict.brake}"
+        if verdict.action == "block"
+        else f"resume it with POST /admin/sessions/{quote(session, safe='')}/resume, or raise brakes.{verdict.brake}"
+    )
+    held = "blocked" if verdict.action == "block" else "paused"
+    return RunPaused(f"session {session} is {held} by the brake {verdict.brake}: {verdict.why}; {how}")
 
 
 def spender_of(ctx: RequestContext, decision: Decision) -> Spender:

@@ -1,46 +1,152 @@
-"""Brakes: what stops a run, and what does not."""
+"""Brakes: what each looks at, what it does, and what a resumed run may do."""
 
 import pytest
 
-from support.fleets import session
 from turnout.chat import Message, Text, ToolCall, ToolResult
-from turnout.errors import RunPaused
-from turnout.spend.brakes import Brakes, most_repeated_call
+from turnout.spend.brakes import DEFAULTS, AgentRun, Brake, BrakeRules, Brakes, SessionRun, Verdict
+from turnout.spend.runs import ENOUGH_SESSIONS, LearntCosts, Runs
+
+USD = 1_000_000_000
 
 
-def call(i, arguments='{"path": "a.py"}', result="no such file", name="open"):
-    return (
-        Message(role="assistant", parts=(ToolCall(id=f"c{i}", name=name, arguments=arguments),)),
-        Message(role="tool", parts=(ToolResult(call_id=f"c{i}", parts=(Text(text=result),)),)),
+def agent(repeats=0, error=False):
+    run = AgentRun()
+    again(run, repeats, error)
+    return run
+
+
+def again(run, times, error=False):
+    """The same call with the same result, so many times more."""
+    for i in range(times):
+        asked = ToolCall(id=f"c{i}", name="open", arguments="{}")
+        came = ToolResult(call_id=f"c{i}", parts=(Text(text="no such file"),), is_error=error)
+        run.trail.feed([Message(role="assistant", parts=(asked,)), Message(role="tool", parts=(came,))])
+
+
+def told(brakes, run=None, who=None, **more):
+    found = brakes.check(run or SessionRun(), who or agent(), now_s=100.0, **more)
+    return [(v.brake, v.action) for v in found]
+
+
+def test_by_default_the_second_identical_call_is_noted_and_the_third_pauses():
+    brakes = Brakes(brakes=DEFAULTS)
+    assert told(brakes, who=agent(1)) == []
+    assert told(brakes, who=agent(2)) == [("repeat_call", "warn")]
+    assert told(brakes, who=agent(3))[0] == ("repeat_call", "pause")
+    (verdict, *_) = brakes.check(SessionRun(), agent(3), now_s=0)
+    assert verdict.why == "tool 'open' was called 3 times with the same arguments and the same result"
+
+
+@pytest.mark.parametrize(
+    ("name", "limit", "run", "acts"),
+    [
+        ("max_session_usd", 2 * USD, SessionRun(cost_nano_usd=2 * USD), True),
+        ("max_session_usd", 2 * USD, SessionRun(cost_nano_usd=2 * USD - 1), False),
+        ("max_session_steps", 5, SessionRun(steps=5), True),
+        ("max_session_steps", 5, SessionRun(steps=4), False),
+        ("max_session_tokens", 1000, SessionRun(tokens=1000), True),
+        ("max_session_tokens", 1000, SessionRun(tokens=999), False),
+    ],
+)
+def test_limits_of_a_session(name, limit, run, acts):
+    brakes = Brakes(brakes={name: Brake(limit, "block")})
+    assert told(brakes, run) == ([(name, "block")] if acts else [])
+
+
+def test_calls_a_second_are_measured_over_ten():
+    run = SessionRun()
+    run.calls_s.extend([80.0] * 50 + [95.0] * 19)
+    brakes = Brakes(brakes={"calls_per_second": Brake(2, "pause")})
+    assert told(brakes, run) == []
+    run.calls_s.append(99.0)
+    assert told(brakes, run) == [("calls_per_second", "pause")]
+
+
+def test_three_errors_of_one_tool():
+    brakes = Brakes(brakes={"tool_errors": Brake(3, "warn")})
+    assert told(brakes, who=agent(2, error=True)) == []
+    assert told(brakes, who=agent(3, error=True)) == [("tool_errors", "warn")]
+    assert told(brakes, who=agent(5)) == []
+
+
+def test_the_strongest_verdict_comes_first():
+    brakes = Brakes(
+        brakes={"cycle": Brake(3, "warn"), "repeat_call": Brake(3, "block"), "no_progress": Brake(2, "pause")}
     )
+    assert [action for _, action in told(brakes, who=agent(3))] == ["block", "pause", "warn"]
 
 
-def never():
-    raise AssertionError("the conversation is decoded only when repeats are counted")
+def test_an_agent_is_taken_up_once_and_paused_when_that_did_not_help():
+    brakes = Brakes(brakes={"repeat_call": Brake(3, "escalate")})
+    who = agent(3)
+    assert told(brakes, who=who) == [("repeat_call", "escalate")]
+    who.escalated = True
+    again(who, 1)
+    assert told(brakes, who=who) == [("repeat_call", "warn")]
+    again(who, 2)
+    assert told(brakes, who=who) == [("repeat_call", "pause")]
 
 
-def test_identical_calls_are_counted_over_the_whole_session():
-    messages = [*call(1), *call(2, name="ls"), *call(3, arguments='{"path":"a.py"}'), *call(4, result="found")]
-    assert most_repeated_call(messages) == ("open", 2)
+def test_a_resumed_run_must_do_it_all_again_to_be_paused_again():
+    brakes = Brakes(brakes={"repeat_call": Brake(3, "pause"), "max_session_usd": Brake(USD, "pause")})
+    who = agent(3)
+    run = SessionRun(cost_nano_usd=USD, agents={"a": who}, paused=Verdict(brake="repeat_call", action="pause", why=""))
+    run.resume()
+    assert run.paused is None
+    assert told(brakes, run, who) == []
+    again(who, 3)
+    assert told(brakes, run, who) == [("repeat_call", "pause")]
 
 
-def test_the_third_identical_call_stops_the_run():
-    Brakes(repeat_call=3).check(session(), lambda: [*call(1), *call(2)])
-    with pytest.raises(RunPaused, match="tool 'open' was called 3 times"):
-        Brakes(repeat_call=3).check(session(), lambda: [*call(1), *call(2), *call(3)])
+def test_what_is_blocked_is_not_resumed():
+    run = SessionRun(paused=Verdict(brake="max_session_usd", action="block", why=""))
+    run.resume()
+    assert run.paused is not None
 
 
-def test_malformed_arguments_are_compared_as_they_are():
-    assert most_repeated_call([*call(1, arguments="{bad"), *call(2, arguments="{bad")]) == ("open", 2)
-    assert most_repeated_call([]) == ("", 0)
+def test_what_a_feature_usually_costs_is_learnt():
+    costs = LearntCosts()
+    for n in range(ENOUGH_SESSIONS - 1):
+        costs.move("search", 0, 1_000_000 + n)
+    assert costs.p99("search") is None, "99 sessions say nothing of the hundredth"
+    costs.move("search", 0, 90_000_000)
+    assert 1_000_000 < costs.p99("search") < 1_500_000
+    assert costs.p99("chat") is None
+    brakes = Brakes(brakes={"cost_p99": Brake(1.0, "warn")})
+    assert told(brakes, SessionRun(total_nano_usd=90_000_000), p99_nano_usd=1_300_000) == [("cost_p99", "warn")]
+    assert told(brakes, SessionRun(total_nano_usd=1_000_000), p99_nano_usd=1_300_000) == []
 
 
-def test_money_and_steps_of_a_session_are_limited():
-    from msgspec.structs import replace
+def test_a_growing_session_counts_once():
+    costs = LearntCosts()
+    for _ in range(ENOUGH_SESSIONS):
+        costs.move("f", 0, 1_000)
+        costs.move("f", 1_000, 5_000)
+    assert sum(costs._counts["f"].values()) == ENOUGH_SESSIONS
 
-    spent = replace(session(step=4), cost_nano_usd=5_000_000_000)
-    Brakes(max_session_nano_usd=5_000_000_001, max_session_steps=5).check(spent, never)
-    with pytest.raises(RunPaused, match="max_session_usd"):
-        Brakes(max_session_nano_usd=5_000_000_000).check(spent, never)
-    with pytest.raises(RunPaused, match="max_session_steps"):
-        Brakes(max_session_steps=4).check(spent, never)
+
+def test_the_more_special_brakes_come_first():
+    everybody, search, ci = (Brakes(brakes={"repeat_call": Brake(n, "pause")}) for n in (3, 4, 5))
+    rules = BrakeRules(everybody=everybody, features={"search": search}, keys={"ci": ci})
+    assert rules.of("search", "ci") is search
+    assert rules.of("", "ci") is ci
+    assert rules.of("", None) is everybody
+
+
+def test_only_new_messages_are_read_and_a_rewritten_conversation_from_its_newest_step():
+    run = AgentRun()
+    roles = ["user", "assistant", "tool"]
+    assert run.unseen([b"1", b"2", b"3"], roles) == 0
+    assert run.unseen([b"1", b"2", b"3", b"4"], [*roles, "assistant"]) == 3
+    assert run.unseen([b"summary", b"a", b"t"], roles) == 1
+    assert run.unseen([b"summary", b"a", b"t", b"u"], [*roles, "user"]) == 3
+
+
+def test_runs_belong_to_their_owners_and_are_bounded():
+    runs = Runs(capacity=2)
+    for owner in ("a", "b", "c"):
+        runs.begin(owner, "s", "agent", now_s=0)
+    assert [owner for owner, _, _ in runs] == ["c", "b"]
+    runs.pause("c", "s", Verdict(brake="cycle", action="pause", why=""))
+    assert [run.paused is not None for _, _, run in runs] == [True, False]
+    assert runs.resume("s") == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from turnout.catalog.models import Deployment
-from turnout.chat import Message, RequestOutline, Usage
+from turnout.chat import RequestOutline, Usage
 from turnout.dialects import DIALECTS
 from turnout.dialects.counting import COUNTING
 from turnout.errors import NotTranslatable, TurnoutError
@@ -32,11 +32,6 @@ class CountOperation:
     def outline(self, body: bytes) -> RequestOutline:
         told = self._counting.outline(body)
         return told if self._named is None else replace(told, model=self._named.model)
-
-    def messages(self, body: bytes) -> tuple[Message, ...]:
-        """None: nobody is called."""
-        del body
-        return ()
 
     def estimated(self, tokens: int) -> bytes:
         """The answer where no provider counts."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from turnout.catalog.models import Deployment
-from turnout.chat import Message, RequestOutline
+from turnout.chat import RequestOutline
 from turnout.dialects.embeddings import EMBEDDINGS, EmbeddingsDialect
 from turnout.errors import InvalidRequest, TurnoutError
 from turnout.providers.operations import Answer, Caller, Prepared
@@ -39,11 +39,6 @@ class EmbeddingOperation:
                 param="model",
             )
         return told
-
-    def messages(self, body: bytes) -> tuple[Message, ...]:
-        """None: there is no conversation that could go in circles."""
-        del body
-        return ()
 
     def encode_error(self, error: TurnoutError) -> bytes:
         return self._dialect.encode_error(error)

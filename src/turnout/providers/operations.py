@@ -11,7 +11,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from turnout.catalog.models import Deployment
-from turnout.chat import FinishReason, Message, ReasoningConfig, RequestOutline, Usage
+from turnout.chat import FinishReason, ReasoningConfig, RequestOutline, Usage
 from turnout.dialects import DIALECTS
 from turnout.dialects.base import Dialect, Fault
 from turnout.dialects.tool_shapes import Restorer, as_functions
@@ -79,10 +79,6 @@ class Operation(Protocol):
         """Raises InvalidRequest."""
         ...
 
-    def messages(self, body: bytes) -> tuple[Message, ...]:
-        """The conversation in full, for the brakes. Raises InvalidRequest."""
-        ...
-
     def prepare(self, row: ProviderRow, deployment: Deployment, caller: Caller) -> Prepared:
         """Raises InvalidRequest where the request cannot be put in the provider's format."""
         ...
@@ -112,9 +108,6 @@ class ChatOperation:
         if self._named is None:
             return told
         return replace(told, model=self._named.model, stream=self._named.stream)
-
-    def messages(self, body: bytes) -> tuple[Message, ...]:
-        return self._dialect.decode_request(body).messages
 
     def encode_error(self, error: TurnoutError) -> bytes:
         return self._dialect.encode_error(error)

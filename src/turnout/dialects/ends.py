@@ -1,4 +1,4 @@
-"""A word of ours at the very end of a conversation: behind all that a provider's cache holds, which stays as it was."""
+"""The end of a conversation: its newest messages alone, and a word of ours behind them, where no cached prefix is."""
 
 from __future__ import annotations
 
@@ -7,11 +7,25 @@ from msgspec import Raw
 
 from turnout.chat import ChatRequest, Message, RequestOutline, Text
 from turnout.dialects.base import Dialect
+from turnout.dialects.fields import join_fields
 
-__all__ = ["noted"]
+__all__ = ["newest", "noted"]
 
 LISTS = ("messages", "input", "contents")
 """Where the APIs keep the conversation."""
+
+
+def newest(dialect: Dialect, outline: RequestOutline, start: int) -> tuple[Message, ...]:
+    """The messages from the wire's `start`-th on, decoded; a conversation that is no list is decoded whole. Raises
+    InvalidRequest."""
+    name = next((name for name in LISTS if name in outline.fields), None)
+    if name is None or start >= max(1, len(outline.messages)):
+        return ()
+    told = bytes(outline.fields[name])
+    if told.lstrip().startswith(b"["):
+        told = b"[" + b",".join(bytes(message) for message in outline.messages[start:]) + b"]"
+    kept = {key: outline.fields[key] for key in ("model", "max_tokens") if key in outline.fields}
+    return dialect.decode_request(join_fields({**kept, name: told})).messages
 
 
 def noted(dialect: Dialect, outline: RequestOutline, note: str) -> bytes | None:
@@ -25,7 +39,4 @@ def noted(dialect: Dialect, outline: RequestOutline, note: str) -> bytes | None:
     message = bytes(fields[name]).strip().removeprefix(b"[").removesuffix(b"]")
     before = told[:-1].rstrip()
     joined = before + (b"" if before.endswith(b"[") else b",") + message + b"]"
-    return b"{%b}" % b",".join(
-        msgspec.json.encode(key) + b":" + (joined if key == name else bytes(value))
-        for key, value in outline.fields.items()
-    )
+    return join_fields({**outline.fields, name: joined})

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from turnout.dialects import DIALECTS
-from turnout.dialects.notes import noted
+from turnout.dialects.ends import newest, noted
 
 TEXT = {
     "openai-chat": {"model": "m", "messages": [{"role": "user", "content": "hé"}], "max_tokens": 5},
@@ -34,3 +34,14 @@ def test_the_note_is_the_last_message_and_all_before_it_stays_byte_for_byte(name
 def test_a_bare_string_is_left_alone():
     dialect = DIALECTS["openai-responses"]
     assert noted(dialect, dialect.outline(b'{"model":"m","input":"hi"}'), "note") is None
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_the_newest_messages_are_read_alone(name):
+    dialect = DIALECTS[name]
+    body = noted(dialect, dialect.outline(json.dumps(TEXT[name]).encode()), "second")
+    outline = dialect.outline(body)
+    (message,) = newest(dialect, outline, 1)
+    assert message.parts[0].text == "second"
+    assert len(newest(dialect, outline, 0)) == 2
+    assert newest(dialect, outline, 2) == ()

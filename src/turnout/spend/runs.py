@@ -1,0 +1,109 @@
+"""The sessions that brakes watch: what each has taken, who is paused, and what sessions of a feature usually cost.
+
+Bounded memory. One event loop owns a table: no locks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+
+from turnout.spend.brakes import AgentRun, SessionRun, Verdict
+
+__all__ = ["LearntCosts", "Runs"]
+
+BUCKETS_PER_DOUBLING = 4
+"""A cost is known to about a fifth of itself: enough to tell the usual from the unusual."""
+
+ENOUGH_SESSIONS = 100
+"""Before so many, nobody can say what 99 of 100 stay below."""
+
+
+class LearntCosts:
+    """What sessions of each feature cost, as a histogram over logarithms. A session that is still going on counts with
+    what it has cost so far, so the figure is low while most of them are young."""
+
+    def __init__(self, *, features: int = 1_000) -> None:
+        self._most = features
+        self._counts: OrderedDict[str, Counter[int]] = OrderedDict()
+
+    def move(self, feature: str, before_nano_usd: int, after_nano_usd: int) -> None:
+        """A session of `feature` that had cost `before` has cost `after` now."""
+        counts = self._counts.setdefault(feature, Counter())
+        self._counts.move_to_end(feature)
+        if before_nano_usd and counts[_bucket(before_nano_usd)] > 0:
+            counts[_bucket(before_nano_usd)] -= 1
+        if after_nano_usd:
+            counts[_bucket(after_nano_usd)] += 1
+        while len(self._counts) > self._most:
+            self._counts.popitem(last=False)
+
+    def p99(self, feature: str) -> int | None:
+        """What 99 of 100 sessions of `feature` stay below, in nano-dollars; None before there were enough."""
+        counts = self._counts.get(feature)
+        total = sum(counts.values()) if counts else 0
+        if counts is None or total < ENOUGH_SESSIONS:
+            return None
+        over = total - math.ceil(total * 0.99)
+        for bucket in sorted(counts, reverse=True):
+            over -= counts[bucket]
+            if over < 0:
+                return _top(bucket)
+        return None
+
+
+def _bucket(nano: int) -> int:
+    return math.floor(math.log2(nano) * BUCKETS_PER_DOUBLING)
+
+
+def _top(bucket: int) -> int:
+    return math.ceil(2 ** ((bucket + 1) / BUCKETS_PER_DOUBLING))
+
+
+class Runs:
+    """Sessions by owner (a virtual key's name, or nothing) and id, least recently used first."""
+
+    def __init__(self, *, capacity: int = 20_000) -> None:
+        self._capacity = capacity
+        self._runs: OrderedDict[tuple[str, str], SessionRun] = OrderedDict()
+        self.costs = LearntCosts()
+
+    def begin(
+        self, owner: str, session: str, agent: str, *, now_s: float, feature: str = ""
+    ) -> tuple[SessionRun, AgentRun]:
+        """A request comes in: its session and its agent."""
+        key = owner, session
+        run = self._runs.setdefault(key, SessionRun(feature=feature))
+        self._runs.move_to_end(key)
+        run.calls_s.append(now_s)
+        while len(self._runs) > self._capacity:
+            del self._runs[next(iter(self._runs))]
+        return run, run.agents.setdefault(agent, AgentRun())
+
+    def settle(self, owner: str, session: str, *, tokens: int, cost_nano_usd: int, served: bool) -> None:
+        """What a request took. One that nobody served is no step."""
+        run = self._runs.get((owner, session))
+        if run is None:
+            return
+        run.steps += served
+        run.tokens += tokens
+        run.cost_nano_usd += cost_nano_usd
+        self.costs.move(run.feature, run.total_nano_usd, run.total_nano_usd + cost_nano_usd)
+        run.total_nano_usd += cost_nano_usd
+
+    def pause(self, owner: str, session: str, verdict: Verdict) -> None:
+        """Hold a session until it is resumed."""
+        if (run := self._runs.get((owner, session))) is not None:
+            run.paused = verdict
+
+    def resume(self, session: str) -> int:
+        """Let every session of that id go on, whoever owns it; how many there are."""
+        found = [run for (_, name), run in self._runs.items() if name == session]
+        for run in found:
+            run.resume()
+        return len(found)
+
+    def __iter__(self) -> Iterator[tuple[str, str, SessionRun]]:
+        """Owner, id and state of each session, the latest first."""
+        return ((owner, session, run) for (owner, session), run in reversed(self._runs.items()))
