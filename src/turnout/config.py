@@ -28,7 +28,9 @@ __all__ = [
     "ModeConfig",
     "ModelConfig",
     "PriceConfig",
+    "PriceTierConfig",
     "ProviderConfig",
+    "RatesConfig",
     "RoutingConfig",
     "Secret",
     "ServerConfig",
@@ -107,7 +109,7 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     idle_timeout_s: float = 120.0
 
 
-class PriceConfig(Struct, frozen=True, kw_only=True):
+class RatesConfig(Struct, frozen=True, kw_only=True):
     """USD per million tokens, as in every provider's price list."""
 
     input: Decimal
@@ -115,6 +117,22 @@ class PriceConfig(Struct, frozen=True, kw_only=True):
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
     cache_write_1h: Decimal | None = None
+
+
+class PriceTierConfig(RatesConfig, frozen=True, kw_only=True):
+    """Prices of requests with more than `above_input_tokens` input tokens."""
+
+    above_input_tokens: int
+
+
+class PriceConfig(RatesConfig, frozen=True, kw_only=True):
+    """`tiers`: prices by input; `batch`, `flex` and `priority`: what these service tiers cost, as a factor over the
+    standard prices or in prices of their own."""
+
+    tiers: tuple[PriceTierConfig, ...] = ()
+    batch: Decimal | RatesConfig | None = None
+    flex: Decimal | RatesConfig | None = None
+    priority: Decimal | RatesConfig | None = None
 
 
 class ModelConfig(Struct, frozen=True, kw_only=True):
@@ -288,8 +306,16 @@ def check_keys(raw: object, kind: Any, path: str) -> None:
             if isinstance(option, type) and issubclass(option, Struct):
                 check_fields(table, option, path)
                 return
+    if isinstance(raw, list) and get_origin(kind) is tuple and is_table(get_args(kind)[0]):
+        for i, value in enumerate(typing.cast("list[object]", raw)):
+            check_keys(value, get_args(kind)[0], f"{path}[{i}]")
+        return
     if path:
         check_leaf(raw, kind, path)
+
+
+def is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
 
 
 def check_fields(table: dict[str, object], kind: type[Struct], path: str) -> None:

@@ -9,14 +9,23 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from random import Random
 
-from msgspec import Struct
+from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from turnout.catalog.catalog import Catalog
 from turnout.catalog.fleet import Fleet
 from turnout.catalog.known import capabilities_of, default_models, tier_of
 from turnout.catalog.models import Capabilities, Deployment
-from turnout.catalog.prices import NANO_PER_USD, Price, price_from_usd_per_million
+from turnout.catalog.prices import (
+    NANO_PER_USD,
+    Price,
+    PriceTier,
+    Rates,
+    ServicePrice,
+    factor_from,
+    price_from_usd_per_million,
+    scaled,
+)
 from turnout.config import (
     BrakesConfig,
     Config,
@@ -24,6 +33,7 @@ from turnout.config import (
     ModelConfig,
     PriceConfig,
     ProviderConfig,
+    RatesConfig,
     ServerConfig,
     join,
     nearest,
@@ -364,14 +374,40 @@ def _capabilities(known: Capabilities, told: ModelConfig) -> Capabilities:
 
 
 def _price(model: str, told: PriceConfig) -> Price:
+    key = f'models."{model}".price'
+    above = [t.above_input_tokens for t in told.tiers]
+    if any(n < 0 for n in above) or above != sorted(set(above)):
+        raise ConfigError(
+            f"{key}.tiers: above_input_tokens = {above} must rise from tier to tier", param=f"{key}.tiers"
+        )
+    tiers = [
+        convert({**_figures(t, f"{key}.tiers[{i}]"), "above_input_tokens": t.above_input_tokens}, PriceTier)
+        for i, t in enumerate(told.tiers)
+    ]
+    price = replace(_rates(told, key), tiers=tuple(tiers))
+    service = [
+        _service(name, value, price, f"{key}.{name}")
+        for name, value in (("batch", told.batch), ("flex", told.flex), ("priority", told.priority))
+        if value is not None
+    ]
+    return replace(price, service=tuple(service))
+
+
+def _service(name: str, told: Decimal | RatesConfig, standard: Price, key: str) -> ServicePrice:
+    if isinstance(told, RatesConfig):
+        return convert({**_figures(told, key), "name": name}, ServicePrice)
+    return scaled(standard, name, factor_from(told, key))
+
+
+def _rates(told: RatesConfig, key: str) -> Price:
     return price_from_usd_per_million(
-        told.input,
-        told.output,
-        told.cache_read,
-        told.cache_write,
-        told.cache_write_1h,
-        key=f'models."{model}".price',
+        told.input, told.output, told.cache_read, told.cache_write, told.cache_write_1h, key=key
     )
+
+
+def _figures(told: RatesConfig, key: str) -> dict[str, int | None]:
+    price = _rates(told, key)
+    return {name: getattr(price, name) for name in Rates.__struct_fields__}
 
 
 def _names(config: Config, fleet: Fleet) -> Names:

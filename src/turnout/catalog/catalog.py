@@ -18,6 +18,7 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from turnout.catalog.prices import Price
+from turnout.catalog.service_tiers import with_service_tiers
 
 __all__ = ["ALIASES", "Catalog"]
 
@@ -156,7 +157,10 @@ class Catalog:
         moment = _utc(at)
         holding = (c for c in reversed(row.prices) if c.holds(moment))
         price = next(holding, row.prices[0]).price
-        return None if price is None else replace(price, source=self.source)
+        if price is None:
+            return None
+        home = ALIASES.get(provider.lower().strip(), provider.lower().strip())
+        return with_service_tiers(home, model, replace(price, source=self.source))
 
     def context_window(self, provider: str, model: str) -> int | None:
         """How many tokens `model` can be given and write in all, None where nobody said."""
