@@ -63,7 +63,7 @@ from turnout.stores.conversations import SqliteConversations
 from turnout.stores.sqlite import SqliteLedger
 from turnout.streams import Drains
 
-__all__ = ["Engine", "Extra", "State", "build_engine", "check_binding", "open_state"]
+__all__ = ["Engine", "Extra", "State", "build_engine", "check_binding", "open_state", "price_of"]
 
 log = logging.getLogger("turnout")
 
@@ -364,7 +364,7 @@ class _Describer:
             tier=told.tier or deployment.tier,
             upstream_model=told.upstream_model or deployment.upstream_model,
             capabilities=_capabilities(deployment.capabilities, told),
-            price=_price(deployment.id, told.price) if told.price else deployment.price,
+            price=price_of(deployment.id, told.price) if told.price else deployment.price,
         )
 
 
@@ -373,7 +373,8 @@ def _capabilities(known: Capabilities, told: ModelConfig) -> Capabilities:
     return replace(known, **{name: value for name, value in fields.items() if value is not None})
 
 
-def _price(model: str, told: PriceConfig) -> Price:
+def price_of(model: str, told: PriceConfig) -> Price:
+    """The price that a config tells of a model. Raises ConfigError naming the key."""
     key = f'models."{model}".price'
     above = [t.above_input_tokens for t in told.tiers]
     if any(n < 0 for n in above) or above != sorted(set(above)):
