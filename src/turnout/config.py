@@ -29,6 +29,7 @@ __all__ = [
     "ModelConfig",
     "PriceConfig",
     "PriceTierConfig",
+    "PricesConfig",
     "ProviderConfig",
     "RatesConfig",
     "RoutingConfig",
@@ -205,6 +206,15 @@ class BrakesConfig(Struct, frozen=True, kw_only=True):
     repeat_call: int | None = None
 
 
+class PricesConfig(Struct, frozen=True, kw_only=True):
+    """`refresh`: fetch newer list prices from `url` (genai-prices' own table) every so many hours while the gateway
+    runs. They are kept beside the ledger and hold for requests after; without it nothing is fetched."""
+
+    refresh: bool = False
+    url: str = "https://raw.githubusercontent.com/pydantic/genai-prices/refs/heads/main/prices/new_data/v2/data.json"
+    every_hours: float = 24.0
+
+
 class StoreConfig(Struct, frozen=True, kw_only=True):
     ledger: str = "sqlite:///turnout.db"
     shared: str = "memory:"
@@ -223,6 +233,7 @@ class Config(Struct, frozen=True, kw_only=True):
     budgets: dict[str, BudgetConfig] = {}
     brakes: BrakesConfig = BrakesConfig()
     store: StoreConfig = StoreConfig()
+    prices: PricesConfig = PricesConfig()
 
 
 def load_config(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
@@ -365,6 +376,10 @@ def check_values(config: Config) -> None:
     if config.brakes.repeat_call is not None and config.brakes.repeat_call < 2:
         raise ConfigError(
             f"brakes.repeat_call = {config.brakes.repeat_call}: the first call repeats nothing; use 2 or more"
+        )
+    if config.prices.every_hours < 1:
+        raise ConfigError(
+            f"prices.every_hours = {config.prices.every_hours}: must be at least 1", param="prices.every_hours"
         )
     if config.store.shared != "memory:":
         raise ConfigError(

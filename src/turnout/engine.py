@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 
 from msgspec import Struct, convert
 from msgspec.structs import replace
 
-from turnout.catalog.catalog import Catalog
+from turnout.catalog.catalog import Catalog, read_table
 from turnout.catalog.fleet import Fleet
 from turnout.catalog.known import capabilities_of, default_models, tier_of
 from turnout.catalog.models import Capabilities, Deployment
@@ -49,6 +50,7 @@ from turnout.providers.discovery import discover_local
 from turnout.providers.embedded import EMBEDDED_MODEL, EMBEDDED_ROW, EmbeddedTransport, available
 from turnout.providers.exchange import Provider
 from turnout.providers.http import HttpTransport
+from turnout.providers.price_refresh import PriceSource
 from turnout.providers.registry import PROVIDERS, ProviderRow, base_variables, custom_row, filled_base
 from turnout.providers.signing import SIGNERS
 from turnout.routing.affinity import SessionTable
@@ -63,7 +65,7 @@ from turnout.stores.conversations import SqliteConversations
 from turnout.stores.sqlite import SqliteLedger
 from turnout.streams import Drains
 
-__all__ = ["Engine", "Extra", "State", "build_engine", "check_binding", "open_state", "price_of"]
+__all__ = ["Engine", "Extra", "State", "build_engine", "check_binding", "open_state", "price_of", "price_source"]
 
 log = logging.getLogger("turnout")
 
@@ -173,7 +175,9 @@ async def _build(
     if discover:
         rows |= {n: ProviderConfig() for n, row in PROVIDERS.items() if n not in rows and _key_in(row, env)}
     providers = {name: _provider(name, override, env, state.http) for name, override in rows.items()}
-    describe = _Describer(config, Catalog.load(), providers)
+    prices = price_source(config)
+    catalog = Catalog(read_table(prices.file)) if prices else Catalog.load()
+    describe = _Describer(config, catalog, providers)
     deployments = describe.configured()
     if discover:
         local = [r for r in PROVIDERS.values() if r.local and r.name not in providers]
@@ -232,6 +236,18 @@ def embedded_extra(http: HttpTransport) -> Extra:
             transport=EmbeddedTransport(http),
         ),
         deployments=(EMBEDDED_MODEL,),
+    )
+
+
+def price_source(config: Config) -> PriceSource | None:
+    """Where newer prices come from and are kept; None where the config does not ask for them."""
+    if not config.prices.refresh:
+        return None
+    ledger = Path(config.store.ledger.removeprefix("sqlite:///"))
+    return PriceSource(
+        url=config.prices.url,
+        file=ledger.with_name(ledger.name + ".prices.json"),
+        every_s=config.prices.every_hours * 3600,
     )
 
 
