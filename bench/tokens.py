@@ -22,10 +22,14 @@ from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import Raw
+from msgspec.structs import replace
 
+from turnout.catalog.models import Deployment
 from turnout.chat import RequestOutline
+from turnout.dialects.billing import has_hosted_tools
 from turnout.lab.o200k import load_o200k
 from turnout.routing.calibration import FamilyFactors, family_of
+from turnout.routing.needs import needs_of, worst_input
 from turnout.routing.tokens import (
     WEIGHTS,
     Counted,
@@ -270,6 +274,31 @@ def factors(folder: Path, exact: Measure) -> None:
             print(f"  {'':24} while learning    {spread(guessed(rows, learn=True))}")
 
 
+def worst(folder: Path) -> None:
+    """How many requests were billed more input than the bound on which budgets are held, and by how much."""
+    print("\nbound on the worst case (routing/needs.py): requests beyond it")
+    for title, requests in (("tau2-retail steps", stepped(folder)), ("recorded requests", recorded(folder))):
+        counter, beyond, shares = TokenCounter(), list[int](), list[float]()
+        for request in requests:
+            told = outline_of(request.messages, request.tools)
+            if has_hosted_tools(Raw(request.tools)):
+                continue  # then the whole window is held
+            where = Deployment(id=request.model, provider="", upstream_model=request.model, dialect="")
+            bound = worst_input(
+                where,
+                needs_of(
+                    replace(told, tools=len(request.tools) // 500 + 1 if request.tools else 0), counter.count(told)
+                ),
+            )
+            shares.append(request.reported / bound)
+            if request.reported > bound:
+                beyond.append(request.reported - bound)
+        print(
+            f"  {title:20} {len(beyond)} of {len(shares)}, at most {max(beyond, default=0)} tokens beyond; "
+            f"reported is {statistics.median(shares):.0%} of the bound at the median, {max(shares):.0%} at most"
+        )
+
+
 class Row(NamedTuple):
     """Exact o200k tokens of a recorded request, and what the provider reported."""
 
@@ -377,6 +406,7 @@ def main() -> None:
         fit(kinds, exact)
     errors(kinds, exact)
     factors(asked.data, exact)
+    worst(asked.data)
 
 
 if __name__ == "__main__":

@@ -232,6 +232,11 @@ class RequestOutline(Struct, frozen=True, kw_only=True):
     `*_bytes` count bytes of JSON. `prefix` is what precedes the first message (system, tools) and
     `messages` each message, as raw bytes, for prefix hashes. `roles` is one role a message;
     `tool_result_last` says that the newest message carries a tool's result, whatever its role.
+
+    What decides the price beside tokens: `service_tier` is the tier asked for in `Usage`'s words (None: the
+    provider's default); `caches` the longest lifetime of cache writes that may have been asked for (it may say so
+    wrongly, never not); `answers` how many are asked for at once; `unseen` that the model may be given more than the
+    body shows: a conversation that the provider keeps, results of tools that it runs itself.
     """
 
     model: str
@@ -255,12 +260,18 @@ class RequestOutline(Struct, frozen=True, kw_only=True):
     metadata: dict[str, Json] = {}
     user: str | None = None
     prompt_cache_key: str | None = None
+    service_tier: str | None = None
+    caches: CacheTtl | None = None
+    answers: int = 1
+    unseen: bool = False
 
 
 class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Tokens of one answer. `input` includes cache reads and writes, `output` includes reasoning, whatever
     the provider's own counting; None means not reported. `cache_write_1h` is the part of `cache_write`
-    written with the one-hour lifetime. `raw` is the provider's own usage object."""
+    written with the one-hour lifetime. `service_tier` is the one it was served in: `standard`, `flex`, `batch`,
+    `priority`, or a provider's own word that is none of these; None: not told, which means standard. `raw` is the
+    provider's own usage object."""
 
     input: int | None = None
     cache_read: int | None = None
@@ -268,6 +279,7 @@ class Usage(Struct, frozen=True, kw_only=True, omit_defaults=True):
     cache_write_1h: int | None = None
     output: int | None = None
     reasoning: int | None = None
+    service_tier: str | None = None
     raw: Json = None
 
 

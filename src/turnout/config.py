@@ -30,7 +30,10 @@ __all__ = [
     "ModeConfig",
     "ModelConfig",
     "PriceConfig",
+    "PriceTierConfig",
+    "PricesConfig",
     "ProviderConfig",
+    "RatesConfig",
     "RoutingConfig",
     "Secret",
     "ServerConfig",
@@ -113,7 +116,7 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     idle_timeout_s: float = 120.0
 
 
-class PriceConfig(Struct, frozen=True, kw_only=True):
+class RatesConfig(Struct, frozen=True, kw_only=True):
     """USD per million tokens, as in every provider's price list."""
 
     input: Decimal
@@ -121,6 +124,22 @@ class PriceConfig(Struct, frozen=True, kw_only=True):
     cache_read: Decimal | None = None
     cache_write: Decimal | None = None
     cache_write_1h: Decimal | None = None
+
+
+class PriceTierConfig(RatesConfig, frozen=True, kw_only=True):
+    """Prices of requests with more than `above_input_tokens` input tokens."""
+
+    above_input_tokens: int
+
+
+class PriceConfig(RatesConfig, frozen=True, kw_only=True):
+    """`tiers`: prices by input; `batch`, `flex` and `priority`: what these service tiers cost, as a factor over the
+    standard prices or in prices of their own."""
+
+    tiers: tuple[PriceTierConfig, ...] = ()
+    batch: Decimal | RatesConfig | None = None
+    flex: Decimal | RatesConfig | None = None
+    priority: Decimal | RatesConfig | None = None
 
 
 class ModelConfig(Struct, frozen=True, kw_only=True):
@@ -215,6 +234,15 @@ class BrakesConfig(Struct, frozen=True, kw_only=True):
     keys: dict[str, BrakesConfig] = {}
 
 
+class PricesConfig(Struct, frozen=True, kw_only=True):
+    """`refresh`: fetch newer list prices from `url` (genai-prices' own table) every so many hours while the gateway
+    runs. They are kept beside the ledger and hold for requests after; without it nothing is fetched."""
+
+    refresh: bool = False
+    url: str = "https://raw.githubusercontent.com/pydantic/genai-prices/refs/heads/main/prices/new_data/v2/data.json"
+    every_hours: float = 24.0
+
+
 class StoreConfig(Struct, frozen=True, kw_only=True):
     ledger: str = "sqlite:///turnout.db"
     shared: str = "memory:"
@@ -233,6 +261,7 @@ class Config(Struct, frozen=True, kw_only=True):
     budgets: dict[str, BudgetConfig] = {}
     brakes: BrakesConfig = BrakesConfig()
     store: StoreConfig = StoreConfig()
+    prices: PricesConfig = PricesConfig()
 
 
 def load_config(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
@@ -316,8 +345,16 @@ def check_keys(raw: object, kind: Any, path: str) -> None:
             if isinstance(option, type) and issubclass(option, Struct):
                 check_fields(table, option, path)
                 return
+    if isinstance(raw, list) and get_origin(kind) is tuple and is_table(get_args(kind)[0]):
+        for i, value in enumerate(typing.cast("list[object]", raw)):
+            check_keys(value, get_args(kind)[0], f"{path}[{i}]")
+        return
     if path:
         check_leaf(raw, kind, path)
+
+
+def is_table(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, Struct)
 
 
 def check_fields(table: dict[str, object], kind: type[Struct], path: str) -> None:
@@ -364,6 +401,10 @@ def check_values(config: Config) -> None:
         _check_budget(join("budgets", name), budget)
     if config.brakes.repeat_call == 1:
         raise ConfigError("brakes.repeat_call = 1: the first call repeats nothing; use 2 or more, or 0 for no limit")
+    if config.prices.every_hours < 1:
+        raise ConfigError(
+            f"prices.every_hours = {config.prices.every_hours}: must be at least 1", param="prices.every_hours"
+        )
     if config.store.shared != "memory:":
         raise ConfigError(
             f'store.shared = {shown(config.store.shared)}: only "memory:" is there in this version',

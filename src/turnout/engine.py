@@ -7,17 +7,26 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from random import Random
 
-from msgspec import Struct
+from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from turnout.alerts import Alerts
-from turnout.catalog.catalog import Catalog
+from turnout.catalog.catalog import Catalog, read_table
 from turnout.catalog.fleet import Fleet
 from turnout.catalog.known import capabilities_of, default_models, tier_of
 from turnout.catalog.models import Capabilities, Deployment
-from turnout.catalog.prices import Price, price_from_usd_per_million
+from turnout.catalog.prices import (
+    Price,
+    PriceTier,
+    Rates,
+    ServicePrice,
+    factor_from,
+    price_from_usd_per_million,
+    scaled,
+)
 from turnout.config import (
     BrakesConfig,
     Config,
@@ -25,6 +34,7 @@ from turnout.config import (
     ModelConfig,
     PriceConfig,
     ProviderConfig,
+    RatesConfig,
     ServerConfig,
     join,
     nearest,
@@ -34,13 +44,14 @@ from turnout.delivery.board import Board
 from turnout.delivery.deadlines import LONGEST_S
 from turnout.delivery.retry import RetryBudget, RetryPolicy
 from turnout.errors import ConfigError
-from turnout.money import budget_rules, nano, take_budgets
+from turnout.money import budget_rules, claimed, nano, take_budgets
 from turnout.pipeline import Memory, Pipeline, Rules
 from turnout.providers.apis import APIS, Api
 from turnout.providers.discovery import discover_local
 from turnout.providers.embedded import EMBEDDED_MODEL, EMBEDDED_ROW, EmbeddedTransport, available
 from turnout.providers.exchange import Provider
 from turnout.providers.http import HttpTransport
+from turnout.providers.price_refresh import PriceSource
 from turnout.providers.registry import PROVIDERS, ProviderRow, base_variables, custom_row, filled_base
 from turnout.providers.signing import SIGNERS
 from turnout.routing.affinity import SessionTable
@@ -58,7 +69,7 @@ from turnout.stores.schema import MEMORY
 from turnout.stores.sqlite import SqliteLedger
 from turnout.streams import Drains
 
-__all__ = ["Engine", "Extra", "State", "build_engine", "check_binding", "open_state"]
+__all__ = ["Engine", "Extra", "State", "build_engine", "check_binding", "open_state", "price_of", "price_source"]
 
 log = logging.getLogger("turnout")
 
@@ -178,7 +189,9 @@ async def _build(
     if discover:
         rows |= {n: ProviderConfig() for n, row in PROVIDERS.items() if n not in rows and _key_in(row, env)}
     providers = {name: _provider(name, override, env, state.http) for name, override in rows.items()}
-    describe = _Describer(config, Catalog.load(), providers)
+    prices = price_source(config)
+    catalog = Catalog(read_table(prices.file)) if prices else Catalog.load()
+    describe = _Describer(config, catalog, providers)
     deployments = describe.configured()
     if discover:
         local = [r for r in PROVIDERS.values() if r.local and r.name not in providers]
@@ -206,9 +219,7 @@ async def _build(
     brakes, rules = _brake_rules(config.brakes), _rules(config)
     accounts = {name: _accounts(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
     delivery = _delivery(config, providers, state.board)
-    rules_of_money = budget_rules(config)
-    if any(rule.hard for rule in rules_of_money):
-        state.memory.journal.claim(state.memory.ledger)
+    rules_of_money = claimed(budget_rules(config), state.memory.journal, state.memory.ledger)
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
     take_budgets(rules_of_money, state.memory.budgets, state.memory.ledger)
@@ -241,6 +252,18 @@ def embedded_extra(http: HttpTransport) -> Extra:
             transport=EmbeddedTransport(http),
         ),
         deployments=(EMBEDDED_MODEL,),
+    )
+
+
+def price_source(config: Config) -> PriceSource | None:
+    """Where newer prices come from and are kept; None where the config does not ask for them."""
+    if not config.prices.refresh:
+        return None
+    ledger = Path(config.store.ledger.removeprefix("sqlite:///"))
+    return PriceSource(
+        url=config.prices.url,
+        file=ledger.with_name(ledger.name + ".prices.json"),
+        every_s=config.prices.every_hours * 3600,
     )
 
 
@@ -373,7 +396,7 @@ class _Describer:
             tier=told.tier or deployment.tier,
             upstream_model=told.upstream_model or deployment.upstream_model,
             capabilities=_capabilities(deployment.capabilities, told),
-            price=_price(deployment.id, told.price) if told.price else deployment.price,
+            price=price_of(deployment.id, told.price) if told.price else deployment.price,
         )
 
 
@@ -382,15 +405,42 @@ def _capabilities(known: Capabilities, told: ModelConfig) -> Capabilities:
     return replace(known, **{name: value for name, value in fields.items() if value is not None})
 
 
-def _price(model: str, told: PriceConfig) -> Price:
+def price_of(model: str, told: PriceConfig) -> Price:
+    """The price that a config tells of a model. Raises ConfigError naming the key."""
+    key = f'models."{model}".price'
+    above = [t.above_input_tokens for t in told.tiers]
+    if any(n < 0 for n in above) or above != sorted(set(above)):
+        raise ConfigError(
+            f"{key}.tiers: above_input_tokens = {above} must rise from tier to tier", param=f"{key}.tiers"
+        )
+    tiers = [
+        convert({**_figures(t, f"{key}.tiers[{i}]"), "above_input_tokens": t.above_input_tokens}, PriceTier)
+        for i, t in enumerate(told.tiers)
+    ]
+    price = replace(_rates(told, key), tiers=tuple(tiers))
+    service = [
+        _service(name, value, price, f"{key}.{name}")
+        for name, value in (("batch", told.batch), ("flex", told.flex), ("priority", told.priority))
+        if value is not None
+    ]
+    return replace(price, service=tuple(service))
+
+
+def _service(name: str, told: Decimal | RatesConfig, standard: Price, key: str) -> ServicePrice:
+    if isinstance(told, RatesConfig):
+        return convert({**_figures(told, key), "name": name}, ServicePrice)
+    return scaled(standard, name, factor_from(told, key))
+
+
+def _rates(told: RatesConfig, key: str) -> Price:
     return price_from_usd_per_million(
-        told.input,
-        told.output,
-        told.cache_read,
-        told.cache_write,
-        told.cache_write_1h,
-        key=f'models."{model}".price',
+        told.input, told.output, told.cache_read, told.cache_write, told.cache_write_1h, key=key
     )
+
+
+def _figures(told: RatesConfig, key: str) -> dict[str, int | None]:
+    price = _rates(told, key)
+    return {name: getattr(price, name) for name in Rates.__struct_fields__}
 
 
 def _names(config: Config, fleet: Fleet) -> Names:

@@ -9,10 +9,10 @@ from decimal import Decimal
 from turnout.catalog.prices import NANO_PER_USD
 from turnout.config import Config
 from turnout.spend.budgets import BudgetRule, Budgets, BudgetState
-from turnout.spend.ledger import Ledger
+from turnout.spend.ledger import Journal, Ledger
 from turnout.spend.periods import parse_period
 
-__all__ = ["budget_rules", "budget_story", "nano", "open_budgets", "take_budgets"]
+__all__ = ["budget_rules", "budget_story", "claimed", "nano", "open_budgets", "take_budgets"]
 
 
 def nano(usd: Decimal) -> int:
@@ -34,6 +34,13 @@ def budget_rules(config: Config) -> list[BudgetRule]:
         )
         for name, b in config.budgets.items()
     ]
+
+
+def claimed(rules: list[BudgetRule], journal: Journal, ledger: Ledger) -> list[BudgetRule]:
+    """`rules`, with the journal ours where one of them is hard. Raises ConfigError where another process has it."""
+    if any(rule.hard for rule in rules):
+        journal.claim(ledger)
+    return rules
 
 
 def take_budgets(rules: Sequence[BudgetRule], budgets: Budgets, ledger: Ledger) -> None:

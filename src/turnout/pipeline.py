@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from turnout.catalog.models import Deployment, Target
-from turnout.catalog.prices import cost_nano_usd
+from turnout.catalog.prices import cost_nano_usd, unpriced_tier
 from turnout.context import Decision, Outcome, RequestContext, Spender
 from turnout.conversations import (
     STATEFUL,
@@ -424,10 +424,7 @@ class Pipeline:
             cut = exchange.body is None and exchange.finish is None
             if cut or ctx.usage is None or None in (ctx.usage.input, ctx.usage.output):
                 ctx.usage, ctx.usage_estimated = usage_so_far(ctx, stream or exchange), True
-        if ctx.served_by is not None and ctx.usage is not None and ctx.served_by.price is not None:
-            ctx.cost_nano_usd = cost_nano_usd(ctx.usage, ctx.served_by.price)
-        if lost := sum(a.cost_nano_usd or 0 for a in ctx.attempts):
-            ctx.cost_nano_usd = (ctx.cost_nano_usd or 0) + lost
+        charge(ctx)
         if flight is not None and exchange is not None:
             land(flight, outcome, ctx, exchange)
         if ctx.reservation is not None:
@@ -478,6 +475,20 @@ def paused(session: str, verdict: Verdict) -> RunPaused:
     )
     held = "blocked" if verdict.action == "block" else "paused"
     return RunPaused(f"session {session} is {held} by the brake {verdict.brake}: {verdict.why}; {how}")
+
+
+def charge(ctx: RequestContext) -> None:
+    """What a request cost: its answer's usage at the answer's price, and calls whose answer nobody got. None where the
+    price is not known; what is known in part is said."""
+    price = ctx.served_by.price if ctx.served_by else None
+    if ctx.usage is not None and price is not None:
+        ctx.cost_nano_usd = cost_nano_usd(ctx.usage, price)
+        if (tier := unpriced_tier(ctx.usage, price)) is not None:
+            ctx.warn(f"service tier {tier} unpriced: standard price taken")
+    if lost := sum(a.cost_nano_usd or 0 for a in ctx.attempts):
+        if ctx.usage is not None and price is None:
+            ctx.warn("the answer is unpriced: the cost is that of earlier attempts alone")
+        ctx.cost_nano_usd = (ctx.cost_nano_usd or 0) + lost
 
 
 def spender_of(ctx: RequestContext, decision: Decision) -> Spender:

@@ -7,6 +7,8 @@ import contextlib
 from collections.abc import AsyncGenerator
 from typing import TYPE_CHECKING, Protocol
 
+from msgspec.structs import replace
+
 from turnout.chat import Usage
 from turnout.context import Outcome, RequestContext
 from turnout.conversations import Answered, answer_in, keeps
@@ -206,17 +208,8 @@ def usage_so_far(ctx: RequestContext, source: SettlingStream | Exchange) -> Usag
     (Anthropic's first event counts one token, whatever follows)."""
     told = source.usage or Usage()
     if told.input is None:  # then what was cached of it says nothing either
-        told = Usage(input=ctx.input_tokens_estimate, output=told.output, raw=told.raw)
-    output = max(told.output or 0, _delivered_tokens(source))
-    return Usage(
-        input=told.input,
-        cache_read=told.cache_read,
-        cache_write=told.cache_write,
-        cache_write_1h=told.cache_write_1h,
-        output=output,
-        reasoning=told.reasoning,
-        raw=told.raw,
-    )
+        told = Usage(input=ctx.input_tokens_estimate, output=told.output, service_tier=told.service_tier, raw=told.raw)
+    return replace(told, output=max(told.output or 0, _delivered_tokens(source)))
 
 
 def _delivered_tokens(stream: SettlingStream | Exchange) -> int:

@@ -191,8 +191,8 @@ def test_the_shipped_file_is_what_the_tool_makes_of_the_installed_library(tmp_pa
 def test_importing_the_catalogue_reads_no_file() -> None:
     code = (
         "import sys, turnout.catalog.known as k, turnout.catalog.catalog as c\n"
-        "assert '_table' not in vars(c.Catalog.load()) and k.known_models.cache_info().currsize == 0\n"
+        "assert 'table' not in vars(c.Catalog.load()) and k.known_models.cache_info().currsize == 0\n"
         "c.Catalog.load().price('openai', 'gpt-5.5')\n"
-        "assert '_table' in vars(c.Catalog.load()) and 'genai_prices' not in sys.modules\n"
+        "assert 'table' in vars(c.Catalog.load()) and 'genai_prices' not in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": str(PRICES.parents[3])})

@@ -102,7 +102,7 @@ def test_rejected_candidates_say_why():
 
 
 def test_a_cost_limit_leaves_out_the_dear_and_the_unpriced():
-    decision = decide(SHORT, quality=1.0, max_cost=200_000, max_output_tokens=10)
+    decision = decide(SHORT, quality=1.0, max_cost=2_000_000, max_output_tokens=10)
     assert "anthropic/opus" not in ids(decision)
     assert "lab/mystery" not in ids(decision)
     assert "openai/nano" in ids(decision)

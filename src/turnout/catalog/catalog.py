@@ -8,6 +8,7 @@ matches; then the rows of those whose models the provider resells; then both aga
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import UTC, date, datetime, time
 from functools import cache, cached_property
@@ -18,8 +19,11 @@ from msgspec import Struct, field
 from msgspec.structs import replace
 
 from turnout.catalog.prices import Price
+from turnout.catalog.service_tiers import with_service_tiers
 
-__all__ = ["ALIASES", "Catalog"]
+__all__ = ["ALIASES", "Catalog", "PriceTable", "read_table"]
+
+log = logging.getLogger("turnout")
 
 PRICES = Path(__file__).parent / "data" / "prices.json"
 
@@ -118,8 +122,8 @@ class PriceTable(Struct, frozen=True):
 class Catalog:
     """What is known of models by provider and name. Look-ups are pure; unknown is None and never a guess."""
 
-    def __init__(self, prices: Path = PRICES) -> None:
-        self._path = prices
+    def __init__(self, prices: Path | PriceTable = PRICES) -> None:
+        self._prices = prices
         self._found: dict[tuple[str, str], ModelRow | None] = {}
 
     @staticmethod
@@ -128,21 +132,23 @@ class Catalog:
         return _shipped()
 
     @cached_property
-    def _table(self) -> PriceTable:
-        return msgspec.json.decode(self._path.read_bytes(), type=PriceTable)
+    def table(self) -> PriceTable:
+        """All rows."""
+        told = self._prices
+        return told if isinstance(told, PriceTable) else msgspec.json.decode(told.read_bytes(), type=PriceTable)
 
     @cached_property
     def _providers(self) -> dict[str, ProviderRow]:
-        return {p.id: p for p in self._table.providers}
+        return {p.id: p for p in self.table.providers}
 
     @property
     def source(self) -> str:
         """Where the prices come from, e.g. `genai-prices 0.2.3`."""
-        return self._table.source
+        return self.table.source
 
     @property
     def providers(self) -> tuple[ProviderRow, ...]:
-        return self._table.providers
+        return self.table.providers
 
     def price(self, provider: str, model: str, at: date | datetime | None = None) -> Price | None:
         """The price of `model` at `provider`, None for unpriced.
@@ -156,7 +162,10 @@ class Catalog:
         moment = _utc(at)
         holding = (c for c in reversed(row.prices) if c.holds(moment))
         price = next(holding, row.prices[0]).price
-        return None if price is None else replace(price, source=self.source)
+        if price is None:
+            return None
+        home = ALIASES.get(provider.lower().strip(), provider.lower().strip())
+        return with_service_tiers(home, model, replace(price, source=self.source))
 
     def context_window(self, provider: str, model: str) -> int | None:
         """How many tokens `model` can be given and write in all, None where nobody said."""
@@ -183,6 +192,16 @@ class Catalog:
                 if found := row.find(name):
                     return found
         return None
+
+
+def read_table(file: Path | None) -> PriceTable:
+    """The table in `file`, the shipped one where there is none that can be read."""
+    try:
+        if file is not None and file.exists():
+            return msgspec.json.decode(file.read_bytes(), type=PriceTable)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
+        log.warning("%s: the prices kept there cannot be read (%s); the shipped ones are taken", file, error)
+    return _shipped().table
 
 
 @cache

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from decimal import ROUND_HALF_EVEN, Decimal, InvalidOperation
+from decimal import ROUND_CEILING, ROUND_HALF_EVEN, Decimal, InvalidOperation
 
-from msgspec import Struct
+from msgspec import Struct, convert
 
 from turnout.chat import Usage
 from turnout.errors import ConfigError
@@ -13,9 +13,15 @@ __all__ = [
     "NANO_PER_USD",
     "Price",
     "PriceTier",
+    "Rates",
+    "ServicePrice",
     "cost_nano_usd",
+    "factor_from",
     "format_usd",
     "price_from_usd_per_million",
+    "rates_for",
+    "scaled",
+    "unpriced_tier",
 ]
 
 NANO_PER_USD = 1_000_000_000
@@ -28,28 +34,18 @@ PICO_PER_USD_PER_MILLION = 1_000_000
 MAX_USD_PER_MILLION = 100_000
 """Over a hundred times the dearest list price there is: beyond it somebody mistook the unit."""
 
+MAX_FACTOR = 100
+"""No service tier costs a hundred times the standard one: somebody wrote a price for a factor."""
+
 MAX_TOKENS = 1_000_000_000
 """No request has a billion tokens; a provider that reports more has a fault, which must not become a bill."""
 
 
-class PriceTier(Struct, frozen=True, kw_only=True):
-    """Prices from `above_input_tokens` total input tokens on (more than that many), for the whole request.
-    Unit as in `Price`."""
-
-    above_input_tokens: int
-    input: int
-    output: int
-    cache_read: int | None = None
-    cache_write: int | None = None
-    cache_write_1h: int | None = None
-
-
-class Price(Struct, frozen=True, kw_only=True):
+class Rates(Struct, frozen=True, kw_only=True):
     """Prices in pico-dollars a token (1 USD per million tokens = 1,000,000 pico-dollars a token).
 
     None for a cache price: the provider does not price it apart, so it costs as input (a one-hour write as a
-    five-minute write). `tiers` rise in `above_input_tokens`.
-    `source` says where the figures come from and of which version, e.g. `genai-prices 0.2.3` or `config`.
+    five-minute write).
     """
 
     input: int
@@ -57,8 +53,37 @@ class Price(Struct, frozen=True, kw_only=True):
     cache_read: int | None = None
     cache_write: int | None = None
     cache_write_1h: int | None = None
+
+
+class PriceTier(Rates, frozen=True, kw_only=True):
+    """Prices from `above_input_tokens` total input tokens on (more than that many), for the whole request."""
+
+    above_input_tokens: int
+
+
+class ServicePrice(Rates, frozen=True, kw_only=True):
+    """Prices of one service tier (`batch`, `flex`, `priority`), with its own `tiers` by input."""
+
+    name: str
     tiers: tuple[PriceTier, ...] = ()
+
+
+class Price(Rates, frozen=True, kw_only=True):
+    """A model's prices at standard service, and at other service tiers where they are known (`service`).
+
+    `tiers` rise in `above_input_tokens`. `source` says where the figures come from and of which version, e.g.
+    `genai-prices 0.2.3` or `config`.
+    """
+
+    tiers: tuple[PriceTier, ...] = ()
+    service: tuple[ServicePrice, ...] = ()
     source: str = "config"
+
+    def at_service(self, tier: str | None) -> Price | ServicePrice | None:
+        """The prices of a service tier in `Usage`'s words; None: nobody says what it costs."""
+        if tier is None or tier == "standard":
+            return self
+        return next((s for s in self.service if s.name == tier), None)
 
 
 def price_from_usd_per_million(
@@ -104,21 +129,61 @@ def _pico(figure: Decimal | str | float, key: str) -> int:
     return int(pico)
 
 
+def factor_from(figure: Decimal | float, key: str) -> Decimal:
+    """A factor over standard prices, as a config or a row writes it. Raises ConfigError naming the key."""
+    factor = Decimal(str(figure))
+    if factor.is_nan() or not 0 < factor <= MAX_FACTOR:
+        raise ConfigError(f"{key} = {figure}: a factor over standard prices, above 0 to {MAX_FACTOR}", param=key)
+    return factor
+
+
+def scaled(price: Price, name: str, factor: Decimal) -> ServicePrice:
+    """The service tier `name`, whose every price is `factor` times the standard one. A part of a pico-dollar counts
+    as a whole one, so that no product is too low."""
+
+    def times(pico: int | None) -> int | None:
+        return None if pico is None else _up(pico, factor)
+
+    def rates(of: Rates) -> dict[str, int | None]:
+        return {key: times(getattr(of, key)) for key in Rates.__struct_fields__}
+
+    tiers = [convert({**rates(t), "above_input_tokens": t.above_input_tokens}, PriceTier) for t in price.tiers]
+    return convert({**rates(price), "name": name, "tiers": tiers}, ServicePrice)
+
+
+def _up(pico: int, factor: Decimal) -> int:
+    return int((pico * factor).to_integral_value(ROUND_CEILING))
+
+
+def rates_for(price: Price, service_tier: str | None, input_tokens: int) -> Rates:
+    """The rates of a request with so many input tokens in all; standard ones where the service tier is unpriced."""
+    at = price.at_service(service_tier) or price
+    rates: Rates = at
+    for tier in at.tiers:
+        if input_tokens > tier.above_input_tokens:
+            rates = tier
+    return rates
+
+
+def unpriced_tier(usage: Usage, price: Price) -> str | None:
+    """The service tier of an answer that `cost_nano_usd` takes at standard prices, for want of its own."""
+    free = not (price.input or price.output)
+    return None if free or price.at_service(usage.service_tier) else usage.service_tier
+
+
 def cost_nano_usd(usage: Usage, price: Price) -> int:
     """What `usage` costs at `price`, in nano-dollars, rounded half to even once at the end.
 
     Counting is `Usage`'s own: `input` holds cache reads and writes (OpenAI counts so; the Anthropic dialect
     adds its three counts up), `output` holds reasoning. What was not reported counts as none. A tier is chosen
-    by total input. Absurd usage is bounded: no count below zero or above a billion, and where reads and writes
+    by total input, after the service tier that the answer was served in (standard where that is unpriced: ask
+    `unpriced_tier`). Absurd usage is bounded: no count below zero or above a billion, and where reads and writes
     are said to exceed the input, they are billed and no plain input is.
     """
     read, write = _count(usage.cache_read), _count(usage.cache_write)
     write_1h = min(_count(usage.cache_write_1h), write)
     total = max(_count(usage.input), read + write)
-    rates: Price | PriceTier = price
-    for tier in price.tiers:
-        if total > tier.above_input_tokens:
-            rates = tier
+    rates = rates_for(price, usage.service_tier, total)
     write_rate = rates.input if rates.cache_write is None else rates.cache_write
     pico = (
         (total - read - write) * rates.input

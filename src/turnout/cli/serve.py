@@ -9,8 +9,9 @@ from pathlib import Path
 import uvloop
 
 from turnout.config import Config, load_config
-from turnout.engine import build_engine, check_binding
-from turnout.errors import ConfigError, NoCapacity
+from turnout.engine import build_engine, check_binding, price_source
+from turnout.errors import ConfigError, NoCapacity, TurnoutError
+from turnout.providers.price_refresh import refreshing
 from turnout.server.app import App
 from turnout.server.listener import GatewayServer, listener
 from turnout.server.reload import watching
@@ -42,7 +43,13 @@ async def _serve(config: Config, host: str | None, port: int | None, file: Path 
         async def again() -> None:
             await reload(app, config, load_config(file) if file else Config(), host, discover=file is None)
 
-        async with watching(file, again):
+        async def priced() -> None:
+            try:
+                await again()
+            except TurnoutError as error:  # the prices are kept: the next config that builds has them
+                log.warning("new prices wait for a config that can be built: %s", error.message)
+
+        async with watching(file, again), refreshing(price_source(config), engine.state.http, priced):
             await server.serve()
     finally:
         await engine.aclose()

@@ -2,21 +2,63 @@
 
 from __future__ import annotations
 
+import math
+from typing import Literal
+
 from msgspec import Struct
 
+from turnout.catalog.cache_rules import ANTHROPIC_EXPLICIT, cache_rule_of
 from turnout.catalog.models import Deployment
-from turnout.catalog.prices import cost_nano_usd
+from turnout.catalog.prices import Price, Rates, ServicePrice, cost_nano_usd
 from turnout.chat import RequestOutline, Usage
+from turnout.routing.calibration import FAMILIES, family_of
 
-__all__ = ["Needs", "expected_cost", "expected_output", "needs_of", "why_not", "worst_cost"]
+__all__ = [
+    "Needs",
+    "expected_cost",
+    "expected_output",
+    "needs_of",
+    "why_not",
+    "worst_cost",
+    "worst_input",
+    "worst_output",
+]
 
 TYPICAL_OUTPUT_TOKENS = 500
-UNBOUNDED_OUTPUT_TOKENS = 8_192
-"""What an answer may reach when neither the caller nor the catalogue bounds it."""
+TEXT_MARGIN = 1.3
+HIDDEN_TOKENS = 700
+HIDDEN_TOOL_TOKENS = 1_000
+"""How far a request may be above its estimate: by its text, by what providers add to it, and what they add where tools
+are offered. `bench/tokens.py` counts the recorded requests that are above; docs/decisions/0006-worst-case.md has
+the figures, and what they leave out."""
+
+WORST_IMAGE_TOKENS = 5_000
+"""Beyond the 1,000 of the estimate. Claude's largest images are 4,784 tokens (platform.claude.com, "Vision"); small
+models of OpenAI's 4o family count more, and are not covered."""
+
+MOST_INPUT_TOKENS = 1_050_000
+"""The largest context window in the price table that a model for chat has."""
+
+WINDOW_MARGIN = 1.05
+"""Price tables round windows: 1,000,000 for 1,048,576."""
+
+MOST_OUTPUT_TOKENS = 16_384
+"""What is held for an answer that neither the caller nor the config bounds. Models can write 128,000 tokens, hardly any
+answer does, and holding that much would refuse every agent with a small budget that sends no max_tokens; an answer
+beyond this may overrun a budget by what it is longer. `models.*.max_output_tokens` makes it exact."""
+
+MOST_THINKING_TOKENS = 32_768
+"""The largest budget that an effort word stands for (`dialects/effort.py`)."""
+
+PICO_PER_NANO = 1_000
+
+_NOT_AT_ANTHROPIC = frozenset({"flex", "batch", "priority"})
+"""Anthropic's own API takes `auto` and `standard_only` alone: other wishes are left out on the way, or refused."""
 
 
 class Needs(Struct, frozen=True, kw_only=True):
-    """Tokens are estimates; `max_output_tokens` None: the caller set no bound."""
+    """Tokens are estimates (`input_tokens` in o200k's); `max_output_tokens` None: the caller set no bound. The last
+    four are what `RequestOutline` says of the price."""
 
     input_tokens: int
     max_output_tokens: int | None = None
@@ -25,6 +67,11 @@ class Needs(Struct, frozen=True, kw_only=True):
     files: bool = False
     audio: bool = False
     json_schema: bool = False
+    images: int = 0
+    service_tier: str | None = None
+    caches: Literal["5m", "1h"] | None = None
+    answers: int = 1
+    unseen: bool = False
 
 
 def needs_of(outline: RequestOutline, input_tokens: int) -> Needs:
@@ -37,6 +84,11 @@ def needs_of(outline: RequestOutline, input_tokens: int) -> Needs:
         files=outline.files > 0,
         audio=outline.audio > 0,
         json_schema=outline.json_schema,
+        images=outline.images,
+        service_tier=outline.service_tier,
+        caches=outline.caches,
+        answers=outline.answers,
+        unseen=outline.unseen,
     )
 
 
@@ -64,17 +116,69 @@ def expected_output(needs: Needs) -> int:
 
 
 def expected_cost(deployment: Deployment, needs: Needs) -> int | None:
-    """Nano-dollars for a typical answer, nothing cached; None: unpriced."""
-    return _cost(deployment, needs.input_tokens, expected_output(needs))
+    """Nano-dollars for a typical answer, nothing cached, in the service tier asked for where that is priced; None:
+    unpriced."""
+    return _cost(deployment, needs, needs.input_tokens, expected_output(needs))
 
 
 def worst_cost(deployment: Deployment, needs: Needs) -> int | None:
-    """Nano-dollars at most: nothing cached, the longest answer allowed; None: unpriced."""
-    longest = needs.max_output_tokens or deployment.capabilities.max_output_tokens or UNBOUNDED_OUTPUT_TOKENS
-    return _cost(deployment, needs.input_tokens, longest)
+    """Nano-dollars at most for one call: no usage within `worst_input` and `worst_output` tokens costs more, whatever
+    of it is read from the cache or written to it, in the service tier asked for or the standard one. None: unpriced;
+    so is a model whose service tier asked for is."""
+    price = deployment.price
+    if price is None:
+        return None
+    services: list[Price | ServicePrice] = [price]
+    wished = needs.service_tier
+    if wished is not None and not (deployment.provider == "anthropic" and wished in _NOT_AT_ANTHROPIC):
+        at = price.at_service(wished)
+        if at is not None:
+            services.append(at)
+        elif price.input or price.output:
+            return None
+    tokens = worst_input(deployment, needs)
+    reached: list[Rates] = [*services, *(t for s in services for t in s.tiers if tokens > t.above_input_tokens)]
+    into = max(_dearest_input(rates, _writes(deployment, needs)) for rates in reached)
+    pico = tokens * into + worst_output(deployment, needs) * max(rates.output for rates in reached)
+    return -(-pico // PICO_PER_NANO)
 
 
-def _cost(deployment: Deployment, input_tokens: int, output_tokens: int) -> int | None:
+def worst_input(deployment: Deployment, needs: Needs) -> int:
+    """Input tokens at most: the estimate with its margin, or all that the model takes, where the body does not show
+    what it will be given (documents, sound, a conversation that the provider keeps, tools that it runs)."""
+    family = FAMILIES[family_of(deployment.upstream_model)]
+    text = needs.input_tokens * max(family.text, family.tools) * TEXT_MARGIN + family.preamble
+    hidden = HIDDEN_TOKENS + (HIDDEN_TOOL_TOKENS if needs.tools else 0)
+    tokens = math.ceil(text) + hidden + needs.images * WORST_IMAGE_TOKENS
+    if needs.unseen or needs.files or needs.audio:
+        return max(tokens, math.ceil((deployment.capabilities.context_window or MOST_INPUT_TOKENS) * WINDOW_MARGIN))
+    return tokens
+
+
+def worst_output(deployment: Deployment, needs: Needs) -> int:
+    """Output tokens at most, thinking included, of all answers asked for."""
+    longest = needs.max_output_tokens or deployment.capabilities.max_output_tokens or MOST_OUTPUT_TOKENS
+    if deployment.dialect == "bedrock-converse":  # there a thinking budget is put on top of the caller's bound
+        longest += MOST_THINKING_TOKENS
+    return longest * needs.answers
+
+
+def _writes(deployment: Deployment, needs: Needs) -> Literal["5m", "1h"] | None:
+    """The longest lifetime of cache writes that may be billed. Who caches by marks alone writes nothing unasked."""
+    rule = cache_rule_of(deployment.provider, deployment.upstream_model)
+    by_marks = rule.name == ANTHROPIC_EXPLICIT.name
+    return needs.caches if by_marks else needs.caches or "5m"
+
+
+def _dearest_input(rates: Rates, writes: Literal["5m", "1h"] | None) -> int:
+    kinds = [rates.input, rates.cache_read, rates.cache_write if writes else None]
+    if writes == "1h":
+        kinds.append(rates.cache_write_1h)
+    return max(kind for kind in kinds if kind is not None)
+
+
+def _cost(deployment: Deployment, needs: Needs, input_tokens: int, output_tokens: int) -> int | None:
     if deployment.price is None:
         return None
-    return cost_nano_usd(Usage(input=input_tokens, output=output_tokens), deployment.price)
+    usage = Usage(input=input_tokens, output=output_tokens, service_tier=needs.service_tier)
+    return cost_nano_usd(usage, deployment.price)

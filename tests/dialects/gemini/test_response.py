@@ -122,7 +122,7 @@ def test_thoughts_are_output_and_what_tools_fetched_is_input():
         "serviceTier": "standard",
     }
     response = read(answer({"text": "a"}, usageMetadata=told))
-    assert response.usage == Usage(input=130, cache_read=60, output=27, reasoning=20, raw=told)
+    assert response.usage == Usage(input=130, cache_read=60, output=27, reasoning=20, service_tier="standard", raw=told)
     assert response.service_tier == "default"
 
 

@@ -9,6 +9,7 @@ from msgspec import Meta, Raw, Struct
 
 from turnout.chat import RequestOutline
 from turnout.dialects.anthropic_messages.blocks import NOT_SIGNED
+from turnout.dialects.billing import asked_cache, has_hosted_tools, wished_tier
 from turnout.dialects.fields import decode_fields, decode_value, encode, get, join_fields
 from turnout.errors import InvalidRequest
 
@@ -125,7 +126,16 @@ def outline(body: bytes) -> RequestOutline:
         tool_result_last=seen.results > before,
         metadata=metadata,
         user=user if isinstance(user, str) else None,
+        service_tier=_tier(fields),
+        caches=asked_cache(body),
+        unseen="mcp_servers" in fields or has_hosted_tools(fields.get("tools")),
     )
+
+
+def _tier(fields: dict[str, Raw]) -> str | None:
+    """The tier asked for; fast mode (`speed`) has a price of its own, as one."""
+    fast = "speed" in fields and bytes(fields["speed"]) == b'"fast"'
+    return "fast-mode" if fast else wished_tier(fields, "service_tier")
 
 
 def _head(raw: Raw, path: str) -> _MessageHead:

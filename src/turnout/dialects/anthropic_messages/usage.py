@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from turnout.chat import Json, Usage
+from turnout.dialects.billing import tier_word
 from turnout.dialects.values import count_or_none, object_or_empty
 
 __all__ = ["decode_usage", "encode_usage"]
@@ -13,7 +14,8 @@ __all__ = ["decode_usage", "encode_usage"]
 def decode_usage(value: Json) -> Usage | None:
     """The neutral usage, whose input includes the cached tokens. Strange values count as not reported.
 
-    Source: docs.anthropic.com/en/docs/build-with-claude/prompt-caching, "Tracking cache performance".
+    Source: docs.anthropic.com/en/docs/build-with-claude/prompt-caching, "Tracking cache performance". Fast mode has a
+    price of its own and is told as a service tier (`speed`: platform.claude.com/docs/en/build-with-claude/fast-mode).
     """
     if not isinstance(value, dict):
         return None
@@ -31,6 +33,7 @@ def decode_usage(value: Json) -> Usage | None:
         cache_write_1h=count_or_none(split.get("ephemeral_1h_input_tokens")),
         output=count_or_none(told.get("output_tokens")),
         reasoning=count_or_none(details.get("thinking_tokens")),
+        service_tier="fast-mode" if told.get("speed") == "fast" else tier_word(told.get("service_tier")),
         raw=told,
     )
 

@@ -23,6 +23,7 @@ from turnout.chat import (
 )
 from turnout.dialects.base import Encoded
 from turnout.dialects.bedrock_converse.blocks import NAME, cache_point, decode_blocks, encode_blocks, own_keys
+from turnout.dialects.billing import asked_cache, wished_tier
 from turnout.dialects.effort import budget_of
 from turnout.dialects.fields import decode_fields, encode, join_fields
 from turnout.dialects.loss import foreign_tool, left_out, nothing_left, unknown_fields
@@ -61,6 +62,8 @@ def outline(body: bytes) -> RequestOutline:
         system_bytes=len(memoryview(fields["system"])) if "system" in fields else 0,
         messages_bytes=sum(len(memoryview(raw)) for raw in raws),
         tool_result_last=bool(parts) and isinstance(parts[-1], ToolResult),
+        service_tier=wished_tier(fields, "serviceTier"),
+        caches=asked_cache(body),
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 from turnout.chat import ChatResponse, Json, Unified, Usage
 from turnout.dialects.base import Encoded, Summary
 from turnout.dialects.bedrock_converse.blocks import NAME, decode_blocks, encode_blocks, own_keys
+from turnout.dialects.billing import tier_word
 from turnout.dialects.finish import FinishWords
 from turnout.dialects.values import count_or_none, object_or_empty, told_once
 from turnout.errors import InvalidRequest, UpstreamFailure
@@ -50,8 +51,9 @@ _TOP = frozenset({"output", "stopReason", "usage"})
 _NO_ANSWER = "the provider's answer is no conversation turn"
 
 
-def decode_usage(value: Json) -> Usage | None:
-    """The neutral usage. `inputTokens` leaves out what was read from and written to the cache (as Anthropic's)."""
+def decode_usage(value: Json, tier: Json = None) -> Usage | None:
+    """The neutral usage. `inputTokens` leaves out what was read from and written to the cache (as Anthropic's). `tier`
+    is the `serviceTier` that stands beside it."""
     if not isinstance(value, dict):
         return None
     told = object_or_empty(value)
@@ -63,6 +65,7 @@ def decode_usage(value: Json) -> Usage | None:
         cache_read=read,
         cache_write=write,
         output=count_or_none(told.get("outputTokens")),
+        service_tier=tier_word(object_or_empty(tier).get("type")),
         raw=told,
     )
 
@@ -94,7 +97,7 @@ def decode_response(body: bytes) -> ChatResponse:
             model="",
             parts=decode_blocks(message["content"], "content"),
             finish=FINISH.read(msgspec.convert(told.get("stopReason"), str | None)),
-            usage=decode_usage(told.get("usage")),
+            usage=decode_usage(told.get("usage"), told.get("serviceTier")),
             extras={NAME: {k: v for k, v in told.items() if k not in _TOP}},
         )
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError, InvalidRequest):

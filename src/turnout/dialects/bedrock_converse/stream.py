@@ -127,7 +127,7 @@ class Decoder:
                 reason = told.get("stopReason")
                 self._finish = FINISH.read(reason if isinstance(reason, str) else None)
             case "metadata":
-                self._usage = decode_usage(told.get("usage"))
+                self._usage = decode_usage(told.get("usage"), told.get("serviceTier"))
             case _:
                 pass
         return []
@@ -238,7 +238,7 @@ class Tap:
                 reason = fields.get("stopReason")
                 self.finish, self.complete = FINISH.read(reason if isinstance(reason, str) else None), True
             elif kind == "metadata":
-                self.usage = decode_usage(fields.get("usage"))
+                self.usage = decode_usage(fields.get("usage"), fields.get("serviceTier"))
         return data
 
     def close(self) -> bytes:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, field
 
 from turnout.chat import ReasoningConfig, RequestOutline
+from turnout.dialects.billing import has_hosted_tools, wished_tier
 from turnout.dialects.fields import decode_fields, decode_value, encode, get, join_fields
 from turnout.dialects.gemini.spelling import snake
 from turnout.dialects.gemini.thinking import encode_thinking
@@ -19,6 +20,7 @@ OUR_LABELS = frozenset({"mode", "session", "session_id", "tags"})
 """Keys that callers may put into `labels` for us."""
 
 _IN_THE_URL = frozenset({"model", "stream"})
+_CACHED = frozenset({"cachedContent", "cached_content"})
 
 
 class _Blob(Struct):
@@ -60,6 +62,8 @@ class _Generation(Struct):
 
     limit: int | None = field(default=None, name="maxOutputTokens")
     limit_snake: int | None = field(default=None, name="max_output_tokens")
+    count: Any = field(default=None, name="candidateCount")
+    count_snake: Any = field(default=None, name="candidate_count")
     schema: Any = field(default=None, name="responseSchema")
     schema_snake: Any = field(default=None, name="response_schema")
     json_schema: Any = field(default=None, name="responseJsonSchema")
@@ -134,6 +138,9 @@ def outline(body: bytes) -> RequestOutline:
         and 0 not in (thinking.get("thinkingBudget"), thinking.get("thinking_budget")),
         tool_result_last=seen.results > before,
         metadata=get(fields, "labels", _object) or {},
+        service_tier=wished_tier(fields, "serviceTier", "service_tier"),
+        answers=_answers(config),
+        unseen=not _CACHED.isdisjoint(fields) or has_hosted_tools(fields.get("tools")),
     )
 
 
@@ -143,6 +150,10 @@ def _limit(config: _Generation) -> int | None:
         name = "generationConfig.maxOutputTokens"
         raise InvalidRequest(f"{name} must be 1 or more", param=name)
     return limit
+
+
+def _answers(config: _Generation) -> int:
+    return max((n for n in (config.count, config.count_snake) if isinstance(n, int)), default=1)
 
 
 def _asks_for_schema(config: _Generation) -> bool:

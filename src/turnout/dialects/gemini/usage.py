@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from turnout.chat import Json, Usage
+from turnout.dialects.billing import tier_word
 from turnout.dialects.values import count_or_none
 
 __all__ = ["TIERS", "decode_usage", "encode_usage", "tier_of"]
@@ -17,7 +18,7 @@ _OURS = frozenset({"promptTokenCount", "candidatesTokenCount", "totalTokenCount"
 
 def decode_usage(value: Json) -> Usage | None:
     """The neutral usage. What tools put into the prompt (`toolUsePromptTokenCount`) is input, too. Strange values
-    count as not reported.
+    count as not reported. The service tier is `serviceTier`, at Vertex AI `trafficType`.
 
     Source: ai.google.dev/api/generate-content#UsageMetadata.
     """
@@ -34,7 +35,14 @@ def decode_usage(value: Json) -> Usage | None:
             "thoughtsTokenCount",
         )
     )
-    return Usage(input=_sum(prompt, tools), cache_read=cached, output=_sum(said, thought), reasoning=thought, raw=told)
+    return Usage(
+        input=_sum(prompt, tools),
+        cache_read=cached,
+        output=_sum(said, thought),
+        reasoning=thought,
+        service_tier=tier_word(told.get("serviceTier") or told.get("trafficType")),
+        raw=told,
+    )
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from turnout.chat import RequestOutline
+from turnout.dialects.billing import answers_in, asked_cache, wished_tier
 from turnout.dialects.fields import decode_fields, decode_value, encode, get, join_fields
 from turnout.errors import InvalidRequest
 
@@ -81,6 +82,10 @@ def outline(body: bytes) -> RequestOutline:
         metadata=get(fields, "metadata", _object) or {},
         user=get(fields, "user", _string),
         prompt_cache_key=get(fields, "prompt_cache_key", _string),
+        service_tier=wished_tier(fields, "service_tier"),
+        caches=asked_cache(body),
+        answers=answers_in(fields, "n"),
+        unseen="web_search_options" in fields,
     )
 
 

@@ -78,6 +78,7 @@ class _Head(Struct):
     id: str | None = None
     model: str | None = None
     usage: Raw = Raw(b"null")
+    service_tier: Any = None
 
 
 _head = msgspec.json.Decoder(_Head)
@@ -88,7 +89,7 @@ def summarise(body: bytes) -> Summary:
     """Raises UpstreamFailure when the body is no chat completion."""
     try:
         head = _head.decode(body)
-        usage = decode_usage(msgspec.json.decode(head.usage))
+        usage = decode_usage(msgspec.json.decode(head.usage), head.service_tier)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise UpstreamFailure(_NO_ANSWER, body=body[:2_000]) from None
     finish = FINISH.read(head.choices[0].finish_reason) if head.choices else None
@@ -109,7 +110,7 @@ def decode_response(body: bytes) -> ChatResponse:
             model=str(told.get("model") or ""),
             parts=tuple(parts),
             finish=FINISH.read(finish),
-            usage=decode_usage(told.get("usage")),
+            usage=decode_usage(told.get("usage"), told.get("service_tier")),
             created=told.get("created") if isinstance(told.get("created"), int) else None,
             service_tier=told.get("service_tier"),
             extras=rest_of(told, _TOP),

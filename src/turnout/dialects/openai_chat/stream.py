@@ -111,8 +111,8 @@ class Decoder:
             )
         groq: Json = chunk.get("x_groq")
         usage = chunk.get("usage") or (cast("dict[str, Json]", groq).get("usage") if isinstance(groq, dict) else None)
-        self._usage = decode_usage(usage) or self._usage
         self._tier = chunk.get("service_tier") or self._tier
+        self._usage = decode_usage(usage, self._tier) or self._usage
         choices = chunk.get("choices")
         for choice in cast("list[Json]", choices) if isinstance(choices, list) else []:
             if isinstance(choice, dict) and not choice.get("index"):
@@ -257,6 +257,7 @@ class _ChunkHead(Struct):
     model: str | None = None
     usage: Any = None
     x_groq: Any = None
+    service_tier: Any = None
     error: Any = None
 
 
@@ -270,6 +271,7 @@ class Tap(SseTap):
     def __init__(self, *, include_usage: bool) -> None:
         super().__init__()
         self._include_usage = include_usage
+        self._tier: Json = None
 
     def _forward(self, event: SseEvent) -> bool:
         data = event.data
@@ -287,7 +289,8 @@ class Tap(SseTap):
         if head.error is not None:
             self.error = stream_error(head.error)
         groq = cast("dict[str, Json]", head.x_groq).get("usage") if isinstance(head.x_groq, dict) else None
-        usage = decode_usage(head.usage or groq)
+        self._tier = head.service_tier or self._tier
+        usage = decode_usage(head.usage or groq, self._tier)
         self.usage = usage or self.usage
         for choice in head.choices:
             if choice.finish_reason:

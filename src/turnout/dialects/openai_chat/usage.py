@@ -5,13 +5,15 @@ from __future__ import annotations
 from typing import cast
 
 from turnout.chat import Json, Usage
+from turnout.dialects.billing import tier_word
 from turnout.dialects.values import count_or_none, object_or_empty
 
 __all__ = ["decode_usage", "encode_usage"]
 
 
-def decode_usage(value: Json) -> Usage | None:
+def decode_usage(value: Json, tier: Json = None) -> Usage | None:
     """The neutral usage of a `usage` object; None where there is none. Strange values count as not reported.
+    `tier` is the answer's `service_tier`, which stands beside the usage.
 
     Besides OpenAI's own details it reads DeepSeek's `prompt_cache_hit_tokens` and the `cache_write_tokens`
     that OpenRouter and newer OpenAI models report.
@@ -30,6 +32,7 @@ def decode_usage(value: Json) -> Usage | None:
         cache_write=count_or_none(input_details.get("cache_write_tokens")),
         output=count_or_none(told.get("completion_tokens")),
         reasoning=count_or_none(output_details.get("reasoning_tokens")),
+        service_tier=tier_word(tier),
         raw=told,
     )
 

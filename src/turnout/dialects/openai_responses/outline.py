@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from turnout.chat import RequestOutline
+from turnout.dialects.billing import asked_cache, has_hosted_tools, wished_tier
 from turnout.dialects.fields import decode_fields, decode_value, encode, get, join_fields
 from turnout.dialects.openai_responses.items import SHOWN
 from turnout.errors import InvalidRequest
@@ -51,6 +52,7 @@ _parts = msgspec.json.Decoder(list[_PartHead])
 _reasoning = msgspec.json.Decoder(_Reasoning)
 _text = msgspec.json.Decoder(_Text)
 _MARK = SHOWN.encode()
+_ELSEWHERE = frozenset({"prompt", "conversation", "previous_response_id"})
 
 
 def outline(body: bytes) -> RequestOutline:
@@ -86,6 +88,9 @@ def outline(body: bytes) -> RequestOutline:
         metadata=get(fields, "metadata", _object) or {},
         user=get(fields, "user", _string),
         prompt_cache_key=get(fields, "prompt_cache_key", _string),
+        service_tier=wished_tier(fields, "service_tier"),
+        caches=asked_cache(body),
+        unseen=not _ELSEWHERE.isdisjoint(fields) or has_hosted_tools(fields.get("tools")),
     )
 
 
@@ -93,7 +98,7 @@ def _input(fields: dict[str, Raw]) -> list[Raw]:
     """The items; a text is one. None where the conversation is kept elsewhere (`prompt`, `conversation`, ...)."""
     raw = fields.get("input")
     if raw is None or bytes(raw) == b"null":
-        if not {"prompt", "conversation", "previous_response_id"}.isdisjoint(fields):
+        if not _ELSEWHERE.isdisjoint(fields):
             return []
         raise InvalidRequest("input is missing: a text, or a list of items", param="input")
     if bytes(memoryview(raw)[:1]) == b'"':

@@ -67,6 +67,7 @@ class _Head(Struct):
     status: str | None = None
     incomplete_details: Any = None
     usage: Any = None
+    service_tier: Any = None
 
 
 _head = msgspec.json.Decoder(_Head)
@@ -91,7 +92,7 @@ def summarise(body: bytes) -> Summary:
         raise UpstreamFailure(_NO_ANSWER, body=body[:2_000]) from None
     calls = any(item.type in _CALLS for item in head.output)
     finish = finish_of(head.status, head.incomplete_details, calls=calls)
-    return Summary(usage=decode_usage(head.usage), finish=finish, model=head.model, id=head.id)
+    return Summary(usage=decode_usage(head.usage, head.service_tier), finish=finish, model=head.model, id=head.id)
 
 
 def decode_response(body: bytes) -> ChatResponse:
@@ -111,7 +112,7 @@ def response_of(told: dict[str, Json], parts: tuple[Part, ...]) -> ChatResponse:
         model=str(told.get("model") or ""),
         parts=parts,
         finish=finish_of(told.get("status"), told.get("incomplete_details"), calls=calls),
-        usage=decode_usage(told.get("usage")),
+        usage=decode_usage(told.get("usage"), tier),
         created=int(created) if isinstance(created, (int, float)) else None,
         service_tier=tier if isinstance(tier, str) else None,
         extras={NAME: {k: v for k, v in told.items() if k not in _TOP}},

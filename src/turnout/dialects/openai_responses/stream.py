@@ -243,6 +243,7 @@ class _ResponseHead(Struct):
     status: str | None = None
     incomplete_details: Any = None
     usage: Any = None
+    service_tier: Any = None
     error: Any = None
 
 
@@ -298,5 +299,5 @@ class Tap(SseTap):
 
     def _ended(self, response: _ResponseHead) -> None:
         self.complete = True
-        self.usage = decode_usage(response.usage)
+        self.usage = decode_usage(response.usage, response.service_tier)
         self.finish = finish_of(response.status, response.incomplete_details, calls=self._calls)
