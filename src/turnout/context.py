@@ -16,6 +16,7 @@ __all__ = [
     "Candidate",
     "Decision",
     "Outcome",
+    "Pressure",
     "RequestContext",
     "Reservation",
     "SessionView",
@@ -92,6 +93,19 @@ class Attempt(Struct, frozen=True, kw_only=True):
     ttft_s: float | None = None
 
 
+class Pressure(Struct, frozen=True, kw_only=True):
+    """What the strictest of the budgets that cover a request asks of it: `price` is what a dollar weighs in ranking (1:
+    a dollar), `smaller` how many tiers lower a new session begins; a new session thinks less (`effort`), what nobody
+    waits for is put off (`queue`), new sessions do not begin (`pause`)."""
+
+    budget: str | None = None
+    price: float = 1.0
+    effort: bool = False
+    smaller: int = 0
+    queue: bool = False
+    pause: bool = False
+
+
 class Spender(Struct, frozen=True, kw_only=True):
     """Who spends, as far as budgets ask."""
 
@@ -135,6 +149,7 @@ class RequestContext(Struct, kw_only=True):
     latency: Literal["interactive", "batch"] = "interactive"
     max_cost_nano_usd: int | None = None
     lifted: bool = False
+    pressure: Pressure = Pressure()
     kept_at: str | None = None
     session: SessionView
     input_tokens_estimate: int = 0

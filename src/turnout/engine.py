@@ -44,7 +44,7 @@ from turnout.delivery.board import Board
 from turnout.delivery.deadlines import LONGEST_S
 from turnout.delivery.retry import RetryBudget, RetryPolicy
 from turnout.errors import ConfigError
-from turnout.money import budget_rules, claimed, nano, take_budgets
+from turnout.money import budget_rules, claimed, nano, paced, take_budgets
 from turnout.pipeline import Memory, Pipeline, Rules
 from turnout.providers.apis import APIS, Api
 from turnout.providers.discovery import discover_local
@@ -62,6 +62,7 @@ from turnout.server.auth import Keyring
 from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Ledger, MemoryJournal
+from turnout.spend.pacing import Pacing
 from turnout.spend.runs import Runs
 from turnout.stores.conversations import SqliteConversations
 from turnout.stores.journal import FileJournal
@@ -150,6 +151,7 @@ def open_state(config: Config) -> State:
             budgets=Budgets((), on_alert=alerts.tell),
             journal=journal,
             runs=Runs(),
+            pacing=Pacing(),
             drains=Drains(),
         ),
         board=Board(clock=time.monotonic, random=Random()),  # noqa: S311 (chooses among equals)
@@ -223,6 +225,7 @@ async def _build(
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
     take_budgets(rules_of_money, state.memory.budgets, state.memory.ledger)
+    state.memory.pacing.reconfigure(paced(config))
     state.alerts.webhooks = {name: b.webhook.reveal() for name, b in config.budgets.items() if b.webhook}
     return Engine(
         state=state,

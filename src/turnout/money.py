@@ -12,7 +12,7 @@ from turnout.spend.budgets import BudgetRule, Budgets, BudgetState
 from turnout.spend.ledger import Journal, Ledger
 from turnout.spend.periods import parse_period
 
-__all__ = ["budget_rules", "budget_story", "claimed", "nano", "open_budgets", "take_budgets"]
+__all__ = ["budget_rules", "budget_story", "claimed", "nano", "open_budgets", "paced", "take_budgets"]
 
 
 def nano(usd: Decimal) -> int:
@@ -34,6 +34,15 @@ def budget_rules(config: Config) -> list[BudgetRule]:
         )
         for name, b in config.budgets.items()
     ]
+
+
+def paced(config: Config) -> dict[str, bool]:
+    """The budgets that are paced, and whether strictly. What never ends, or may be overrun, has nothing to last for."""
+    return {
+        name: told.pacing == "strict"
+        for name, told in config.budgets.items()
+        if told.pacing != "off" and told.period in {"day", "week", "month"} and told.on_exhausted != "warn"
+    }
 
 
 def claimed(rules: list[BudgetRule], journal: Journal, ledger: Ledger) -> list[BudgetRule]:

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import quote
 
@@ -31,6 +32,7 @@ from turnout.delivery.board import Flight
 from turnout.dialects.ends import newest, noted
 from turnout.dialects.fields import decode_fields
 from turnout.errors import (
+    BudgetExhausted,
     FailureReason,
     InvalidRequest,
     NoCapacity,
@@ -54,6 +56,7 @@ from turnout.routing.rank import Ask, Router
 from turnout.spend.brakes import AgentRun, BrakeRules, Verdict
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Journal, Ledger, row_from_context
+from turnout.spend.pacing import Pacing
 from turnout.spend.runs import Runs
 from turnout.streams import Drains, SettlingStream, usage_so_far
 
@@ -101,6 +104,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     sessions: SessionTable
     ledger: Ledger
     runs: Runs
+    pacing: Pacing
     budgets: Budgets
     journal: Journal
     conversations: Conversations
@@ -129,6 +133,7 @@ class Pipeline:
         self._sessions = memory.sessions
         self._ledger = memory.ledger
         self._runs = memory.runs
+        self._pacing = memory.pacing
         self._budgets = memory.budgets
         self._journal = memory.journal
         self._conversations = memory.conversations
@@ -140,8 +145,9 @@ class Pipeline:
         call = await self.resume(call)
         ctx = self.open(call)  # decode, identify
         try:
-            self.brake(ctx, call)
-            ctx.decision = self.decide(ctx)  # filter, rank
+            agent = self.brake(ctx, call)
+            self.pace(ctx)
+            ctx.decision = thrifty(ctx, agent, self.decide(ctx))  # filter, rank
             ctx.decision = self.reserve(ctx, ctx.decision)
             delivered = await self.deliver(ctx, call)  # send, fail over
         except BaseException as error:  # even a fault of ours must not keep a budget's money
@@ -157,7 +163,32 @@ class Pipeline:
             await self.keep(ctx, call, exchange, answer_of(exchange.body))
         return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
 
-    def brake(self, ctx: RequestContext, call: Call) -> None:
+    def pace(self, ctx: RequestContext) -> None:
+        """What budgets ask of this request so that their money lasts. Raises BudgetExhausted or NoCapacity where it is
+        not to be served now: only budgets with `pacing = "strict"` do that."""
+        if not self._pacing.names:
+            return
+        now = datetime.now(UTC)
+        names = self._budgets.concerning(
+            Spender(key=ctx.key_id, team=ctx.team, tags=ctx.tags, mode=ctx.mode, session=ctx.session.id)
+        )
+        self._pacing.asked(names, now)
+        if self._pacing.due(ctx.started_s):
+            for name in self._pacing.names:
+                state = self._budgets.state(name)
+                self._pacing[name].update(
+                    now, spent=state.spent_nano_usd, amount=state.amount_nano_usd, start=state.start, end=state.end
+                )
+        ctx.pressure = pressure = self._pacing.strictest(names)
+        told = f"budget {pressure.budget} is used up faster than its period lasts"
+        if pressure.pause and ctx.session.step == 0:
+            raise BudgetExhausted(
+                f"{told}: no new session begins now, running ones go on; try later, or raise the budget"
+            )
+        if pressure.queue and ctx.latency == "batch":
+            raise NoCapacity(f"{told}: what nobody waits for is put off", retry_after=60)
+
+    def brake(self, ctx: RequestContext, call: Call) -> AgentRun:
         """Look what the agent has done so far. Raises RunPaused; a milder verdict is noted on `ctx`."""
         session, owner, now_s = ctx.session, ctx.key_id or "", time.monotonic()
         feature = ctx.tags.get("feature", "")
@@ -173,6 +204,7 @@ class Pipeline:
                 agent.trail.feed(newest(chat, outline, start))
         for verdict in rules.check(run, agent, now_s=now_s, p99_nano_usd=self._runs.costs.p99(feature)):
             self.act(ctx, call, agent, verdict)
+        return agent
 
     def act(self, ctx: RequestContext, call: Call, agent: AgentRun, verdict: Verdict) -> None:
         """Do what a brake says. Raises RunPaused."""
@@ -283,6 +315,8 @@ class Pipeline:
             mode=ctx.mode,
             quality=ctx.quality,
             max_cost_nano_usd=ctx.max_cost_nano_usd,
+            thrift=ctx.pressure.price,
+            smaller=ctx.pressure.smaller,
             lifted=ctx.lifted,
             second_nano_usd=self._rules.second_nano_usd if ctx.latency == "interactive" else 0,
             kept_at=ctx.kept_at,
@@ -464,6 +498,16 @@ def charges_of(ctx: RequestContext) -> list[tuple[Deployment, int]]:
     lost = [(a.deployment, a.cost_nano_usd) for a in ctx.attempts if a.cost_nano_usd]
     own = (ctx.cost_nano_usd or 0) - sum(cost for _, cost in lost)
     return [*lost, (ctx.served_by, own)] if ctx.served_by and own else lost
+
+
+def thrifty(ctx: RequestContext, agent: AgentRun, decision: Decision) -> Decision:
+    """`decision` with less effort for a session that began while money was short, where the engine decides."""
+    if ctx.session.step == 0 and ctx.pressure.effort:
+        agent.thrifty = True
+    if not (agent.thrifty and decision.pins and ctx.outline.reasoning and decision.effort is None):
+        return decision
+    ctx.warn("a budget is short: this session thinks with low effort")
+    return replace(decision, effort="low")
 
 
 def paused(session: str, verdict: Verdict) -> RunPaused:

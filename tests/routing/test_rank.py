@@ -182,23 +182,23 @@ def weighed(told, pinned=None, step=0, **more):
 
 def test_a_new_session_begins_one_tier_lower_while_a_budget_asks_for_it():
     agent = outline(SHORT, tools=3)
-    decision = weighed(agent, smaller=True)
+    decision = weighed(agent, smaller=1)
     assert (ids(decision)[0], decision.reason) == ("openai/mini", "thrift")
     assert "used up too fast" in decision.explanation
 
 
 def test_a_running_session_is_not_moved_because_money_is_short():
     agent = outline(SHORT, tools=3)
-    assert ids(weighed(agent, pinned="openai/big", step=4, smaller=True))[0] == "openai/big"
+    assert ids(weighed(agent, pinned="openai/big", step=4, smaller=1))[0] == "openai/big"
 
 
 @pytest.mark.parametrize(("quality", "reason"), [(1.0, "quality"), (None, "thrift")])
 def test_full_quality_is_not_thrifty(quality, reason):
-    assert weighed(outline(SHORT, tools=3), smaller=True, quality=quality).reason == reason
+    assert weighed(outline(SHORT, tools=3), smaller=1, quality=quality).reason == reason
 
 
 def test_nothing_is_lower_than_small():
-    assert weighed(outline(SHORT), smaller=True).reason == "short"
+    assert weighed(outline(SHORT), smaller=2).reason == "short"
 
 
 def test_an_agent_that_turns_in_circles_goes_one_tier_up():

@@ -31,6 +31,12 @@ def build_parser() -> argparse.ArgumentParser:
     route.add_argument("--mode", help="as the x-turnout-mode header")
     route.add_argument("--anthropic", action="store_true", help="the request is in Anthropic's format, not OpenAI's")
 
+    lab = verbs.add_parser("lab", help="simulations that show what a policy does, before money is at stake")
+    experiments = lab.add_subparsers(dest="experiment", required=True, metavar="EXPERIMENT")
+    pacing = experiments.add_parser("pacing", help="a month of agents against a budget: paced, capped, and neither")
+    pacing.add_argument("--seed", type=int, default=1)
+    pacing.add_argument("--json", action="store_true")
+
     budgets = verbs.add_parser("budgets", help="what each budget may spend, has spent, and until when")
     budgets.add_argument("--config", metavar="FILE")
     budgets.add_argument("--json", action="store_true")
@@ -50,6 +56,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 from turnout.lab.demo import demo
 
                 return demo(stay=not args.exit, port=args.port)
+            case "lab":
+                from turnout.cli.lab import pacing
+
+                return pacing(args.seed, as_json=args.json)
             case "budgets":
                 from turnout.cli.budgets import budgets
 

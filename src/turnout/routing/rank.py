@@ -28,7 +28,7 @@ _MID_PROMPT_FACTOR = 8
 class Ask(Struct, frozen=True, kw_only=True):
     """One request as the router sees it. `quality` 0..1 as in the `x-turnout-quality` header;
     `second_nano_usd` is what a second of waiting is worth here (0: nothing), `thrift` what a dollar is worth beside it
-    (1: a dollar; more where a budget would not last); `smaller` says that a new session begins one tier lower, and
+    (1: a dollar; more where a budget would not last); `smaller` how many tiers lower a new session begins, and
     `lifted` that this agent goes one tier up from where it is: there it turns in circles;
     `small_only` names the exhausted budget that leaves only small models; `kept_at` the provider that keeps the
     conversation, and alone can go on with it."""
@@ -41,7 +41,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     max_cost_nano_usd: int | None = None
     second_nano_usd: int = 0
     thrift: float = 1.0
-    smaller: bool = False
+    smaller: int = 0
     lifted: bool = False
     small_only: str | None = None
     kept_at: str | None = None
@@ -138,11 +138,11 @@ class Router:
         return ranked, rule, why
 
     def _begun_tier(self, needs: Needs, ask: Ask) -> tuple[Tier, str, str]:
-        """The tier that a session begins in: one lower than wanted while a budget asks for that."""
+        """The tier that a session begins in: lower than wanted while a budget asks for that."""
         tier, rule, why = self._wanted_tier(needs, ask)
         if not ask.smaller or ask.session.pinned is not None or rule == "quality" or tier == TIERS[0]:
             return tier, rule, why
-        lower = TIERS[TIERS.index(tier) - 1]
+        lower = TIERS[max(0, TIERS.index(tier) - ask.smaller)]
         return lower, "thrift", f"{why}, but a budget is being used up too fast: {lower} for new sessions"
 
     def _above(self, pinned: str | None, tier: Tier) -> Tier:

@@ -14,6 +14,7 @@ from turnout.pipeline import Call
 from turnout.providers.counting import CountOperation
 from turnout.providers.operations import Operation
 from turnout.server import views
+from turnout.server.admin import administer, is_admin
 from turnout.server.admission import Admission
 from turnout.server.paths import ROUTE, operation_at, shape_of
 from turnout.server.wire import (
@@ -32,6 +33,8 @@ __all__ = ["ABORT", "App"]
 
 ABORT = "turnout.abort"
 """Our server's ASGI extension: lets go of a connection whose other side does not read."""
+
+MOST_ADMIN_BYTES = 64 * 1024
 
 log = logging.getLogger("turnout")
 
@@ -61,6 +64,10 @@ class App:
         operation = operation_at(path)
         shape = operation or shape_of(path, headers)
         try:
+            if is_admin(scope["method"], path):
+                body = await read_body(receive, headers, MOST_ADMIN_BYTES, engine.server.body_timeout_s)
+                await send_json(send, 200, administer(engine, scope["method"], path, headers, body))
+                return
             if operation is None and path != ROUTE:
                 status, value = views.look(engine, scope["method"], path, headers)
                 await send_json(send, status, value if scope["method"] != "HEAD" else None)

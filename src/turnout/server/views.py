@@ -29,6 +29,8 @@ LOOKS = {
     "/v1beta/models": "the same, as Gemini lists them",
     "/v1/models/{model}": "one name",
     "/admin/requests/{request_id}": "one request's whole story",
+    "/admin/budgets": "what each budget may spend, has spent and holds",
+    "/admin/sessions": "the sessions in memory, the latest first",
 }
 """What can be looked at with GET: each path and what is there."""
 

@@ -188,8 +188,13 @@ class Budgets:
         """Nano-dollars reserved and not yet settled in the current period."""
         return self.state(name).held_nano_usd
 
-    def covering(self, spender: Spender, deployment: Deployment) -> list[str]:
-        return [r.name for r in self._rules.values() if r.covers(spender, deployment.id, deployment.provider)]
+    def concerning(self, spender: Spender) -> list[str]:
+        """The budgets that cover this spender whatever model serves."""
+        return [
+            rule.name
+            for rule in self._rules.values()
+            if rule.match.model is None and rule.match.provider is None and rule.covers(spender, "", "")
+        ]
 
     def restore(
         self,

@@ -1,0 +1,113 @@
+"""What an admin may look at and change: budgets, sessions, keys. JSON in, JSON out."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TypeVar
+from urllib.parse import unquote
+
+import msgspec
+from msgspec import Struct
+
+from turnout.catalog.prices import NANO_PER_USD
+from turnout.config import MOST_USD
+from turnout.engine import Engine
+from turnout.errors import InvalidRequest, NotFound, PathNotFound
+from turnout.money import budget_story
+from turnout.spend.brakes import SessionRun
+from turnout.spend.ledger import BudgetEntry
+
+__all__ = ["CHANGES", "PREFIX", "administer", "is_admin"]
+
+PREFIX = "/admin/"
+
+Handler = Callable[[Engine, str, bytes], object]
+
+T = TypeVar("T")
+
+
+class _Amount(Struct, forbid_unknown_fields=True):
+    usd: float
+
+
+def is_admin(method: str, path: str) -> bool:
+    """Whether `administer` answers this."""
+    return any(method == m and re.fullmatch(pattern, path) for m, pattern in CHANGES)
+
+
+def administer(engine: Engine, method: str, path: str, headers: Mapping[str, str], body: bytes) -> object:
+    """The JSON value that answers. Raises Unauthorized, NotFound, InvalidRequest and PathNotFound."""
+    engine.keyring.admit_admin(headers)
+    for (wanted, pattern), (_, handler) in CHANGES.items():
+        if wanted == method and (found := re.fullmatch(pattern, path)):
+            return handler(engine, unquote(found[1]) if found.groups() else "", body)
+    raise PathNotFound(f"nothing is served at {path}")
+
+
+def _budgets(engine: Engine, _: str, __: bytes) -> object:
+    return {"data": [budget_story(state) for state in engine.state.memory.budgets.states()]}
+
+
+def _add(engine: Engine, name: str, body: bytes) -> object:
+    told = _decoded(body, _Amount, '{"usd": 10}')
+    if not -MOST_USD <= told.usd <= MOST_USD:
+        raise InvalidRequest(f"usd = {told.usd}: must lie between -{MOST_USD:,} and {MOST_USD:,}", param="usd")
+    memory, amount = engine.state.memory, round(told.usd * NANO_PER_USD)
+    try:
+        state = memory.budgets.add(name, amount)
+    except KeyError:
+        names = ", ".join(rule.name for rule in memory.budgets.rules) or "none is set"
+        raise NotFound(f"there is no budget {name!r}; there are: {names}") from None
+    entry_id = f"add_{secrets.token_hex(8)}"
+    memory.ledger.enter(
+        BudgetEntry(id=entry_id, budget=name, at=datetime.now(UTC), kind="added", amount_nano_usd=amount)
+    )
+    return budget_story(state)
+
+
+def _sessions(engine: Engine, _: str, __: bytes) -> object:
+    return {"data": [_session(owner, name, run) for owner, name, run in engine.state.memory.runs]}
+
+
+def _resume(engine: Engine, name: str, _: bytes) -> object:
+    runs = engine.state.memory.runs
+    if not runs.resume(name):
+        raise NotFound(f"there is no session {name!r} in memory; GET /admin/sessions lists them")
+    return {"data": [_session(owner, found, run) for owner, found, run in runs if found == name]}
+
+
+def _session(owner: str, name: str, run: SessionRun) -> dict[str, object]:
+    """A session as JSON. What it has taken since it was last resumed, and in all (`total_usd`)."""
+    held = run.paused
+    return {
+        "id": name,
+        "key": owner or None,
+        "feature": run.feature or None,
+        "steps": run.steps,
+        "tokens": run.tokens,
+        "spent_usd": run.cost_nano_usd / NANO_PER_USD,
+        "total_usd": run.total_nano_usd / NANO_PER_USD,
+        "agents": len(run.agents),
+        "state": "running" if held is None else "blocked" if held.action == "block" else "paused",
+        "brake": held.brake if held else None,
+        "why": held.why if held else None,
+    }
+
+
+def _decoded(body: bytes, kind: type[T], example: str) -> T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise InvalidRequest(f"the body is not as it should be ({error}); it looks like {example}") from None
+
+
+CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
+    ("GET", "/admin/budgets"): ("what each budget may spend, has spent and holds", _budgets),
+    ("POST", "/admin/budgets/([^/]+)/add"): ("more money for a budget's current period", _add),
+    ("GET", "/admin/sessions"): ("the sessions in memory, the latest first", _sessions),
+    ("POST", "/admin/sessions/([^/]+)/resume"): ("let a paused session go on", _resume),
+}
+"""Method and path, what it is for, and who answers."""
