@@ -7,6 +7,7 @@ import os
 import tomllib
 import typing
 from collections.abc import Mapping
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -16,6 +17,7 @@ from msgspec import Struct, field
 
 from turnout.catalog.models import Tier
 from turnout.errors import ConfigError
+from turnout.keys import Key
 from turnout.spend.brakes import Action, BrakeName
 from turnout.spend.budgets import Match
 from turnout.spend.periods import parse_period, parse_zone
@@ -87,9 +89,19 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
 
 
 class KeyConfig(Struct, frozen=True, kw_only=True):
-    """A virtual key that callers present; its table name is what appears in records."""
+    """A virtual key that callers present; its table name is what appears in records. `models` (names, patterns as
+    `openai/*`, tiers as `tier/small`) and `modes`: what it opens, all where left out. `rpm` and `tpm` are requests and
+    tokens a minute. Further keys are made with `turnout keys create` (docs/keys.md)."""
 
     key: Secret
+    owner: str | None = None
+    team: str | None = None
+    models: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    expires: datetime | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    max_concurrency: int | None = None
 
 
 class EndpointConfig(Struct, frozen=True, kw_only=True):
@@ -395,6 +407,8 @@ def check_values(config: Config) -> None:
         )
     if not 0 <= config.server.port <= 65535:
         raise ConfigError(f"server.port = {config.server.port}: must lie between 0 and 65535", param="server.port")
+    for name, key in config.keys.items():
+        check_key(join("keys", name), key)
     _check_delivery(config.delivery)
     _check_names(config)
     for name, budget in config.budgets.items():
@@ -415,6 +429,15 @@ def check_values(config: Config) -> None:
             f"store.ledger = {shown(config.store.ledger)}: only sqlite:///FILE is there in this version",
             param="store.ledger",
         )
+
+
+def check_key(path: str, told: KeyConfig | Key) -> None:
+    """Raises ConfigError for limits and times that mean nothing."""
+    for name, value in (("rpm", told.rpm), ("tpm", told.tpm), ("max_concurrency", told.max_concurrency)):
+        if value is not None and not 1 <= value <= 10**12:
+            raise ConfigError(f"{path}.{name} = {value}: must be at least 1", param=f"{path}.{name}")
+    if told.expires is not None and told.expires.tzinfo is None:
+        raise ConfigError(f"{path}.expires = {told.expires}: has no time zone; end it with Z for UTC", param=path)
 
 
 def _check_delivery(told: DeliveryConfig) -> None:

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 
 from turnout.catalog.models import Deployment, Target
 from turnout.chat import FinishReason, RequestOutline, Usage
+from turnout.keys import Key
 
 __all__ = [
     "Attempt",
@@ -142,7 +143,7 @@ class RequestContext(Struct, kw_only=True):
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     started_s: float
     key_id: str | None = None
-    team: str | None = None
+    key: Key | None = None
     tags: dict[str, str] = {}
     mode: str | None = None
     quality: float | None = None
@@ -170,6 +171,11 @@ class RequestContext(Struct, kw_only=True):
     overhead_s: float | None = None
     ttft_s: float | None = None
     duration_s: float | None = None
+
+    @property
+    def team(self) -> str | None:
+        """Whose money it is, where the caller's key says."""
+        return self.key.team if self.key else None
 
     def warn(self, sentence: str) -> None:
         """Note something the caller should know; shown in a header, the log and the request record."""

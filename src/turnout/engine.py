@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from random import Random
 
@@ -44,6 +45,7 @@ from turnout.delivery.board import Board
 from turnout.delivery.deadlines import LONGEST_S
 from turnout.delivery.retry import RetryBudget, RetryPolicy
 from turnout.errors import ConfigError
+from turnout.keys import Key, Keys
 from turnout.money import budget_rules, claimed, nano, paced, take_budgets
 from turnout.pipeline import Memory, Pipeline, Rules
 from turnout.providers.apis import APIS, Api
@@ -63,14 +65,26 @@ from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeR
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Ledger, MemoryJournal
 from turnout.spend.pacing import Pacing
+from turnout.spend.rates import Gates
 from turnout.spend.runs import Runs
 from turnout.stores.conversations import SqliteConversations
 from turnout.stores.journal import FileJournal
+from turnout.stores.keys import SqliteKeys, server_secret
 from turnout.stores.schema import MEMORY
 from turnout.stores.sqlite import SqliteLedger
 from turnout.streams import Drains
 
-__all__ = ["Engine", "Extra", "State", "build_engine", "check_binding", "open_state", "price_of", "price_source"]
+__all__ = [
+    "Engine",
+    "Extra",
+    "State",
+    "build_engine",
+    "check_binding",
+    "keyring_of",
+    "open_state",
+    "price_of",
+    "price_source",
+]
 
 log = logging.getLogger("turnout")
 
@@ -93,6 +107,7 @@ class State(Struct, frozen=True, kw_only=True):
     board: Board
     embedded: Extra
     alerts: Alerts
+    keys: SqliteKeys
     close_stores: Callable[[], None]
 
     async def aclose(self) -> None:
@@ -132,7 +147,7 @@ def open_state(config: Config) -> State:
     file = config.store.ledger.removeprefix("sqlite:///")
     journal = MemoryJournal() if file == MEMORY else FileJournal(file)
     ledger = SqliteLedger(file, on_written=journal.forget)
-    conversations = SqliteConversations(file)
+    conversations, keys = SqliteConversations(file), SqliteKeys(file)
 
     alerts = Alerts(http)
 
@@ -140,6 +155,7 @@ def open_state(config: Config) -> State:
         ledger.close()
         journal.close()
         conversations.close()
+        keys.close()
 
     return State(
         http=http,
@@ -152,11 +168,13 @@ def open_state(config: Config) -> State:
             journal=journal,
             runs=Runs(),
             pacing=Pacing(),
+            gates=Gates(),
             drains=Drains(),
         ),
         board=Board(clock=time.monotonic, random=Random()),  # noqa: S311 (chooses among equals)
         embedded=embedded_extra(http),
         alerts=alerts,
+        keys=keys,
         close_stores=close_stores,
     )
 
@@ -207,10 +225,7 @@ async def _build(
     fleet = Fleet(deployments, providers=tuple(providers), describe=describe, knows=describe.knows)
     names = _names(config, fleet)
     _tell_of_dead_ends(config, fleet)
-    keyring = Keyring(
-        {name: k.key.reveal() for name, k in config.keys.items()},
-        config.server.admin_key.reveal() if config.server.admin_key else None,
-    )
+    keyring = keyring_of(config, state.keys, env)
     router = Router(
         fleet,
         names,
@@ -270,11 +285,24 @@ def price_source(config: Config) -> PriceSource | None:
     )
 
 
-def check_binding(config: Config, host: str) -> None:
+def keyring_of(config: Config, store: SqliteKeys, env: Mapping[str, str]) -> Keyring:
+    """The keys of the config and the store."""
+    fields = [name for name in Key.__struct_fields__ if name != "name"]
+    configured = {
+        name: (Key(name=name, **{field: getattr(told, field) for field in fields}), told.key.reveal())
+        for name, told in config.keys.items()
+    }
+    ledger = config.store.ledger.removeprefix("sqlite:///")
+    admin_key = config.server.admin_key.reveal() if config.server.admin_key else None
+    return Keyring(configured, store, cache(lambda: server_secret(ledger, env)), admin_key=admin_key)
+
+
+def check_binding(config: Config, host: str, keys: SqliteKeys) -> None:
     """Raises ConfigError when a gateway without keys would listen beyond this machine."""
-    if host not in LOOPBACK and not config.keys:
+    if host not in LOOPBACK and not config.keys and not len(Keys(keys.all())):
         raise ConfigError(
-            f"server.host = {host}: without keys the gateway listens on this machine alone; add [keys.NAME]",
+            f"server.host = {host}: without keys the gateway listens on this machine alone; "
+            "add [keys.NAME] to the config, or turnout keys create NAME",
             param="server.host",
         )
 

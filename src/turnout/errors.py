@@ -116,6 +116,14 @@ class RunPaused(TurnoutError):
     status, code = 403, "run_paused"
 
 
+class ModelNotAllowed(TurnoutError):
+    status, code = 403, "model_not_allowed"
+
+
+class ModeNotAllowed(TurnoutError):
+    status, code = 403, "mode_not_allowed"
+
+
 class NotFound(TurnoutError):
     status, code = 404, "model_not_found"
 

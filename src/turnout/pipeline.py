@@ -44,6 +44,7 @@ from turnout.errors import (
     UpstreamTimeout,
 )
 from turnout.headers import answer_headers, read_wishes
+from turnout.keys import Key
 from turnout.providers.counting import CountOperation
 from turnout.providers.exchange import Exchange, Provider, open_exchange
 from turnout.providers.operations import Caller, Operation
@@ -57,6 +58,7 @@ from turnout.spend.brakes import AgentRun, BrakeRules, Verdict
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Journal, Ledger, row_from_context
 from turnout.spend.pacing import Pacing
+from turnout.spend.rates import Gates
 from turnout.spend.runs import Runs
 from turnout.streams import Drains, SettlingStream, usage_so_far
 
@@ -78,7 +80,11 @@ class Call(Struct, frozen=True, kw_only=True):
     resumed_items: int = 0
     headers: Mapping[str, str]
     started_s: float
-    key_id: str | None = None
+    key: Key | None = None
+
+    @property
+    def key_id(self) -> str | None:
+        return self.key.name if self.key else None
 
 
 class Reply(Struct, frozen=True, kw_only=True):
@@ -105,6 +111,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     ledger: Ledger
     runs: Runs
     pacing: Pacing
+    gates: Gates
     budgets: Budgets
     journal: Journal
     conversations: Conversations
@@ -134,6 +141,7 @@ class Pipeline:
         self._ledger = memory.ledger
         self._runs = memory.runs
         self._pacing = memory.pacing
+        self._gates = memory.gates
         self._budgets = memory.budgets
         self._journal = memory.journal
         self._conversations = memory.conversations
@@ -144,6 +152,7 @@ class Pipeline:
         """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
         call = await self.resume(call)
         ctx = self.open(call)  # decode, identify
+        self.admit(ctx)
         try:
             agent = self.brake(ctx, call)
             self.pace(ctx)
@@ -162,6 +171,18 @@ class Pipeline:
         if keeps(ctx.dialect, ctx.outline.fields):
             await self.keep(ctx, call, exchange, answer_of(exchange.body))
         return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
+
+    def admit(self, ctx: RequestContext) -> None:
+        """Hold the key's limits. Raises RateLimited: such a request was never opened, and has no row."""
+        if (key := ctx.key) is not None:
+            self._gates.enter(
+                key.name,
+                ctx.input_tokens_estimate,
+                ctx.started_s,
+                rpm=key.rpm,
+                tpm=key.tpm,
+                at_once=key.max_concurrency,
+            )
 
     def pace(self, ctx: RequestContext) -> None:
         """What budgets ask of this request so that their money lasts. Raises BudgetExhausted or NoCapacity where it is
@@ -295,6 +316,7 @@ class Pipeline:
             body=call.body,
             started_s=call.started_s,
             key_id=call.key_id,
+            key=call.key,
             tags=hints.tags,
             mode=hints.mode,
             quality=wishes.quality,
@@ -318,6 +340,7 @@ class Pipeline:
             thrift=ctx.pressure.price,
             smaller=ctx.pressure.smaller,
             lifted=ctx.lifted,
+            key=ctx.key,
             second_nano_usd=self._rules.second_nano_usd if ctx.latency == "interactive" else 0,
             kept_at=ctx.kept_at,
         )
@@ -464,10 +487,14 @@ class Pipeline:
         if ctx.reservation is not None:
             self._budgets.settle(ctx.reservation, charges_of(ctx))
         usage = ctx.usage
+        tokens = ((usage.input or 0) + (usage.output or 0)) if usage else 0
+        if ctx.key is not None:
+            now_s = time.monotonic()
+            self._gates.leave(ctx.key.name, estimated=ctx.input_tokens_estimate, used=tokens, now_s=now_s)
         self._runs.settle(
             ctx.key_id or "",
             ctx.session.id,
-            tokens=((usage.input or 0) + (usage.output or 0)) if usage else 0,
+            tokens=tokens,
             cost_nano_usd=ctx.cost_nano_usd or 0,
             served=ctx.served_by is not None,
         )

@@ -31,6 +31,9 @@ def build_parser() -> argparse.ArgumentParser:
     route.add_argument("--mode", help="as the x-turnout-mode header")
     route.add_argument("--anthropic", action="store_true", help="the request is in Anthropic's format, not OpenAI's")
 
+    keys = verbs.add_parser("keys", help="virtual keys: make, show, rotate, revoke")
+    add_key_verbs(keys)
+
     lab = verbs.add_parser("lab", help="simulations that show what a policy does, before money is at stake")
     experiments = lab.add_subparsers(dest="experiment", required=True, metavar="EXPERIMENT")
     pacing = experiments.add_parser("pacing", help="a month of agents against a budget: paced, capped, and neither")
@@ -41,6 +44,33 @@ def build_parser() -> argparse.ArgumentParser:
     budgets.add_argument("--config", metavar="FILE")
     budgets.add_argument("--json", action="store_true")
     return parser
+
+
+def add_key_verbs(keys: argparse.ArgumentParser) -> None:
+    actions = keys.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, what in (
+        ("list", "every key, without its secret"),
+        ("create", "a new key; its secret is shown once"),
+        ("rotate", "another secret for a key, shown once"),
+        ("revoke", "close a key for good"),
+    ):
+        action = actions.add_parser(name, help=what)
+        action.add_argument("--config", metavar="FILE")
+        action.add_argument("--json", action="store_true")
+        if name != "list":
+            action.add_argument("name")
+        if name == "rotate":
+            action.add_argument(
+                "--grace", type=float, default=0.0, metavar="SECONDS", help="how long the old one opens"
+            )
+        if name == "create":
+            for option in ("owner", "team"):
+                action.add_argument(f"--{option}")
+            for option in ("models", "modes"):
+                action.add_argument(f"--{option}", nargs="+", default=[])
+            for option in ("rpm", "tpm", "max-concurrency"):
+                action.add_argument(f"--{option}", type=int)
+            action.add_argument("--expires", metavar="TIME", help="ISO 8601 with a zone, as 2027-01-01T00:00:00Z")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,6 +86,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                 from turnout.lab.demo import demo
 
                 return demo(stay=not args.exit, port=args.port)
+            case "keys":
+                from turnout.cli.keys import keys
+
+                return keys(args)
             case "lab":
                 from turnout.cli.lab import pacing
 

@@ -29,7 +29,6 @@ def serve(config_path: str | None, host: str | None, port: int | None) -> int:
 
 
 async def _serve(config: Config, host: str | None, port: int | None, file: Path | None) -> int:
-    check_binding(config, host or config.server.host)
     engine = await build_engine(config, os.environ, discover=file is None)
     try:
         if not len(engine.fleet):
@@ -62,7 +61,7 @@ async def reload(app: App, running: Config, config: Config, host: str | None, *,
 
     `running`: what the process was started with; where it listens and stores cannot change while it runs.
     """
-    check_binding(config, host or running.server.host)
+    check_binding(config, host or running.server.host, app.engine.state.keys)
     if config.store != running.store:
         raise ConfigError("[store] has changed: restart the gateway for that", param="store")
     if (config.server.host, config.server.port) != (running.server.host, running.server.port):
@@ -74,5 +73,5 @@ async def reload(app: App, running: Config, config: Config, host: str | None, *,
 def make_server(app: App, config: Config, host: str | None, port: int | None) -> GatewayServer:
     """The server for `app`. Raises ConfigError where it may not listen."""
     bind = host or config.server.host
-    check_binding(config, bind)
+    check_binding(config, bind, app.engine.state.keys)
     return listener(app, config.server, bind, config.server.port if port is None else port)

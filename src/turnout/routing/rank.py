@@ -11,7 +11,8 @@ from turnout.catalog.fleet import Fleet
 from turnout.catalog.models import TIERS, Deployment, Pace, Tier
 from turnout.chat import RequestOutline
 from turnout.context import Candidate, Decision, SessionView
-from turnout.errors import BudgetExhausted, NoCapacity
+from turnout.errors import BudgetExhausted, ModelNotAllowed, ModeNotAllowed, NoCapacity, TurnoutError
+from turnout.keys import Key
 from turnout.routing.names import Names, Selection
 from turnout.routing.needs import Needs, expected_cost, expected_output, needs_of, why_not, worst_cost
 
@@ -31,7 +32,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     (1: a dollar; more where a budget would not last); `smaller` how many tiers lower a new session begins, and
     `lifted` that this agent goes one tier up from where it is: there it turns in circles;
     `small_only` names the exhausted budget that leaves only small models; `kept_at` the provider that keeps the
-    conversation, and alone can go on with it."""
+    conversation, and alone can go on with it; `key` leaves out what it does not open."""
 
     outline: RequestOutline
     input_tokens: int
@@ -45,6 +46,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     lifted: bool = False
     small_only: str | None = None
     kept_at: str | None = None
+    key: Key | None = None
 
 
 class Router:
@@ -73,6 +75,10 @@ class Router:
         models than allowed could).
         """
         selection = self._names.resolve(ask.outline.model, ask.mode)
+        if ask.key is not None and ask.key.modes and selection.mode and selection.mode not in ask.key.modes:
+            raise ModeNotAllowed(
+                f"key {ask.key.name} does not open mode {selection.mode}; it opens {', '.join(ask.key.modes)}"
+            )
         needs = needs_of(ask.outline, ask.input_tokens)
         if ask.quality is None:
             ask = replace(ask, quality=self._quality)
@@ -83,7 +89,7 @@ class Router:
             candidate = self._weigh(deployment, needs, ask)
             (able if candidate.rejected is None else rejected).append(candidate)
         if not able:
-            raise self._nobody(selection, rejected)
+            raise self._nobody(selection, rejected, ask.key)
         return Decision(
             candidates=placed(able, selection),
             rejected=tuple(rejected),
@@ -97,6 +103,8 @@ class Router:
     def _weigh(self, deployment: Deployment, needs: Needs, ask: Ask) -> Candidate:
         cost = expected_cost(deployment, needs)
         why = why_not(deployment, needs)
+        if ask.key is not None and not ask.key.opens(deployment):
+            why = f"key {ask.key.name} does not open it"
         if why is None and ask.kept_at not in {None, deployment.provider}:
             why = f"the conversation is kept at {ask.kept_at}: only its models can go on"
         if why is None and ask.small_only is not None and deployment.tier != "small":
@@ -207,11 +215,15 @@ class Router:
             return "mid", "medium", f"about {tokens} tokens, no tools"
         return "frontier", "long", f"about {tokens:,} tokens of context"
 
-    def _nobody(self, selection: Selection, rejected: list[Candidate]) -> NoCapacity | BudgetExhausted:
+    def _nobody(self, selection: Selection, rejected: list[Candidate], key: Key | None) -> TurnoutError:
         reasons = "; ".join(f"{c.deployment.id}: {c.rejected}" for c in rejected[:4])
         if not rejected:
             return NoCapacity(
                 f"no model is configured for {selection.name!r}; add one under [models] or set a provider's key"
+            )
+        if key is not None and not any(key.opens(c.deployment) for c in rejected):
+            return ModelNotAllowed(
+                f"key {key.name} does not open {selection.name!r}; it opens {', '.join(key.models)}", param="model"
             )
         money = [
             c for c in rejected if c.rejected and ("x-turnout-max-cost-usd" in c.rejected or "budget" in c.rejected)

@@ -13,16 +13,17 @@ import msgspec
 from msgspec import Struct
 
 from turnout.catalog.prices import NANO_PER_USD
-from turnout.config import MOST_USD
+from turnout.config import MOST_USD, check_key
 from turnout.engine import Engine
-from turnout.errors import InvalidRequest, NotFound, PathNotFound
+from turnout.errors import ConfigError, InvalidRequest, NotFound, PathNotFound
+from turnout.keys import Key, StoredKey
 from turnout.money import budget_story
 from turnout.spend.brakes import SessionRun
 from turnout.spend.ledger import BudgetEntry
 
-__all__ = ["CHANGES", "PREFIX", "administer", "is_admin"]
+__all__ = ["CHANGES", "administer", "is_admin", "key_story", "new_key_from"]
 
-PREFIX = "/admin/"
+MOST_GRACE_S = 90 * 86_400
 
 Handler = Callable[[Engine, str, bytes], object]
 
@@ -79,6 +80,90 @@ def _resume(engine: Engine, name: str, _: bytes) -> object:
     return {"data": [_session(owner, found, run) for owner, found, run in runs if found == name]}
 
 
+class _NewKey(Struct, forbid_unknown_fields=True, kw_only=True):
+    """What may be told of a key; None or left out: no limit, all models and modes."""
+
+    name: str
+    owner: str | None = None
+    team: str | None = None
+    models: tuple[str, ...] = ()
+    modes: tuple[str, ...] = ()
+    expires: datetime | None = None
+    rpm: int | None = None
+    tpm: int | None = None
+    max_concurrency: int | None = None
+
+
+class _Grace(Struct, forbid_unknown_fields=True):
+    grace_s: float = 0.0
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,99}")
+
+
+def _keys(engine: Engine, _: str, __: bytes) -> object:
+    return {"data": [key_story(stored, configured=c) for stored, c in engine.keyring.listing()]}
+
+
+def _create_key(engine: Engine, _: str, body: bytes) -> object:
+    stored, text = engine.keyring.create(new_key_from(body))
+    return {**key_story(stored, configured=False), "key": text}
+
+
+def new_key_from(body: bytes) -> Key:
+    """What is told of a key to be made. Raises InvalidRequest."""
+    told = _decoded(body, _NewKey, '{"name": "ci", "team": "core", "rpm": 60}')
+    if not _NAME.fullmatch(told.name):
+        raise InvalidRequest("name: letters, digits and . _ @ - , at most 100", param="name")
+    return _checked(Key(**msgspec.structs.asdict(told)))
+
+
+def _rotate_key(engine: Engine, name: str, body: bytes) -> object:
+    told = _decoded(body or b"{}", _Grace, '{"grace_s": 3600}')
+    if not 0 <= told.grace_s <= MOST_GRACE_S:
+        raise InvalidRequest(f"grace_s = {told.grace_s}: must lie between 0 and {MOST_GRACE_S:,}", param="grace_s")
+    stored, text = engine.keyring.rotate(name, grace_s=told.grace_s)
+    return {**key_story(stored, configured=False), "key": text}
+
+
+def _update_key(engine: Engine, name: str, body: bytes) -> object:
+    fields = _decoded(body, dict[str, msgspec.Raw], '{"rpm": 60}')
+
+    def change(stored: StoredKey) -> StoredKey:
+        known = {
+            key: msgspec.Raw(msgspec.json.encode(value)) for key, value in msgspec.structs.asdict(stored.key).items()
+        }
+        told = _decoded(msgspec.json.encode({**known, **fields, "name": name}), _NewKey, '{"rpm": 60}')
+        return msgspec.structs.replace(stored, key=_checked(Key(**msgspec.structs.asdict(told))))
+
+    return key_story(engine.keyring.change(name, change), configured=False)
+
+
+def _revoke_key(engine: Engine, name: str, _: bytes) -> object:
+    return key_story(engine.keyring.revoke(name), configured=False)
+
+
+def _checked(key: Key) -> Key:
+    try:
+        check_key(key.name, key)
+    except ConfigError as error:
+        raise InvalidRequest(error.message, param=error.param) from None
+    return key
+
+
+def key_story(stored: StoredKey, *, configured: bool) -> dict[str, object]:
+    """A key as JSON: nothing of its secret but the last four characters."""
+    now = datetime.now(UTC)
+    expired = stored.key.expires is not None and stored.key.expires <= now
+    return {
+        **msgspec.structs.asdict(stored.key),
+        "hint": f"...{stored.hint}",
+        "created_at": stored.created_at,
+        "state": "revoked" if stored.revoked_at else "expired" if expired else "active",
+        "source": "config" if configured else "store",
+    }
+
+
 def _session(owner: str, name: str, run: SessionRun) -> dict[str, object]:
     """A session as JSON. What it has taken since it was last resumed, and in all (`total_usd`)."""
     held = run.paused
@@ -107,6 +192,11 @@ def _decoded(body: bytes, kind: type[T], example: str) -> T:
 CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
     ("GET", "/admin/budgets"): ("what each budget may spend, has spent and holds", _budgets),
     ("POST", "/admin/budgets/([^/]+)/add"): ("more money for a budget's current period", _add),
+    ("GET", "/admin/keys"): ("the virtual keys, without their secrets", _keys),
+    ("POST", "/admin/keys"): ("a new key, shown once", _create_key),
+    ("PATCH", "/admin/keys/([^/]+)"): ("other limits for a key", _update_key),
+    ("DELETE", "/admin/keys/([^/]+)"): ("revoke a key", _revoke_key),
+    ("POST", "/admin/keys/([^/]+)/rotate"): ("another secret for a key, shown once", _rotate_key),
     ("GET", "/admin/sessions"): ("the sessions in memory, the latest first", _sessions),
     ("POST", "/admin/sessions/([^/]+)/resume"): ("let a paused session go on", _resume),
 }

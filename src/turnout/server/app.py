@@ -73,13 +73,13 @@ class App:
                 await send_json(send, status, value if scope["method"] != "HEAD" else None)
                 return
             only_post(scope)
-            key_id = engine.keyring.caller(headers)
+            key = engine.keyring.caller(headers)
             await self.admission.enter()  # before the body: bodies are what takes memory
             try:
                 limits = engine.server
                 call = Call(
                     request_id=request_id,
-                    key_id=key_id,
+                    key=key,
                     operation=operation or views.route_operation(headers),
                     body=await read_body(receive, headers, limits.max_body_bytes, limits.body_timeout_s),
                     headers=headers,

@@ -1,15 +1,22 @@
-"""Virtual keys: who a caller is, from any of the headers that SDKs send a key in."""
+"""Who a caller is, from any of the headers that SDKs send a key in."""
 
 from __future__ import annotations
 
 import hmac
-import secrets
-from collections.abc import Mapping
-from hashlib import sha256
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 
-from turnout.errors import Unauthorized
+from msgspec import structs
+
+from turnout.errors import InvalidRequest, NotFound, Unauthorized
+from turnout.keys import Key, Keys, StoredKey, digest_of, new_key
+from turnout.stores.keys import SqliteKeys
 
 __all__ = ["Keyring", "presented_key"]
+
+LOOK_S = 1.0
+"""How soon a key that another process made or revoked is known here."""
 
 
 def presented_key(headers: Mapping[str, str]) -> str | None:
@@ -21,41 +28,107 @@ def presented_key(headers: Mapping[str, str]) -> str | None:
 
 
 class Keyring:
-    """Knows keys by a keyed hash alone; the salt lives as long as the process. Names are what records show."""
+    """The keys of the config, which the file alone changes, and those of the store. Names are what records show.
+    `secret` is asked for when there is a key to hash."""
 
-    def __init__(self, keys: Mapping[str, str], admin_key: str | None = None) -> None:
-        self._salt = secrets.token_bytes(32)
-        self._names = {self._digest(key): name for name, key in keys.items()}
-        self._admin = self._digest(admin_key) if admin_key else None
+    def __init__(
+        self,
+        configured: Mapping[str, tuple[Key, str]],
+        store: SqliteKeys,
+        secret: Callable[[], bytes],
+        *,
+        admin_key: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._secret = secret
+        self._store = store
+        self._clock = clock
+        self._looked_s = clock()
+        born = datetime.now(UTC)
+        self._configured = [
+            StoredKey(key=key, digest=digest_of(text, secret()), hint=text[-4:], created_at=born)
+            for key, text in configured.values()
+        ]
+        self._admin = digest_of(admin_key, secret()) if admin_key else None
+        self._keys = Keys([*self._configured, *store.all()])
 
     @property
     def open(self) -> bool:
-        """No keys are configured: everyone who can reach us may call."""
-        return not self._names
+        """No keys are there: everyone who can reach us may call."""
+        self._refresh()
+        return not len(self._keys)
 
-    def caller(self, headers: Mapping[str, str]) -> str | None:
-        """The name of the caller's key, None when none are configured. Raises Unauthorized."""
+    def caller(self, headers: Mapping[str, str]) -> Key | None:
+        """The caller's key, None when there are none. Raises Unauthorized."""
         if self.open:
             return None
         key = presented_key(headers)
         if key is None:
             raise Unauthorized("no key was sent; send one as Authorization: Bearer, x-api-key or x-goog-api-key")
-        found: str | None = None
-        digest = self._digest(key)
-        for known, name in self._names.items():  # all of them, so that time tells nothing
-            if hmac.compare_digest(known, digest):
-                found = name
-        if found is None:
-            raise Unauthorized("this key is not known here; ask whoever runs the gateway for one")
-        return found
+        return self._keys.find(digest_of(key, self._secret()))
 
     def admit_admin(self, headers: Mapping[str, str]) -> None:
         """Raises Unauthorized unless the admin key is presented, or neither it nor any virtual key exists."""
         if self._admin is None and self.open:
             return
         key = presented_key(headers)
-        if self._admin is None or key is None or not hmac.compare_digest(self._admin, self._digest(key)):
+        if self._admin is None or key is None or not hmac.compare_digest(self._admin, digest_of(key, self._secret())):
             raise Unauthorized("this needs the admin key (server.admin_key in the config)")
 
-    def _digest(self, key: str) -> bytes:
-        return hmac.new(self._salt, key.encode("utf-8", "surrogateescape"), sha256).digest()
+    def listing(self) -> list[tuple[StoredKey, bool]]:
+        """Every key, and whether the config holds it."""
+        return [(s, True) for s in self._configured] + [(s, False) for s in self._store.all()]
+
+    def create(self, key: Key) -> tuple[StoredKey, str]:
+        """A new key and its secret, which nobody can see again. Raises InvalidRequest for a name that is taken."""
+        if key.name in {stored.key.name for stored, _ in self.listing()}:
+            raise InvalidRequest(
+                f"there is a key {key.name!r} already; rotate it, or choose another name", param="name"
+            )
+        text = new_key()
+        stored = StoredKey(
+            key=key, digest=digest_of(text, self._secret()), hint=text[-4:], created_at=datetime.now(UTC)
+        )
+        self._put(stored)
+        return stored, text
+
+    def rotate(self, name: str, *, grace_s: float = 0.0) -> tuple[StoredKey, str]:
+        """Another secret for a key; the one so far opens for `grace_s` more. Raises NotFound and InvalidRequest."""
+        text = new_key()
+        until = datetime.now(UTC) + timedelta(seconds=grace_s)
+        stored = self._mine(name).rotated(digest_of(text, self._secret()), text[-4:], old_until=until)
+        self._put(stored)
+        return stored, text
+
+    def change(self, name: str, change: Callable[[StoredKey], StoredKey]) -> StoredKey:
+        """The key after `change`. Raises NotFound and InvalidRequest."""
+        stored = change(self._mine(name))
+        self._put(stored)
+        return stored
+
+    def revoke(self, name: str) -> StoredKey:
+        """Close a key for good. Raises NotFound and InvalidRequest."""
+        now = datetime.now(UTC)
+        return self.change(name, lambda stored: structs.replace(stored, revoked_at=now))
+
+    def _mine(self, name: str) -> StoredKey:
+        for stored, configured in self.listing():
+            if stored.key.name == name:
+                if configured:
+                    raise InvalidRequest(f"key {name} stands in the config: change it there", param="name")
+                if stored.revoked_at is not None:
+                    raise InvalidRequest(f"key {name} is revoked; create another", param="name")
+                return stored
+        raise NotFound(f"there is no key {name!r}; GET /admin/keys lists them")
+
+    def _put(self, stored: StoredKey) -> None:
+        self._store.put(stored)
+        self._keys = Keys([*self._configured, *self._store.all()])
+
+    def _refresh(self) -> None:
+        """Notice what another process did to the store."""
+        now_s = self._clock()
+        if now_s - self._looked_s >= LOOK_S:
+            self._looked_s = now_s
+            if self._store.changed():
+                self._keys = Keys([*self._configured, *self._store.all()])

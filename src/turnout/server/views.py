@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -13,6 +13,7 @@ from turnout.dialects import DIALECTS
 from turnout.engine import Engine
 from turnout.errors import MethodNotAllowed, NotFound, PathNotFound
 from turnout.headers import usd
+from turnout.keys import Key
 from turnout.pipeline import Call
 from turnout.providers.operations import ChatOperation, Operation
 from turnout.server.openapi import document
@@ -30,6 +31,7 @@ LOOKS = {
     "/v1/models/{model}": "one name",
     "/admin/requests/{request_id}": "one request's whole story",
     "/admin/budgets": "what each budget may spend, has spent and holds",
+    "/admin/keys": "the virtual keys, without their secrets",
     "/admin/sessions": "the sessions in memory, the latest first",
 }
 """What can be looked at with GET: each path and what is there."""
@@ -53,11 +55,12 @@ def look(engine: Engine, method: str, path: str, headers: Mapping[str, str]) -> 
     if path.startswith("/admin/requests/"):
         engine.keyring.admit_admin(headers)
         return 200, request_story(engine, path.rpartition("/")[2])
-    engine.keyring.caller(headers)
+    key = engine.keyring.caller(headers)
+    listing = [name for name in engine.names.listing() if key is None or opened(engine, key, name)]
     if path == "/v1beta/models":
-        return 200, {"models": [gemini_card(name) for name in engine.names.listing()]}
+        return 200, {"models": [gemini_card(name) for name in listing]}
     if path == "/v1/models":
-        return 200, models(engine, anthropic="anthropic-version" in headers)
+        return 200, models(listing, anthropic="anthropic-version" in headers)
     name = path.removeprefix("/v1/models/")
     engine.names.resolve(name)
     return 200, model_card(name)
@@ -89,10 +92,19 @@ def gemini_card(name: str) -> dict[str, object]:
     return {"name": f"models/{name}", "displayName": name, "supportedGenerationMethods": methods}
 
 
-def models(engine: Engine, *, anthropic: bool) -> dict[str, object]:
-    cards = [model_card(name) for name in engine.names.listing()]
+def opened(engine: Engine, key: Key, name: str) -> bool:
+    """Whether `key` opens anything that `name` stands for."""
+    if name.startswith("mode/") and key.modes and name.removeprefix("mode/") not in key.modes:
+        return False
+    found = engine.fleet.find(name)
+    return not found or any(key.opens(deployment) for deployment in found)
+
+
+def models(listing: Sequence[str], *, anthropic: bool) -> dict[str, object]:
+    cards = [model_card(name) for name in listing]
     if anthropic:
-        return {"data": cards, "has_more": False, "first_id": cards[0]["id"], "last_id": cards[-1]["id"]}
+        first, last = (cards[0]["id"], cards[-1]["id"]) if cards else (None, None)
+        return {"data": cards, "has_more": False, "first_id": first, "last_id": last}
     return {"object": "list", "data": cards}
 
 

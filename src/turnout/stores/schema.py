@@ -135,6 +135,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (id, budget)
         ) {_STRICT}
         """,
+        f"CREATE TABLE keys (name TEXT PRIMARY KEY NOT NULL, record TEXT NOT NULL) {_STRICT}",
     ),
 )
 """Version n of the file is what the first n entries made. Only ever add to the end."""
