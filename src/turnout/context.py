@@ -17,6 +17,7 @@ __all__ = [
     "Candidate",
     "Decision",
     "Outcome",
+    "Parts",
     "Pressure",
     "RequestContext",
     "Reservation",
@@ -94,6 +95,23 @@ class Attempt(Struct, frozen=True, kw_only=True):
     ttft_s: float | None = None
 
 
+class Parts(Struct, frozen=True, kw_only=True):
+    """Tokens of a request's context by what they are; they add up to its input."""
+
+    system: int = 0
+    tools: int = 0
+    history: int = 0
+    tool_results: int = 0
+    attachments: int = 0
+    reasoning: int = 0
+
+    def scaled(self, total: int) -> Parts:
+        """The same shares of `total`."""
+        mine = sum(getattr(self, name) for name in self.__struct_fields__)
+        factor = total / mine if mine else 0.0
+        return Parts(**{name: round(getattr(self, name) * factor) for name in self.__struct_fields__})
+
+
 class Pressure(Struct, frozen=True, kw_only=True):
     """What the strictest of the budgets that cover a request asks of it: `price` is what a dollar weighs in ranking (1:
     a dollar), `smaller` how many tiers lower a new session begins; a new session thinks less (`effort`), what nobody
@@ -151,6 +169,8 @@ class RequestContext(Struct, kw_only=True):
     max_cost_nano_usd: int | None = None
     lifted: bool = False
     pressure: Pressure = Pressure()
+    parts: Parts | None = None
+    repeated_tokens: int = 0
     kept_at: str | None = None
     session: SessionView
     input_tokens_estimate: int = 0

@@ -135,6 +135,11 @@ class Engine(Struct, frozen=True, kw_only=True):
     def ledger(self) -> Ledger:
         return self.state.memory.ledger
 
+    def price_of(self, deployment: str) -> Price | None:
+        """The price of a deployment's id as it is now; None where it is not known."""
+        found = self.fleet.find(deployment)
+        return found[0].price if found else None
+
     async def aclose(self) -> None:
         for extra in self.extras:
             await extra.provider.transport.aclose()

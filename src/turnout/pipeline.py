@@ -217,10 +217,13 @@ class Pipeline:
         if run.paused is not None:
             raise paused(session.id, run.paused)
         rules = self._brakes.of(feature, ctx.key_id)
-        chat = call.operation.chat
+        chat, outline = call.operation.chat, ctx.outline
+        before, begun = agent.tokens, agent.seen
+        start = agent.unseen(outline.messages, outline.roles)
+        ctx.parts, agent.tokens = self._tokens.parts(outline), ctx.input_tokens_estimate
+        # A conversation that was rewritten still begins as it did.
+        ctx.repeated_tokens = before if start == begun else min(before, ctx.parts.system + ctx.parts.tools)
         if rules.looks and chat is not None:
-            outline = ctx.outline
-            start = agent.unseen(outline.messages, outline.roles)
             with contextlib.suppress(InvalidRequest):  # whoever answers it will say what is wrong
                 agent.trail.feed(newest(chat, outline, start))
         for verdict in rules.check(run, agent, now_s=now_s, p99_nano_usd=self._runs.costs.p99(feature)):

@@ -132,3 +132,22 @@ def test_budgets_shows_what_the_ledger_knows(config):
     assert "tag feature=search" in shown.stdout
     (budget,) = json.loads(turnout("budgets", "--json", "--config", config).stdout)["data"]
     assert (budget["name"], budget["amount_usd"], budget["spent_usd"], budget["left_usd"]) == ("search", 50, 0, 50)
+
+
+def test_keys_are_made_listed_and_revoked(config):
+    made = turnout("keys", "create", "ci", "--team", "core", "--rpm", "60", "--config", config)
+    assert (made.returncode, made.stdout.startswith("sk-turnout-")) == (0, True)
+    listed = turnout("keys", "list", "--config", config)
+    assert "core" in listed.stdout
+    assert made.stdout.strip() not in listed.stdout
+    assert turnout("keys", "create", "ci", "--config", config).returncode == 1
+    assert "revoked" in turnout("keys", "revoke", "ci", "--config", config).stdout
+    (key,) = json.loads(turnout("keys", "list", "--json", "--config", config).stdout)["data"]
+    assert (key["state"], key["rpm"]) == ("revoked", 60)
+
+
+def test_usage_of_an_empty_ledger_says_so_and_an_unknown_group_is_refused(config):
+    assert "no request from" in turnout("usage", "--config", config).stdout
+    assert json.loads(turnout("usage", "--json", "--config", config).stdout)["data"] == []
+    wrong = turnout("usage", "--by", "modell", "--config", config)
+    assert (wrong.returncode, "did you mean model?" in wrong.stderr) == (1, True)

@@ -34,6 +34,13 @@ def build_parser() -> argparse.ArgumentParser:
     keys = verbs.add_parser("keys", help="virtual keys: make, show, rotate, revoke")
     add_key_verbs(keys)
 
+    usage = verbs.add_parser("usage", help="where tokens and money went, and what would save most")
+    usage.add_argument("--by", default="feature", help="feature, tag:NAME, key, team, model, mode, session, step, day")
+    usage.add_argument("--since", default="30d", help="30d, 12h, or a time (default 30d)")
+    usage.add_argument("--until", help="until before this time (default now)")
+    usage.add_argument("--config", metavar="FILE")
+    usage.add_argument("--json", action="store_true")
+
     lab = verbs.add_parser("lab", help="simulations that show what a policy does, before money is at stake")
     experiments = lab.add_subparsers(dest="experiment", required=True, metavar="EXPERIMENT")
     pacing = experiments.add_parser("pacing", help="a month of agents against a budget: paced, capped, and neither")
@@ -86,24 +93,35 @@ def main(argv: Sequence[str] | None = None) -> int:
                 from turnout.lab.demo import demo
 
                 return demo(stay=not args.exit, port=args.port)
-            case "keys":
-                from turnout.cli.keys import keys
-
-                return keys(args)
-            case "lab":
-                from turnout.cli.lab import pacing
-
-                return pacing(args.seed, as_json=args.json)
-            case "budgets":
-                from turnout.cli.budgets import budgets
-
-                return budgets(args.config, as_json=args.json)
-            case _:
+            case "route":
                 from turnout.cli.route import route
 
                 return route(args.config, sys.stdin.buffer.read(), mode=args.mode, anthropic=args.anthropic)
+            case _:
+                return _look(args)
     except TurnoutError as error:
         print(f"turnout {args.verb}: {error.message}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _look(args: argparse.Namespace) -> int:
+    """The verbs that look at a store, change it, or simulate."""
+    match args.verb:
+        case "keys":
+            from turnout.cli.keys import keys
+
+            return keys(args)
+        case "usage":
+            from turnout.cli.usage import usage
+
+            return usage(args)
+        case "lab":
+            from turnout.cli.lab import pacing
+
+            return pacing(args.seed, as_json=args.json)
+        case _:
+            from turnout.cli.budgets import budgets
+
+            return budgets(args.config, as_json=args.json)

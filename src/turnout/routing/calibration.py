@@ -9,6 +9,7 @@ from collections import OrderedDict
 from msgspec import Struct
 
 from turnout.chat import RequestOutline
+from turnout.context import Parts
 from turnout.routing.tokens import Counted, TokenCounter
 
 __all__ = ["FAMILIES", "Family", "FamilyFactors", "TokenEstimator", "family_of"]
@@ -140,6 +141,10 @@ class TokenEstimator:
         if model is None:
             return self.counter.count(outline)
         return self.factors.tokens(self.counter.counted(outline), model)
+
+    def parts(self, outline: RequestOutline) -> Parts:
+        """What a request's tokens are, in o200k tokens."""
+        return self.counter.parts(outline)
 
     def observe(self, outline: RequestOutline, model: str, reported: int | None) -> None:
         """Learn from what the provider reported for a request; nothing where it reported nothing."""

@@ -14,6 +14,7 @@ import xxhash
 from msgspec import Raw, Struct
 
 from turnout.chat import RequestOutline
+from turnout.context import Parts
 
 __all__ = [
     "AUDIO_TOKENS",
@@ -89,6 +90,19 @@ class TokenCounter:
             media=outline.images * IMAGE_TOKENS + outline.files * FILE_TOKENS + outline.audio * AUDIO_TOKENS,
         )
 
+    def parts(self, outline: RequestOutline) -> Parts:
+        """As `counted`, by what the tokens are. A message is of one kind: a tool's result, thinking, or history."""
+        counted = self.counted(outline)
+        sums = {"system": 0.0, "history": 0.0, "tool_results": 0.0, "reasoning": 0.0}
+        for raw, role in zip(outline.messages, outline.roles, strict=False):
+            sums[_kind(bytes(memoryview(raw)[:400]), role)] += self._tokens((raw,))
+        sums["system"] += max(0.0, counted.text - sum(sums.values()))
+        return Parts(
+            tools=counted.tools,
+            attachments=counted.media,
+            **{name: round(tokens) for name, tokens in sums.items()},
+        )
+
     def _tokens(self, raws: Sequence[Raw]) -> float:
         known = self._known
         total = 0.0
@@ -119,6 +133,17 @@ class TokenCounter:
         while len(self._known) > self._capacity:
             self._known.popitem(last=False)
         return sum(counts)
+
+
+def _kind(start: bytes, role: str) -> str:
+    """What a message is, by its role and its beginning: the APIs name types there."""
+    if role in {"system", "developer"}:
+        return "system"
+    if role == "tool" or b'"tool_result"' in start or b'_call_output"' in start or b'"functionResponse"' in start:
+        return "tool_results"
+    if b'"thinking"' in start or b'"reasoning"' in start:
+        return "reasoning"
+    return "history"
 
 
 def sample(text: bytes, measure: Measure) -> float:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TypeVar
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 import msgspec
 from msgspec import Struct
@@ -20,6 +20,7 @@ from turnout.keys import Key, StoredKey
 from turnout.money import budget_story
 from turnout.spend.brakes import SessionRun
 from turnout.spend.ledger import BudgetEntry
+from turnout.usage import moment, report, report_story
 
 __all__ = ["CHANGES", "administer", "is_admin", "key_story", "new_key_from"]
 
@@ -39,13 +40,23 @@ def is_admin(method: str, path: str) -> bool:
     return any(method == m and re.fullmatch(pattern, path) for m, pattern in CHANGES)
 
 
-def administer(engine: Engine, method: str, path: str, headers: Mapping[str, str], body: bytes) -> object:
-    """The JSON value that answers. Raises Unauthorized, NotFound, InvalidRequest and PathNotFound."""
+def administer(engine: Engine, asked: tuple[str, str, str], headers: Mapping[str, str], body: bytes) -> object:
+    """The JSON value that answers; `asked` is method, path and query. Raises Unauthorized, NotFound, InvalidRequest and
+    PathNotFound."""
+    method, path, query = asked
     engine.keyring.admit_admin(headers)
     for (wanted, pattern), (_, handler) in CHANGES.items():
         if wanted == method and (found := re.fullmatch(pattern, path)):
-            return handler(engine, unquote(found[1]) if found.groups() else "", body)
+            return handler(engine, unquote(found[1]) if found.groups() else query, body)
     raise PathNotFound(f"nothing is served at {path}")
+
+
+def _usage(engine: Engine, query: str, _: bytes) -> object:
+    told = dict(parse_qsl(query))
+    now = datetime.now(UTC)
+    since = moment(told.get("since", "30d"), now, param="since")
+    until = moment(told["until"], now, param="until") if "until" in told else now + timedelta(seconds=1)
+    return report_story(report(engine.ledger, engine.price_of, by=told.get("by", "feature"), since=since, until=until))
 
 
 def _budgets(engine: Engine, _: str, __: bytes) -> object:
@@ -192,6 +203,7 @@ def _decoded(body: bytes, kind: type[T], example: str) -> T:
 CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
     ("GET", "/admin/budgets"): ("what each budget may spend, has spent and holds", _budgets),
     ("POST", "/admin/budgets/([^/]+)/add"): ("more money for a budget's current period", _add),
+    ("GET", "/admin/usage"): ("token volume, and what would save most; ?by=feature&since=7d", _usage),
     ("GET", "/admin/keys"): ("the virtual keys, without their secrets", _keys),
     ("POST", "/admin/keys"): ("a new key, shown once", _create_key),
     ("PATCH", "/admin/keys/([^/]+)"): ("other limits for a key", _update_key),

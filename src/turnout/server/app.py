@@ -66,7 +66,8 @@ class App:
         try:
             if is_admin(scope["method"], path):
                 body = await read_body(receive, headers, MOST_ADMIN_BYTES, engine.server.body_timeout_s)
-                await send_json(send, 200, administer(engine, scope["method"], path, headers, body))
+                asked = scope["method"], path, scope["query_string"].decode("latin-1")
+                await send_json(send, 200, administer(engine, asked, headers, body))
                 return
             if operation is None and path != ROUTE:
                 status, value = views.look(engine, scope["method"], path, headers)

@@ -31,6 +31,7 @@ LOOKS = {
     "/v1/models/{model}": "one name",
     "/admin/requests/{request_id}": "one request's whole story",
     "/admin/budgets": "what each budget may spend, has spent and holds",
+    "/admin/usage": "token volume, and what would save most",
     "/admin/keys": "the virtual keys, without their secrets",
     "/admin/sessions": "the sessions in memory, the latest first",
 }

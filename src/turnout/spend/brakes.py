@@ -69,11 +69,12 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 class AgentRun(Struct, kw_only=True):
     """One agent of a session: its trail, how much of its conversation that has seen, and what a brake has done to it.
-    `thrifty`: it began while a budget was short, and goes on as it began."""
+    `tokens`: the size of its last request. `thrifty`: it began while a budget was short, and goes on as it began."""
 
     trail: Trail = msgspec.field(default_factory=Trail)
     seen: int = 0
     mark: int = 0
+    tokens: int = 0
     escalated: bool = False
     thrifty: bool = False
 

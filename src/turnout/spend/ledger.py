@@ -17,8 +17,9 @@ from msgspec.structs import astuple
 
 from turnout.catalog.models import Tier
 from turnout.chat import Json
-from turnout.context import Attempt, Candidate, Decision, Outcome, RequestContext, Reservation, Spender
+from turnout.context import Attempt, Candidate, Decision, Outcome, Parts, RequestContext, Reservation, Spender
 from turnout.errors import InvalidRequest
+from turnout.spend.volume import Volume
 
 __all__ = [
     "ATTEMPT_COLUMNS",
@@ -58,8 +59,9 @@ class LedgerRow(Struct, frozen=True, kw_only=True, gc=False):
     `received_at` is UTC as text with milliseconds (`2026-11-23T10:00:00.000Z`): it sorts as time does.
     `cost_nano_usd` None: unpriced, or nothing was used. `price_source` says whose prices the cost is from.
     `overhead_us` in microseconds, `ttft_ms` and `duration_ms` in milliseconds. `usage_raw` is the provider's
-    own usage object. `decision`, `attempt_log` and `usage_raw` are plain JSON values in a row that was read; in
-    one that is being appended they may still be the context's own (immutable) objects.
+    own usage object. `part_*` and `repeated_tokens` (what the agent's last request had sent already) are
+    estimates, scaled to the reported input. `decision`, `attempt_log` and `usage_raw` are plain JSON values in a row
+    that was read; in one that is being appended they may still be the context's own (immutable) objects.
     """
 
     request_id: str
@@ -95,6 +97,13 @@ class LedgerRow(Struct, frozen=True, kw_only=True, gc=False):
     duration_ms: int | None = None
     warnings: tuple[str, ...] = ()
     decision: Json = None
+    part_system: int | None = None
+    part_tools: int | None = None
+    part_history: int | None = None
+    part_tool_results: int | None = None
+    part_attachments: int | None = None
+    part_reasoning: int | None = None
+    repeated_tokens: int | None = None
     attempt_log: Json = None
 
 
@@ -137,6 +146,8 @@ _INTEGER_COLUMNS = frozenset(
         "overhead_us",
         "ttft_ms",
         "duration_ms",
+        *(f"part_{name}" for name in Parts.__struct_fields__),
+        "repeated_tokens",
     }
 )
 
@@ -293,6 +304,10 @@ class Ledger(Protocol):
         """What was spent since `since`, as far apart as budgets ask: they are filled from it at the start."""
         ...
 
+    def usage(self, since: datetime, until: datetime, by: str) -> list[Volume]:
+        """Token volume by group and deployment, the dearest first. Raises InvalidRequest for an unknown group."""
+        ...
+
     def entries(self, since: datetime) -> list[BudgetEntry]:
         """What was entered since `since`, oldest first."""
         ...
@@ -336,7 +351,21 @@ def row_from_context(ctx: RequestContext) -> LedgerRow:
         warnings=tuple(ctx.warnings),
         decision=decision,
         attempt_log=tuple(ctx.attempts),
+        **_volume(ctx),
     )
+
+
+def _volume(ctx: RequestContext) -> dict[str, int]:
+    """Parts and repetition in tokens of the provider's own counting."""
+    total = ctx.usage.input if ctx.usage else None
+    if ctx.parts is None or total is None:
+        return {}
+    parts = ctx.parts.scaled(total)
+    share = min(1.0, ctx.repeated_tokens / max(1, ctx.input_tokens_estimate))
+    return {
+        **{f"part_{name}": getattr(parts, name) for name in parts.__struct_fields__},
+        "repeated_tokens": round(total * share),
+    }
 
 
 def _scaled(seconds: float | None, per_second: int) -> int | None:

@@ -135,6 +135,14 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (id, budget)
         ) {_STRICT}
         """,
+        *(
+            f"ALTER TABLE requests ADD COLUMN {name} INTEGER"
+            for name in (
+                *("part_system", "part_tools", "part_history"),
+                *("part_tool_results", "part_attachments", "part_reasoning"),
+                "repeated_tokens",
+            )
+        ),
         f"CREATE TABLE keys (name TEXT PRIMARY KEY NOT NULL, record TEXT NOT NULL) {_STRICT}",
     ),
 )

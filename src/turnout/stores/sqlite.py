@@ -39,7 +39,9 @@ from turnout.spend.ledger import (
     parse_group_by,
     to_record,
 )
+from turnout.spend.volume import Volume
 from turnout.stores.schema import BUSY_TIMEOUT_S, MEMORY, cause_of, code_of, identity_of, open_database
+from turnout.stores.usage import usage_query
 
 __all__ = ["SqliteLedger"]
 
@@ -223,6 +225,10 @@ class SqliteLedger:
 
     def spending(self, since: datetime) -> list[Spent]:
         return [_spent(record) for record in self._read(_SPENDING, (iso_utc(since),))]
+
+    def usage(self, since: datetime, until: datetime, by: str) -> list[Volume]:
+        rows = self._read(usage_query(by), (iso_utc(since), iso_utc(until)))
+        return [msgspec.convert(dict(zip(Volume.__struct_fields__, r, strict=True)), Volume) for r in rows]
 
     def entries(self, since: datetime) -> list[BudgetEntry]:
         records = self._read(_SELECT_ENTRIES, (iso_utc(since),))

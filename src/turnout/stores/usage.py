@@ -1,0 +1,62 @@
+"""The questions about token volume, as SQL over the ledger's rows: sums are made where the rows are."""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from turnout.errors import InvalidRequest
+
+__all__ = ["GROUPS", "usage_query"]
+
+GROUPS: dict[str, str] = {
+    "all": "'all'",
+    "feature": "json_extract(tags, '$.feature')",
+    "key": "key_id",
+    "team": "team",
+    "mode": "mode",
+    "model": "deployment",
+    "provider": "provider",
+    "tier": "tier",
+    "session": "session_id",
+    "agent": "agent",
+    "step": "CASE WHEN step < 10 THEN CAST(step AS TEXT) WHEN step < 20 THEN '10-19' WHEN step < 50 THEN '20-49' "
+    "ELSE '50+' END",
+    "day": "substr(received_at, 1, 10)",
+}
+"""What tokens can be broken down by; beside these, `tag:NAME`."""
+
+BRIEF = "tier = 'frontier' AND output_tokens <= 200"
+
+_TAG = re.compile(r"tag:([A-Za-z0-9_.-]{1,100})")
+
+
+def usage_query(by: str) -> str:
+    """Rows of `spend.volume.Volume` by group and deployment, from ?1 to before ?2. Raises InvalidRequest."""
+    tag = _TAG.fullmatch(by)
+    if by not in GROUPS and tag is None:
+        near = difflib.get_close_matches(by, GROUPS, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(GROUPS)} or tag:NAME"
+        raise InvalidRequest(f"by = {by!r}: {hint}", param="by")
+    group = f"""json_extract(tags, '$."{tag[1]}"')""" if tag else GROUPS[by]
+    return f"""
+        WITH chosen AS (
+            SELECT *, {group} AS grouped FROM requests WHERE received_at >= ?1 AND received_at < ?2
+        ), grown AS (
+            SELECT grouped, avg(gain) AS growth FROM (
+                SELECT grouped, (max(input_tokens) - min(input_tokens)) * 1.0 / (max(step) - min(step)) AS gain
+                FROM chosen WHERE input_tokens IS NOT NULL
+                GROUP BY grouped, session_id, agent HAVING max(step) > min(step)
+            ) GROUP BY grouped
+        )
+        SELECT c.grouped, deployment, tier, count(*), count(DISTINCT session_id), ifnull(sum(input_tokens), 0),
+            ifnull(sum(cache_read_tokens), 0), ifnull(sum(cache_write_tokens), 0), ifnull(sum(output_tokens), 0),
+            ifnull(sum(reasoning_tokens), 0), ifnull(sum(cost_nano_usd), 0),
+            sum(cost_nano_usd IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL)),
+            ifnull(sum(repeated_tokens), 0), ifnull(sum(part_system), 0), ifnull(sum(part_tools), 0),
+            ifnull(sum(part_history), 0), ifnull(sum(part_tool_results), 0), ifnull(sum(part_attachments), 0),
+            ifnull(sum(part_reasoning), 0), ifnull(sum({BRIEF}), 0),
+            ifnull(sum(CASE WHEN {BRIEF} THEN cost_nano_usd END), 0), max(g.growth)
+        FROM chosen AS c LEFT JOIN grown AS g ON g.grouped IS c.grouped
+        GROUP BY c.grouped, deployment, tier ORDER BY 11 DESC, 6 DESC
+        """  # noqa: S608 - our own expressions, and a tag's name of letters and digits
