@@ -15,6 +15,8 @@ import turnout
 from support.calls import CHAT, post
 from support.gateway import gateway, lab
 from support.upstream import ScriptedUpstream, answer, stream
+from turnout.catalog.price_records import recost
+from turnout.chat import Usage
 from turnout.errors import ConfigError
 
 PATH = "/v1/chat/completions"
@@ -161,3 +163,11 @@ def test_a_damaged_ledger_stops_the_start_and_says_what_to_do(tmp_path):
     assert got.returncode == 1
     assert "restore a copy" in got.stderr or "not an SQLite database" in got.stderr
     assert "Traceback" not in got.stderr
+
+
+async def test_a_cost_can_be_worked_out_again_from_what_was_kept(tmp_path):
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(lab(up.url), tmp_path) as gw:
+        assert (await post(gw.url, PATH, ask()))[0] == 200
+        (row,) = await gw.booked()
+        usage = Usage(input=row.input_tokens, cache_read=row.cache_read_tokens, output=row.output_tokens)
+        assert recost(usage, gw.engine.ledger.price(row.price)) == row.cost_nano_usd == COST

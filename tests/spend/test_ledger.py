@@ -9,6 +9,7 @@ import pytest
 from msgspec import structs
 
 from turnout.catalog.models import Capabilities, Deployment
+from turnout.catalog.price_records import price_digest
 from turnout.catalog.prices import Price
 from turnout.chat import RequestOutline, Usage
 from turnout.context import Attempt, Candidate, Decision, RequestContext, SessionView
@@ -110,6 +111,7 @@ def test_a_settled_request_as_a_row() -> None:
         ttft_ms=1_600,
         duration_ms=1_750,
         warnings=("seed has no counterpart: left out",),
+        price=price_digest(HAIKU.price),
         decision={
             "reason": "short",
             "explanation": "A short question: the small tier answers it.",

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Literal, Protocol
 
 import msgspec
@@ -16,6 +17,8 @@ from msgspec import Struct
 from msgspec.structs import astuple
 
 from turnout.catalog.models import Tier
+from turnout.catalog.price_records import price_digest, price_to_json
+from turnout.catalog.prices import Price
 from turnout.chat import Json
 from turnout.context import Attempt, Candidate, Decision, Outcome, Parts, RequestContext, Reservation, Spender
 from turnout.errors import InvalidRequest
@@ -38,6 +41,7 @@ __all__ = [
     "from_record",
     "iso_utc",
     "parse_group_by",
+    "price_record",
     "row_from_context",
     "to_record",
 ]
@@ -60,8 +64,9 @@ class LedgerRow(Struct, frozen=True, kw_only=True, gc=False):
     `cost_nano_usd` None: unpriced, or nothing was used. `price_source` says whose prices the cost is from.
     `overhead_us` in microseconds, `ttft_ms` and `duration_ms` in milliseconds. `usage_raw` is the provider's
     own usage object. `part_*` and `repeated_tokens` (what the agent's last request had sent already) are
-    estimates, scaled to the reported input. `decision`, `attempt_log` and `usage_raw` are plain JSON values in a row
-    that was read; in one that is being appended they may still be the context's own (immutable) objects.
+    estimates, scaled to the reported input. `price` is a digest: the table `prices` says what it stands for.
+    `decision`, `attempt_log` and `usage_raw` are plain JSON values in a row that was read; in one that is being
+    appended they may still be the context's own (immutable) objects.
     """
 
     request_id: str
@@ -104,6 +109,9 @@ class LedgerRow(Struct, frozen=True, kw_only=True, gc=False):
     part_attachments: int | None = None
     part_reasoning: int | None = None
     repeated_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    service_tier: str | None = None
+    price: Json = None
     attempt_log: Json = None
 
 
@@ -148,6 +156,7 @@ _INTEGER_COLUMNS = frozenset(
         "duration_ms",
         *(f"part_{name}" for name in Parts.__struct_fields__),
         "repeated_tokens",
+        "cache_write_1h_tokens",
     }
 )
 
@@ -351,6 +360,9 @@ def row_from_context(ctx: RequestContext) -> LedgerRow:
         warnings=tuple(ctx.warnings),
         decision=decision,
         attempt_log=tuple(ctx.attempts),
+        cache_write_1h_tokens=usage.cache_write_1h if usage else None,
+        service_tier=usage.service_tier if usage else None,
+        price=deployment.price if deployment else None,
         **_volume(ctx),
     )
 
@@ -501,10 +513,22 @@ def _attempt(attempt: Attempt) -> dict[str, Json]:
     }
 
 
+@lru_cache(maxsize=1_000)
+def price_record(price: Price) -> tuple[str, str]:
+    """A price's digest and its JSON: rows keep the one, a table the other, so that every cost can be worked out again
+    (`catalog.price_records.recost`)."""
+    return price_digest(price), price_to_json(price).decode()
+
+
+def _price(value: Json) -> str | None:
+    return price_record(value)[0] if isinstance(value, Price) else _text(value)
+
+
 def _known(**fields: Json) -> dict[str, Json]:
     return {name: value for name, value in fields.items() if value}
 
 
 _ENCODERS = tuple(
-    _json if name in _JSON_COLUMNS else _integer if name in _INTEGER_COLUMNS else _text for name in COLUMNS
+    _json if name in _JSON_COLUMNS else _integer if name in _INTEGER_COLUMNS else _price if name == "price" else _text
+    for name in COLUMNS
 )

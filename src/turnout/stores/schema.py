@@ -143,6 +143,10 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
                 "repeated_tokens",
             )
         ),
+        "ALTER TABLE requests ADD COLUMN cache_write_1h_tokens INTEGER",
+        "ALTER TABLE requests ADD COLUMN service_tier TEXT",
+        "ALTER TABLE requests ADD COLUMN price TEXT",
+        f"CREATE TABLE prices (digest TEXT PRIMARY KEY NOT NULL, price TEXT NOT NULL) {_STRICT}",
         f"CREATE TABLE keys (name TEXT PRIMARY KEY NOT NULL, record TEXT NOT NULL) {_STRICT}",
     ),
 )

@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 from msgspec import structs
 
+from turnout.catalog.prices import Price
 from turnout.context import Spender
 from turnout.errors import ConfigError, Internal, InvalidRequest
 from turnout.spend.ledger import (
@@ -37,6 +38,7 @@ from turnout.spend.ledger import (
     from_record,
     iso_utc,
     parse_group_by,
+    price_record,
     to_record,
 )
 from turnout.spend.volume import Volume
@@ -230,6 +232,11 @@ class SqliteLedger:
         rows = self._read(usage_query(by), (iso_utc(since), iso_utc(until)))
         return [msgspec.convert(dict(zip(Volume.__struct_fields__, r, strict=True)), Volume) for r in rows]
 
+    def price(self, digest: str) -> str | None:
+        """The JSON of a price that was applied; None for an unknown digest."""
+        found = self._read("SELECT price FROM prices WHERE digest = ?", (digest,))
+        return str(found[0][0]) if found else None
+
     def entries(self, since: datetime) -> list[BudgetEntry]:
         records = self._read(_SELECT_ENTRIES, (iso_utc(since),))
         return [msgspec.convert(dict(zip(_ENTRY_COLUMNS, record, strict=True)), BudgetEntry) for record in records]
@@ -300,23 +307,29 @@ class SqliteLedger:
         """One transaction. Raises sqlite3.Error when it failed as a whole, ConfigError when the file, opened
         anew, is no ledger any more."""
         entries = [item for item in batch if isinstance(item, BudgetEntry)]
+        prices = {price_record(r.price) for r in batch if isinstance(r, LedgerRow) and isinstance(r.price, Price)}
         records = [found for row in batch if isinstance(row, LedgerRow) and (found := self._record(row)) is not None]
         if not records and not entries:
             return
         if self._write_db is None or self._moved():
             self._reopen()
         try:
-            self._insert(records, entries)
+            self._insert(records, entries, prices)
         except (sqlite3.IntegrityError, ValueError):
             # One row that no try will ever write (lone surrogates) must not hold up the others.
-            self._insert([], entries)
+            self._insert([], entries, prices)
             for record, attempts in records:
                 try:
                     self._insert([(record, attempts)], [])
                 except (sqlite3.IntegrityError, ValueError) as error:
                     self._drop(1, f"request {record[0]!a} cannot be written ({type(error).__name__})")
 
-    def _insert(self, records: Sequence[tuple[Record, list[Record]]], entries: Sequence[BudgetEntry]) -> None:
+    def _insert(
+        self,
+        records: Sequence[tuple[Record, list[Record]]],
+        entries: Sequence[BudgetEntry],
+        prices: Iterable[tuple[str, str]] = (),
+    ) -> None:
         db = self._write_db
         if db is None:
             return
@@ -325,6 +338,7 @@ class SqliteLedger:
             try:
                 # A loss before the row that says that there was one.
                 db.executemany(_INSERT_ENTRY, [_entry_record(entry) for entry in entries])
+                db.executemany("INSERT INTO prices (digest, price) VALUES (?, ?) ON CONFLICT DO NOTHING", list(prices))
                 db.executemany(_INSERT, [record for record, _ in records])
                 db.executemany(_INSERT_ATTEMPT, [attempt for _, attempts in records for attempt in attempts])
                 db.execute("COMMIT")
