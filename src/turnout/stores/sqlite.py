@@ -229,7 +229,8 @@ class SqliteLedger:
         return [_spent(record) for record in self._read(_SPENDING, (iso_utc(since),))]
 
     def usage(self, since: datetime, until: datetime, by: str) -> list[Volume]:
-        rows = self._read(usage_query(by), (iso_utc(since), iso_utc(until)))
+        query, path = usage_query(by)
+        rows = self._read(query, (iso_utc(since), iso_utc(until), path))
         return [msgspec.convert(dict(zip(Volume.__struct_fields__, r, strict=True)), Volume) for r in rows]
 
     def price(self, digest: str) -> str | None:

@@ -31,17 +31,20 @@ BRIEF = "tier = 'frontier' AND output_tokens <= 200"
 _TAG = re.compile(r"tag:([A-Za-z0-9_.-]{1,100})")
 
 
-def usage_query(by: str) -> str:
-    """Rows of `spend.volume.Volume` by group and deployment, from ?1 to before ?2. Raises InvalidRequest."""
+def usage_query(by: str) -> tuple[str, str | None]:
+    """Rows of `spend.volume.Volume` by group and deployment, from ?1 to before ?2, and what ?3 is. Raises
+    InvalidRequest."""
     tag = _TAG.fullmatch(by)
     if by not in GROUPS and tag is None:
         near = difflib.get_close_matches(by, GROUPS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"choose one of {', '.join(GROUPS)} or tag:NAME"
         raise InvalidRequest(f"by = {by!r}: {hint}", param="by")
-    group = f"""json_extract(tags, '$."{tag[1]}"')""" if tag else GROUPS[by]
-    return f"""
+    expression = "json_extract(tags, ?3)" if tag else GROUPS[by]
+    query = f"""
         WITH chosen AS (
-            SELECT *, {group} AS grouped FROM requests WHERE received_at >= ?1 AND received_at < ?2
+            -- The last term is always so: every query takes three values.
+            SELECT *, {expression} AS grouped FROM requests
+            WHERE received_at >= ?1 AND received_at < ?2 AND ifnull(?3, 1) IS NOT NULL
         ), grown AS (
             SELECT grouped, avg(gain) AS growth FROM (
                 SELECT grouped, (max(input_tokens) - min(input_tokens)) * 1.0 / (max(step) - min(step)) AS gain
@@ -59,4 +62,5 @@ def usage_query(by: str) -> str:
             ifnull(sum(CASE WHEN {BRIEF} THEN cost_nano_usd END), 0), max(g.growth)
         FROM chosen AS c LEFT JOIN grown AS g ON g.grouped IS c.grouped
         GROUP BY c.grouped, deployment, tier ORDER BY 11 DESC, 6 DESC
-        """  # noqa: S608 - our own expressions, and a tag's name of letters and digits
+        """  # noqa: S608 - our own expressions
+    return query, f'$."{tag[1]}"' if tag else None
