@@ -30,7 +30,7 @@ def main() -> None:
                 estimate = tokens.estimate(outline)
                 begun = time.perf_counter()
                 before, seen = agent.tokens, agent.seen
-                start = agent.unseen(outline.messages, outline.roles)
+                start = agent.unseen(outline.messages)
                 parts = tokens.parts(outline)
                 spent_s += time.perf_counter() - begun
                 agent.tokens = estimate

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import quote
 
+import xxhash
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -213,13 +214,13 @@ class Pipeline:
         """Look what the agent has done so far. Raises RunPaused; a milder verdict is noted on `ctx`."""
         session, owner, now_s = ctx.session, ctx.key_id or "", time.monotonic()
         feature = ctx.tags.get("feature", "")
-        run, agent = self._runs.begin(owner, session.id, session.agent, now_s=now_s, feature=feature)
+        run, agent = self._runs.begin(owner, session.id, conversation_of(ctx), now_s=now_s, feature=feature)
         if run.paused is not None:
             raise paused(session.id, run.paused)
         rules = self._brakes.of(feature, ctx.key_id)
         chat, outline = call.operation.chat, ctx.outline
         before, begun = agent.tokens, agent.seen
-        start = agent.unseen(outline.messages, outline.roles)
+        start = agent.unseen(outline.messages)
         ctx.parts, agent.tokens = self._tokens.parts(outline), ctx.input_tokens_estimate
         # A conversation that was rewritten still begins as it did.
         ctx.repeated_tokens = before if start == begun else min(before, ctx.parts.system + ctx.parts.tools)
@@ -528,6 +529,13 @@ def charges_of(ctx: RequestContext) -> list[tuple[Deployment, int]]:
     lost = [(a.deployment, a.cost_nano_usd) for a in ctx.attempts if a.cost_nano_usd]
     own = (ctx.cost_nano_usd or 0) - sum(cost for _, cost in lost)
     return [*lost, (ctx.served_by, own)] if ctx.served_by and own else lost
+
+
+def conversation_of(ctx: RequestContext) -> str:
+    """The agent and how its conversation opens: sub-agents with one prompt and different tasks are told apart."""
+    told = zip(ctx.outline.messages, ctx.outline.roles, strict=False)
+    opening = next((raw for raw, role in told if role not in {"system", "developer"}), None)
+    return f"{ctx.session.agent}:{xxhash.xxh3_64_hexdigest(opening)}" if opening is not None else ctx.session.agent
 
 
 def thrifty(ctx: RequestContext, agent: AgentRun, decision: Decision) -> Decision:

@@ -71,6 +71,23 @@ async def test_the_third_identical_call_pauses_and_a_resume_lets_it_go_on(tmp_pa
         assert (await admin(gw, "POST", "/admin/sessions/nobody/resume"))[0] == 404
 
 
+async def test_what_three_sub_agents_of_a_session_each_do_once_is_no_loop(tmp_path):
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(lab(up.url), tmp_path) as gw:
+        for task in ("fix a", "fix b", "fix c", "fix d"):
+            body = circling(1)
+            body["messages"][0]["content"] = task
+            status, headers, _ = await ask(gw, body)
+            assert (status, headers.get("x-turnout-warnings")) == (200, None)
+
+
+async def test_branches_with_one_opening_are_counted_apart(tmp_path):
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(lab(up.url), tmp_path) as gw:
+        for branch in range(5):
+            body = circling(1)
+            body["messages"].append({"role": "user", "content": f"branch {branch}"})
+            assert (await ask(gw, body))[0] == 200
+
+
 async def test_a_result_that_changes_is_no_loop(tmp_path):
     async with ScriptedUpstream(answer(CHAT)) as up, gateway(lab(up.url), tmp_path) as gw:
         body = circling(5)

@@ -133,13 +133,14 @@ def test_the_more_special_brakes_come_first():
     assert rules.of("", None) is everybody
 
 
-def test_only_new_messages_are_read_and_a_rewritten_conversation_from_its_newest_step():
-    run = AgentRun()
-    roles = ["user", "assistant", "tool"]
-    assert run.unseen([b"1", b"2", b"3"], roles) == 0
-    assert run.unseen([b"1", b"2", b"3", b"4"], [*roles, "assistant"]) == 3
-    assert run.unseen([b"summary", b"a", b"t"], roles) == 1
-    assert run.unseen([b"summary", b"a", b"t", b"u"], [*roles, "user"]) == 3
+def test_only_new_messages_are_read_and_a_rewritten_conversation_from_its_beginning():
+    run = agent(2)
+    assert run.unseen([b"1", b"2", b"3"]) == 0
+    assert run.unseen([b"1", b"2", b"3", b"4"]) == 3
+    assert run.unseen([b"1", b"2", b"3", b"4"]) == 4, "the same again is nothing new"
+    assert run.trail.repeated[1] == 2
+    assert run.unseen([b"summary", b"a", b"t"]) == 0
+    assert run.trail.repeated[1] == 0
 
 
 def test_runs_belong_to_their_owners_and_are_bounded():

@@ -65,7 +65,7 @@ def _print(told: Report) -> None:
     table = Table(box=None, pad_edge=False)
     table.add_column(told.by)
     for name in ("model", "calls", "input", "a call", "repeated", "cached", "+ a step", "output", "cost"):
-        table.add_column(name, justify="left" if name == "model" else "right")
+        table.add_column(name, justify="left" if name == "model" else "right", no_wrap=name != "model")
     for v in told.volumes:
         given = max(1, v.input_tokens)
         table.add_row(

@@ -78,13 +78,14 @@ class AgentRun(Struct, kw_only=True):
     escalated: bool = False
     thrifty: bool = False
 
-    def unseen(self, messages: Sequence[bytes | memoryview], roles: Sequence[str]) -> int:
-        """From which message on the trail has not seen the conversation, which counts as seen from now on. Where what
-        it had seen was rewritten (compacted, edited), only the newest step is new."""
+    def unseen(self, messages: Sequence[bytes | memoryview]) -> int:
+        """From which message on the trail has not seen the conversation, which counts as seen from now on. One that was
+        rewritten (compacted, edited, another branch) is counted anew from its beginning: what only another branch did
+        is no repetition in this one."""
         start = self.seen
         if start > len(messages) or (start and xxhash.xxh3_64_intdigest(messages[start - 1]) != self.mark):
-            asked = [n for n, role in enumerate(roles) if role in {"assistant", "model"}]
-            start = min(asked[-1], len(messages)) if asked else len(messages)
+            self.trail.forget()
+            start = 0
         self.seen = len(messages)
         self.mark = xxhash.xxh3_64_intdigest(messages[-1]) if messages else 0
         return start

@@ -16,6 +16,9 @@ __all__ = ["LearntCosts", "Runs"]
 BUCKETS_PER_DOUBLING = 4
 """A cost is known to about a fifth of itself: enough to tell the usual from the unusual."""
 
+MOST_AGENTS = 256
+"""Conversations remembered of one session; the oldest go first."""
+
 ENOUGH_SESSIONS = 100
 """Before so many, nobody can say what 99 of 100 stay below."""
 
@@ -79,6 +82,8 @@ class Runs:
         run.calls_s.append(now_s)
         while len(self._runs) > self._capacity:
             del self._runs[next(iter(self._runs))]
+        while len(run.agents) >= MOST_AGENTS and agent not in run.agents:
+            del run.agents[next(iter(run.agents))]
         return run, run.agents.setdefault(agent, AgentRun())
 
     def settle(self, owner: str, session: str, *, tokens: int, cost_nano_usd: int, served: bool) -> None:
