@@ -91,18 +91,8 @@ def _resume(engine: Engine, name: str, _: bytes) -> object:
     return {"data": [_session(owner, found, run) for owner, found, run in runs if found == name]}
 
 
-class _NewKey(Struct, forbid_unknown_fields=True, kw_only=True):
-    """What may be told of a key; None or left out: no limit, all models and modes."""
-
-    name: str
-    owner: str | None = None
-    team: str | None = None
-    models: tuple[str, ...] = ()
-    modes: tuple[str, ...] = ()
-    expires: datetime | None = None
-    rpm: int | None = None
-    tpm: int | None = None
-    max_concurrency: int | None = None
+class _NewKey(Key, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What may be told of a key: its own fields and no others."""
 
 
 class _Grace(Struct, forbid_unknown_fields=True):
