@@ -153,6 +153,8 @@ class Budgets:
         self._latest = EVER
         self._on_alert = on_alert
         self._purses: dict[tuple[str, datetime], _Purse] = {}
+        # The period of each budget that was asked for last: what time zones make of an instant is not cheap.
+        self._bounds: dict[str, tuple[datetime, datetime | None]] = {}
         self._open: set[str] = set()
 
     @property
@@ -170,6 +172,7 @@ class Budgets:
                 purse.spent, purse.added, purse.told = 0, 0, 0.0
                 purse.pieces.clear()
         self._rules = new
+        self._bounds.clear()
         return fresh
 
     def state(self, name: str) -> BudgetState:
@@ -223,15 +226,15 @@ class Budgets:
         """All of the past is booked: what it reached was told then."""
         now = self._now()
         for rule in rules:
-            state = self._state(rule, now)
-            self._purse(rule, now).told = _share(state)
+            purse = self._purse(rule, now)
+            purse.told = _share(purse.spent, rule.amount_nano_usd + purse.added)
 
     def add(self, name: str, nano_usd: int) -> BudgetState:
         """More (or less) money for this period alone. Raises KeyError for a budget that is not there."""
         rule, now = self._rules[name], self._now()
         purse = self._purse(rule, now)
         purse.added += nano_usd
-        purse.told = min(purse.told, _share(self._state(rule, now)))
+        purse.told = min(purse.told, _share(purse.spent, rule.amount_nano_usd + purse.added))
         return self._state(rule, now)
 
     def left_to_small(self, spender: Spender, priced: Sequence[Priced]) -> str | None:
@@ -268,7 +271,7 @@ class Budgets:
                 raise self._exhausted(short, deployment, worst, at)
             else:
                 unaffordable.append(deployment.id)
-        held = tuple((name, self._rules[name].period.bounds(at)[0], need) for name, need in needs.items())
+        held = tuple((name, self._period(self._rules[name], at)[0], need) for name, need in needs.items())
         for name, _, need in held:
             self._purse(self._rules[name], at).held += need
         self._open.add(request_id)
@@ -301,7 +304,7 @@ class Budgets:
         return self._latest
 
     def _state(self, rule: BudgetRule, now: datetime) -> BudgetState:
-        start, end = rule.period.bounds(now)
+        start, end = self._period(rule, now)
         purse = self._purse(rule, now)
         return BudgetState(
             rule=rule,
@@ -314,18 +317,25 @@ class Budgets:
 
     def _room(self, rule: BudgetRule, deployment: Deployment, now: datetime) -> int:
         kept = rule.small_reserve_nano_usd if rule.on_exhausted == "small" and deployment.tier != "small" else 0
-        return self._state(rule, now).left_nano_usd - kept
+        purse = self._purse(rule, now)
+        return rule.amount_nano_usd + purse.added - purse.spent - purse.held - kept
+
+    def _period(self, rule: BudgetRule, at: datetime) -> tuple[datetime, datetime | None]:
+        known = self._bounds.get(rule.name)
+        if known is None or at < known[0] or (known[1] is not None and at >= known[1]):
+            known = self._bounds[rule.name] = rule.period.bounds(at)
+        return known
 
     def _book(self, rule: BudgetRule, amount: int, at: datetime) -> None:
         self._purse(rule, at).book(amount, _piece(rule, at))
 
     def _purse(self, rule: BudgetRule, at: datetime) -> _Purse:
-        key = rule.name, rule.period.bounds(at)[0]
+        key = rule.name, self._period(rule, at)[0]
         purse = self._purses.get(key)
         if purse is None:
             purse = self._purses[key] = _Purse()
             self._drop_old(rule.name)
-        if (piece := _piece(rule, self._latest)) is not None:
+        if rule.period.kind == "rolling" and (piece := _piece(rule, self._latest)) is not None:
             purse.sweep(piece)
         return purse
 
@@ -338,11 +348,12 @@ class Budgets:
 
     def _tell(self, rule: BudgetRule, now: datetime, share: float | None = None) -> None:
         """Alert once a period for each share that has been reached."""
-        state, purse = self._state(rule, now), self._purse(rule, now)
-        share = _share(state) if share is None else share
+        purse = self._purse(rule, now)
+        share = _share(purse.spent, rule.amount_nano_usd + purse.added) if share is None else share
         reached = [s for s in rule.alerts if purse.told < s <= share]
         purse.told = max(purse.told, share)
         if reached:
+            state = self._state(rule, now)
             self._on_alert(
                 Alert(
                     budget=rule.name,
@@ -384,5 +395,5 @@ def _piece(rule: BudgetRule, at: datetime) -> int | None:
     return int((at - EVER) / (rule.period.window / STEPS))
 
 
-def _share(state: BudgetState) -> float:
-    return state.spent_nano_usd / state.amount_nano_usd if state.amount_nano_usd > 0 else 1.0
+def _share(spent: int, amount: int) -> float:
+    return spent / amount if amount > 0 else 1.0
