@@ -31,7 +31,7 @@ def main() -> None:
                 begun = time.perf_counter()
                 before, seen = agent.tokens, agent.seen
                 start = agent.unseen(outline.messages)
-                parts = tokens.parts(outline)
+                parts = tokens.parts(outline, estimate)
                 spent_s += time.perf_counter() - begun
                 agent.tokens = estimate
                 repeated += before if start == seen else min(before, parts.system + parts.tools)

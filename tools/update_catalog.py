@@ -30,6 +30,8 @@ from genai_prices.types import (
     TimeOfDateConstraint,
 )
 
+from turnout.catalog.genai_prices import KEYS
+
 OUT = Path(__file__).parents[1] / "src" / "turnout" / "catalog" / "data" / "prices.json"
 
 PROVIDERS = (
@@ -49,15 +51,6 @@ PROVIDERS = (
     "x-ai",
 )
 """Whose rows are kept: the hosts Turnout has a row for, and whom those fall back to (azure to moonshotai)."""
-
-KEYS = {
-    "input_mtok": "input",
-    "output_mtok": "output",
-    "cache_read_mtok": "cache_read",
-    "cache_write_mtok": "cache_write",
-    "cache_write_1h_mtok": "cache_write_1h",
-}
-"""genai-prices' key -> ours. Audio, image, search and per-request prices have no counterpart in our usage."""
 
 Figures = dict[str, "Decimal | TieredPrices"]
 

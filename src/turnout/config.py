@@ -7,7 +7,6 @@ import os
 import tomllib
 import typing
 from collections.abc import Mapping
-from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -17,12 +16,13 @@ from msgspec import Struct, field
 
 from turnout.catalog.models import Tier
 from turnout.errors import ConfigError
-from turnout.keys import Key
+from turnout.keys import Grant
 from turnout.spend.brakes import Action, BrakeName
 from turnout.spend.budgets import Match
 from turnout.spend.periods import parse_period, parse_zone
 
 __all__ = [
+    "BrakeLimits",
     "BrakesConfig",
     "BudgetConfig",
     "Config",
@@ -88,20 +88,11 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     shutdown_grace_s: float = 10.0
 
 
-class KeyConfig(Struct, frozen=True, kw_only=True):
-    """A virtual key that callers present; its table name is what appears in records. `models` (names, patterns as
-    `openai/*`, tiers as `tier/small`) and `modes`: what it opens, all where left out. `rpm` and `tpm` are requests and
-    tokens a minute. Further keys are made with `turnout keys create` (docs/keys.md)."""
+class KeyConfig(Grant, frozen=True, kw_only=True):
+    """A virtual key that callers present; its table name is what appears in records. Further keys are made with
+    `turnout keys create` (docs/keys.md)."""
 
     key: Secret
-    owner: str | None = None
-    team: str | None = None
-    models: tuple[str, ...] = ()
-    modes: tuple[str, ...] = ()
-    expires: datetime | None = None
-    rpm: int | None = None
-    tpm: int | None = None
-    max_concurrency: int | None = None
 
 
 class EndpointConfig(Struct, frozen=True, kw_only=True):
@@ -224,12 +215,11 @@ class BudgetConfig(Struct, frozen=True, kw_only=True):
     pacing: Literal["off", "thrift", "strict"] = "thrift"
 
 
-class BrakesConfig(Struct, frozen=True, kw_only=True):
+class BrakeLimits(Struct, frozen=True, kw_only=True):
     """Limits on one session, 0 or left out: none. `repeat_call`: how often a tool may be called with the same arguments
     and give the same result; `cycle`: rounds of one to five calls; `tool_errors`: failures of one tool in a row;
     `no_progress`: results in a row that had all been seen; `cost_p99`: how many times what 99 of 100 sessions of the
-    same feature cost. `actions` says what each brake does. `note` tells the model itself, too, of a warning.
-    `features` and `keys` hold other limits for sessions of one feature (tag) or key (docs/spend.md)."""
+    same feature cost. `actions` says what each brake does (docs/spend.md)."""
 
     max_session_usd: Decimal | None = None
     max_session_steps: int | None = None
@@ -241,9 +231,15 @@ class BrakesConfig(Struct, frozen=True, kw_only=True):
     no_progress: int | None = None
     cost_p99: float | None = None
     actions: dict[BrakeName, Action] = {}
+
+
+class BrakesConfig(BrakeLimits, frozen=True, kw_only=True):
+    """Limits for everybody. `features` and `keys` hold other limits for sessions of one feature (tag) or key; `note`
+    tells the model itself, too, of a warning."""
+
     note: bool = False
-    features: dict[str, BrakesConfig] = {}
-    keys: dict[str, BrakesConfig] = {}
+    features: dict[str, BrakeLimits] = {}
+    keys: dict[str, BrakeLimits] = {}
 
 
 class PricesConfig(Struct, frozen=True, kw_only=True):
@@ -431,7 +427,7 @@ def check_values(config: Config) -> None:
         )
 
 
-def check_key(path: str, told: KeyConfig | Key) -> None:
+def check_key(path: str, told: Grant) -> None:
     """Raises ConfigError for limits and times that mean nothing."""
     for name, value in (("rpm", told.rpm), ("tpm", told.tpm), ("max_concurrency", told.max_concurrency)):
         if value is not None and not 1 <= value <= 10**12:

@@ -167,6 +167,7 @@ class RequestContext(Struct, kw_only=True):
     quality: float | None = None
     latency: Literal["interactive", "batch"] = "interactive"
     max_cost_nano_usd: int | None = None
+    begins: bool = False
     lifted: bool = False
     pressure: Pressure = Pressure()
     parts: Parts | None = None

@@ -29,6 +29,7 @@ from turnout.catalog.prices import (
     scaled,
 )
 from turnout.config import (
+    BrakeLimits,
     BrakesConfig,
     Config,
     ModeConfig,
@@ -45,7 +46,7 @@ from turnout.delivery.board import Board
 from turnout.delivery.deadlines import LONGEST_S
 from turnout.delivery.retry import RetryBudget, RetryPolicy
 from turnout.errors import ConfigError
-from turnout.keys import Key, Keys
+from turnout.keys import Grant, Key, Keys
 from turnout.money import budget_rules, claimed, nano, paced, take_budgets
 from turnout.pipeline import Memory, Pipeline, Rules
 from turnout.providers.apis import APIS, Api
@@ -292,9 +293,8 @@ def price_source(config: Config) -> PriceSource | None:
 
 def keyring_of(config: Config, store: SqliteKeys, env: Mapping[str, str]) -> Keyring:
     """The keys of the config and the store."""
-    fields = [name for name in Key.__struct_fields__ if name != "name"]
     configured = {
-        name: (Key(name=name, **{field: getattr(told, field) for field in fields}), told.key.reveal())
+        name: (Key(name=name, **{field: getattr(told, field) for field in Grant.__struct_fields__}), told.key.reveal())
         for name, told in config.keys.items()
     }
     ledger = config.store.ledger.removeprefix("sqlite:///")
@@ -497,7 +497,7 @@ def _tell_of_dead_ends(config: Config, fleet: Fleet) -> None:
                 log.warning('fallbacks."%s": there is no model %s here, so it is passed over; %s', model, name, hint)
 
 
-def _brakes(told: BrakesConfig, under: dict[BrakeName, Brake] = DEFAULTS) -> Brakes:
+def _brakes(told: BrakeLimits, under: dict[BrakeName, Brake] = DEFAULTS) -> Brakes:
     """What the config says of brakes, over what holds anyway; 0 takes one away."""
     brakes = dict(under)
     for name in BRAKE_NAMES:

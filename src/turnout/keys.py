@@ -15,17 +15,16 @@ from msgspec.structs import replace
 from turnout.catalog.models import Deployment
 from turnout.errors import Unauthorized
 
-__all__ = ["PREFIX", "Key", "Keys", "StoredKey", "digest_of", "new_key"]
+__all__ = ["PREFIX", "Grant", "Key", "Keys", "StoredKey", "digest_of", "new_key"]
 
 PREFIX = "sk-turnout-"
 """What every key made here begins with: secret scanners and people recognise it."""
 
 
-class Key(Struct, frozen=True, kw_only=True):
-    """What a key is called in records, and what it opens. Empty `models` or `modes`: all. A model is a name
-    (`provider/model`), a pattern (`openai/*`) or a tier (`tier/small`). Limits a minute; None: none."""
+class Grant(Struct, frozen=True, kw_only=True):
+    """What a key opens. Empty `models` or `modes`: all. A model is a name (`provider/model`), a pattern (`openai/*`)
+    or a tier (`tier/small`). `rpm` and `tpm` are requests and tokens a minute; None: no limit."""
 
-    name: str
     owner: str | None = None
     team: str | None = None
     models: tuple[str, ...] = ()
@@ -34,6 +33,12 @@ class Key(Struct, frozen=True, kw_only=True):
     rpm: int | None = None
     tpm: int | None = None
     max_concurrency: int | None = None
+
+
+class Key(Grant, frozen=True, kw_only=True):
+    """A grant by the name that records show."""
+
+    name: str
 
     def opens(self, deployment: Deployment) -> bool:
         """Whether this deployment may answer."""
@@ -78,10 +83,11 @@ class Keys:
             self._by_digest[stored.digest] = stored, False
             if stored.old_digest is not None:
                 self._by_digest.setdefault(stored.old_digest, (stored, True))
+        self._made = sum(not old for _, old in self._by_digest.values())
 
     def __len__(self) -> int:
         """How many were ever made: a gateway whose last key was revoked is shut, and not open to everyone."""
-        return sum(not old for _, old in self._by_digest.values())
+        return self._made
 
     def find(self, digest: str, now: datetime | None = None) -> Key:
         """The key of a digest. Raises Unauthorized for one that is unknown, revoked, expired or rotated away."""

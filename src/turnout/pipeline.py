@@ -203,7 +203,7 @@ class Pipeline:
                 )
         ctx.pressure = pressure = self._pacing.strictest(names)
         told = f"budget {pressure.budget} is used up faster than its period lasts"
-        if pressure.pause and ctx.session.step == 0:
+        if pressure.pause and ctx.begins:
             raise BudgetExhausted(
                 f"{told}: no new session begins now, running ones go on; try later, or raise the budget"
             )
@@ -215,13 +215,15 @@ class Pipeline:
         session, owner, now_s = ctx.session, ctx.key_id or "", time.monotonic()
         feature = ctx.tags.get("feature", "")
         run, agent = self._runs.begin(owner, session.id, conversation_of(ctx), now_s=now_s, feature=feature)
+        ctx.begins = not run.begun
         if run.paused is not None:
             raise paused(session.id, run.paused)
         rules = self._brakes.of(feature, ctx.key_id)
         chat, outline = call.operation.chat, ctx.outline
         before, begun = agent.tokens, agent.seen
         start = agent.unseen(outline.messages)
-        ctx.parts, agent.tokens = self._tokens.parts(outline), ctx.input_tokens_estimate
+        agent.tokens = ctx.input_tokens_estimate
+        ctx.parts = self._tokens.parts(outline, agent.tokens)
         # A conversation that was rewritten still begins as it did.
         ctx.repeated_tokens = before if start == begun else min(before, ctx.parts.system + ctx.parts.tools)
         if rules.looks and chat is not None:
@@ -542,7 +544,8 @@ def thrifty(ctx: RequestContext, agent: AgentRun, decision: Decision) -> Decisio
     """`decision` with less effort for a session that began while money was short, where the engine decides."""
     if ctx.session.step == 0 and ctx.pressure.effort:
         agent.thrifty = True
-    if not (agent.thrifty and decision.pins and ctx.outline.reasoning and decision.effort is None):
+    auto = decision.reason not in {"mode", "explicit"}
+    if not (agent.thrifty and auto and ctx.outline.reasoning):
         return decision
     ctx.warn("a budget is short: this session thinks with low effort")
     return replace(decision, effort="low")

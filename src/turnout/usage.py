@@ -50,13 +50,15 @@ def report(
     return Report(by=by, since=since, until=until, volumes=tuple(volumes), advice=tuple(advise(volumes, price_of)))
 
 
-def report_story(told: Report) -> dict[str, object]:
-    """JSON: groups with their deployments, sorted by where the money is, and the advice. USD and tokens."""
+def report_story(told: Report, *, limit: int | None = None) -> dict[str, object]:
+    """JSON: the first `limit` groups with their deployments, sorted by where the money is, and the advice. USD and
+    tokens."""
     groups: dict[str | None, list[Volume]] = {}
     for volume in told.volumes:
         groups.setdefault(volume.group, []).append(volume)
     data = [_group(name, volumes) for name, volumes in groups.items()]
     data.sort(key=lambda group: (-group["cost_nano_usd"], -group["input_tokens"]))
+    groups_in_all, data = len(data), data[:limit]
     for group in data:
         group["cost_usd"] = group.pop("cost_nano_usd") / NANO_PER_USD
     return {
@@ -64,6 +66,7 @@ def report_story(told: Report) -> dict[str, object]:
         "since": told.since,
         "until": told.until,
         "data": data,
+        "groups": groups_in_all,
         "advice": [
             {
                 "title": advice.title,
@@ -74,7 +77,8 @@ def report_story(told: Report) -> dict[str, object]:
             for advice in told.advice
         ],
         "notes": "parts and repeated tokens are estimates, scaled to the reported input; growth is (last - first) / "
-        "steps of an agent's context, the mean over the group",
+        "(steps - 1) of an agent's context, the mean over the group. Advice is by list prices: of models without one "
+        "nothing is said, what writing a cache costs is left out, and pieces of advice overlap: they do not add up",
     }
 
 
@@ -90,7 +94,7 @@ def _group(name: str | None, volumes: list[Volume]) -> dict[str, Json]:
     return {
         "group": name,
         **total,
-        "sessions": max(volume.sessions for volume in volumes),
+        "sessions": volumes[0].sessions,
         "context_per_call": round(total["input_tokens"] / max(1, total["requests"])),
         "growth_per_step": next((v.growth_per_step for v in volumes if v.growth_per_step is not None), None),
         "repeated_share": round(total["repeated_tokens"] / given, 4),

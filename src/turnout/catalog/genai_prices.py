@@ -16,7 +16,7 @@ from msgspec import Struct, convert
 from turnout.catalog.catalog import Clause, Condition, ModelRow, PriceTable, ProviderRow
 from turnout.catalog.prices import PICO_PER_USD_PER_MILLION, Price
 
-__all__ = ["faults_in", "table_from_json"]
+__all__ = ["KEYS", "faults_in", "table_from_json"]
 
 KEYS = {
     "input_mtok": "input",

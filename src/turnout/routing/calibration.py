@@ -142,9 +142,9 @@ class TokenEstimator:
             return self.counter.count(outline)
         return self.factors.tokens(self.counter.counted(outline), model)
 
-    def parts(self, outline: RequestOutline) -> Parts:
-        """What a request's tokens are, in o200k tokens."""
-        return self.counter.parts(outline)
+    def parts(self, outline: RequestOutline, total: int) -> Parts:
+        """What the tokens are of a request that was estimated at `total` o200k tokens."""
+        return self.counter.parts(outline, total)
 
     def observe(self, outline: RequestOutline, model: str, reported: int | None) -> None:
         """Learn from what the provider reported for a request; nothing where it reported nothing."""

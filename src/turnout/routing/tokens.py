@@ -87,19 +87,22 @@ class TokenCounter:
         return Counted(
             text=round(self._tokens(system) + self._tokens(outline.messages)),
             tools=round(self._tokens(tools)),
-            media=outline.images * IMAGE_TOKENS + outline.files * FILE_TOKENS + outline.audio * AUDIO_TOKENS,
+            media=media_tokens(outline),
         )
 
-    def parts(self, outline: RequestOutline) -> Parts:
-        """As `counted`, by what the tokens are. A message is of one kind: a tool's result, thinking, or history."""
-        counted = self.counted(outline)
+    def parts(self, outline: RequestOutline, total: int) -> Parts:
+        """`total`, what `count` said of this request, by what the tokens are. A message is of one kind: a system
+        prompt, a tool's result, thinking, or history."""
         sums = {"system": 0.0, "history": 0.0, "tool_results": 0.0, "reasoning": 0.0}
         for raw, role in zip(outline.messages, outline.roles, strict=False):
             sums[_kind(bytes(memoryview(raw)[:400]), role)] += self._tokens((raw,))
-        sums["system"] += max(0.0, counted.text - sum(sums.values()))
+        tools = self._tokens(outline.prefix[:1]) if outline.tools_bytes else 0.0
+        media = media_tokens(outline)
+        # What is left is the prefix that is no tools.
+        sums["system"] += max(0.0, total - tools - media - sum(sums.values()))
         return Parts(
-            tools=counted.tools,
-            attachments=counted.media,
+            tools=round(tools),
+            attachments=media,
             **{name: round(tokens) for name, tokens in sums.items()},
         )
 
@@ -133,6 +136,11 @@ class TokenCounter:
         while len(self._known) > self._capacity:
             self._known.popitem(last=False)
         return sum(counts)
+
+
+def media_tokens(outline: RequestOutline) -> int:
+    """What attachments are taken for."""
+    return outline.images * IMAGE_TOKENS + outline.files * FILE_TOKENS + outline.audio * AUDIO_TOKENS
 
 
 def _kind(start: bytes, role: str) -> str:

@@ -15,16 +15,18 @@ from msgspec import Struct
 from turnout.catalog.prices import NANO_PER_USD
 from turnout.config import MOST_USD, check_key
 from turnout.engine import Engine
-from turnout.errors import ConfigError, InvalidRequest, NotFound, PathNotFound
+from turnout.errors import ConfigError, InvalidRequest, NotFound
 from turnout.keys import Key, StoredKey
 from turnout.money import budget_story
 from turnout.spend.brakes import SessionRun
 from turnout.spend.ledger import BudgetEntry
 from turnout.usage import moment, report, report_story
 
-__all__ = ["CHANGES", "administer", "is_admin", "key_story", "new_key_from"]
+__all__ = ["CHANGES", "admin_at", "key_story", "new_key_from"]
 
 MOST_GRACE_S = 90 * 86_400
+
+MOST_GROUPS = 1_000
 
 Handler = Callable[[Engine, str, bytes], object]
 
@@ -35,20 +37,28 @@ class _Amount(Struct, forbid_unknown_fields=True):
     usd: float
 
 
-def is_admin(method: str, path: str) -> bool:
-    """Whether `administer` answers this."""
-    return any(method == m and re.fullmatch(pattern, path) for m, pattern in CHANGES)
+Answer = Callable[[Engine, Mapping[str, str], str, bytes], object]
+"""Called with the engine, headers, query and body, it gives the JSON value. Raises Unauthorized, NotFound and
+InvalidRequest."""
 
 
-def administer(engine: Engine, asked: tuple[str, str, str], headers: Mapping[str, str], body: bytes) -> object:
-    """The JSON value that answers; `asked` is method, path and query. Raises Unauthorized, NotFound, InvalidRequest and
-    PathNotFound."""
-    method, path, query = asked
-    engine.keyring.admit_admin(headers)
+def admin_at(method: str, path: str) -> Answer | None:
+    """Who answers an admin's request. None where nobody does."""
+    if not path.startswith("/admin/"):
+        return None
     for (wanted, pattern), (_, handler) in CHANGES.items():
-        if wanted == method and (found := re.fullmatch(pattern, path)):
-            return handler(engine, unquote(found[1]) if found.groups() else query, body)
-    raise PathNotFound(f"nothing is served at {path}")
+        # A HEAD is a GET of which the server sends no body.
+        if wanted == ("GET" if method == "HEAD" else method) and (found := re.fullmatch(pattern, path)):
+            return _admitted(handler, unquote(found[1]) if found.groups() else None)
+    return None
+
+
+def _admitted(handler: Handler, name: str | None) -> Answer:
+    def answer(engine: Engine, headers: Mapping[str, str], query: str, body: bytes) -> object:
+        engine.keyring.admit_admin(headers)
+        return handler(engine, query if name is None else name, body)
+
+    return answer
 
 
 def _usage(engine: Engine, query: str, _: bytes) -> object:
@@ -56,7 +66,11 @@ def _usage(engine: Engine, query: str, _: bytes) -> object:
     now = datetime.now(UTC)
     since = moment(told.get("since", "30d"), now, param="since")
     until = moment(told["until"], now, param="until") if "until" in told else now + timedelta(seconds=1)
-    return report_story(report(engine.ledger, engine.price_of, by=told.get("by", "feature"), since=since, until=until))
+    limit = told.get("limit", str(MOST_GROUPS))
+    if not limit.isdecimal() or not 1 <= int(limit) <= MOST_GROUPS:
+        raise InvalidRequest(f"limit = {limit!r}: a whole number from 1 to {MOST_GROUPS:,}", param="limit")
+    found = report(engine.ledger, engine.price_of, by=told.get("by", "feature"), since=since, until=until)
+    return report_story(found, limit=int(limit))
 
 
 def _budgets(engine: Engine, _: str, __: bytes) -> object:

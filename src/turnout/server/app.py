@@ -14,7 +14,7 @@ from turnout.pipeline import Call
 from turnout.providers.counting import CountOperation
 from turnout.providers.operations import Operation
 from turnout.server import views
-from turnout.server.admin import administer, is_admin
+from turnout.server.admin import admin_at
 from turnout.server.admission import Admission
 from turnout.server.paths import ROUTE, operation_at, shape_of
 from turnout.server.wire import (
@@ -64,10 +64,10 @@ class App:
         operation = operation_at(path)
         shape = operation or shape_of(path, headers)
         try:
-            if is_admin(scope["method"], path):
+            if (administer := admin_at(scope["method"], path)) is not None:
                 body = await read_body(receive, headers, MOST_ADMIN_BYTES, engine.server.body_timeout_s)
-                asked = scope["method"], path, scope["query_string"].decode("latin-1")
-                await send_json(send, 200, administer(engine, asked, headers, body))
+                query = scope["query_string"].decode("latin-1")
+                await send_json(send, 200, administer(engine, headers, query, body))
                 return
             if operation is None and path != ROUTE:
                 status, value = views.look(engine, scope["method"], path, headers)

@@ -93,12 +93,13 @@ class AgentRun(Struct, kw_only=True):
 
 class SessionRun(Struct, kw_only=True):
     """One session, all its agents: what it has taken since it began or was last resumed. `calls_s` are monotonic times.
-    `paused` is the verdict that holds it."""
+    `begun`: it has been served. `paused` is the verdict that holds it."""
 
     steps: int = 0
     tokens: int = 0
     cost_nano_usd: int = 0
     total_nano_usd: int = 0
+    begun: bool = False
     feature: str = ""
     calls_s: deque[float] = msgspec.field(default_factory=lambda: deque(maxlen=256))
     agents: dict[str, AgentRun] = {}

@@ -92,6 +92,7 @@ class Runs:
         if run is None:
             return
         run.steps += served
+        run.begun = run.begun or served
         run.tokens += tokens
         run.cost_nano_usd += cost_nano_usd
         self.costs.move(run.feature, run.total_nano_usd, run.total_nano_usd + cost_nano_usd)

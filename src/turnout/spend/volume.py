@@ -21,10 +21,11 @@ PICO_PER_NANO = 1_000
 
 
 class Volume(Struct, frozen=True, kw_only=True):
-    """Sums over the requests of one group that one deployment answered. `group` None: those that have none.
-    `unpriced`: requests that used tokens and have no cost. `brief_*`: of steps on frontier models with short answers.
-    `growth_per_step`: input tokens that a session's context gains with each step, (last - first) / steps, the mean over
-    the group's agents with two steps or more; None without any."""
+    """Sums over the requests of one group that one deployment answered; `sessions` and `growth_per_step` are of the
+    whole group. `group` None: those that have none. `unpriced`: requests that used tokens and have no cost.
+    `brief_*`: of steps on frontier models with short answers. `growth_per_step`: input tokens that a session's context
+    gains with each step, (last - first) / (n - 1), the mean over the group's agents with two steps or more; None
+    without any."""
 
     group: str | None
     deployment: str | None = None

@@ -14,13 +14,11 @@ import fcntl
 import logging
 import os
 from collections.abc import Iterable
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
-from msgspec import Struct
 
-from turnout.context import Reservation, Spender
+from turnout.context import Reservation
 from turnout.errors import ConfigError, NoCapacity
 from turnout.spend.ledger import BudgetEntry, Ledger, LedgerRow, iso_utc
 
@@ -30,13 +28,6 @@ log = logging.getLogger("turnout")
 
 COMPACT_BYTES = 1 << 20
 """A file of this size is written anew, with what is still held and as much room again."""
-
-
-class _Line(Struct, frozen=True, kw_only=True):
-    request_id: str
-    spender: Spender
-    at: datetime
-    held: tuple[tuple[str, datetime, int], ...]
 
 
 class FileJournal:
@@ -80,15 +71,7 @@ class FileJournal:
         """Write down what is held. Raises NoCapacity when the disk does not take it: then nothing may be spent."""
         if self._file is None or not reservation.held:
             return
-        line = msgspec.json.encode(
-            _Line(
-                request_id=reservation.request_id,
-                spender=reservation.spender,
-                at=reservation.at,
-                held=reservation.held,
-            )
-        )
-        line += b"\n"
+        line = msgspec.json.encode(reservation) + b"\n"
         try:
             if self._bytes > COMPACT_BYTES:
                 self._compact()
@@ -159,7 +142,7 @@ class FileJournal:
         lost = 0
         for text in left.splitlines():
             try:
-                line = msgspec.json.decode(text, type=_Line)
+                line = msgspec.json.decode(text, type=Reservation)
             except msgspec.DecodeError:
                 continue  # cut off while it was written: nothing was sent yet
             if ledger.get(line.request_id) is not None:
@@ -194,7 +177,7 @@ def _write_whole(file: int, data: bytes) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def _lost_row(line: _Line) -> LedgerRow:
+def _lost_row(line: Reservation) -> LedgerRow:
     spender = line.spender
     return LedgerRow(
         request_id=line.request_id,

@@ -45,14 +45,20 @@ def usage_query(by: str) -> tuple[str, str | None]:
             -- The last term is always so: every query takes three values.
             SELECT *, {expression} AS grouped FROM requests
             WHERE received_at >= ?1 AND received_at < ?2 AND ifnull(?3, 1) IS NOT NULL
+        ), counted AS (
+            SELECT grouped, count(DISTINCT session_id) AS sessions FROM chosen GROUP BY grouped
+        ), steps AS (
+            SELECT grouped, input_tokens, row_number() OVER agent_steps AS nth, count(*) OVER (
+                PARTITION BY grouped, session_id, agent) AS n
+            FROM chosen WHERE input_tokens IS NOT NULL AND session_id IS NOT NULL
+            WINDOW agent_steps AS (PARTITION BY grouped, session_id, agent ORDER BY received_at, request_id)
         ), grown AS (
-            SELECT grouped, avg(gain) AS growth FROM (
-                SELECT grouped, (max(input_tokens) - min(input_tokens)) * 1.0 / (max(step) - min(step)) AS gain
-                FROM chosen WHERE input_tokens IS NOT NULL
-                GROUP BY grouped, session_id, agent HAVING max(step) > min(step)
-            ) GROUP BY grouped
+            -- The mean over agents of (last - first) / (n - 1): every agent has one first and one last step.
+            SELECT grouped, round(
+                sum(CASE nth WHEN 1 THEN -1.0 ELSE 1.0 END * input_tokens / (n - 1)) * 2 / count(*), 6) AS growth
+            FROM steps WHERE n > 1 AND nth IN (1, n) GROUP BY grouped
         )
-        SELECT c.grouped, deployment, tier, count(*), count(DISTINCT session_id), ifnull(sum(input_tokens), 0),
+        SELECT c.grouped, deployment, tier, count(*), max(n.sessions), ifnull(sum(input_tokens), 0),
             ifnull(sum(cache_read_tokens), 0), ifnull(sum(cache_write_tokens), 0), ifnull(sum(output_tokens), 0),
             ifnull(sum(reasoning_tokens), 0), ifnull(sum(cost_nano_usd), 0),
             sum(cost_nano_usd IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL)),
@@ -60,7 +66,8 @@ def usage_query(by: str) -> tuple[str, str | None]:
             ifnull(sum(part_history), 0), ifnull(sum(part_tool_results), 0), ifnull(sum(part_attachments), 0),
             ifnull(sum(part_reasoning), 0), ifnull(sum({BRIEF}), 0),
             ifnull(sum(CASE WHEN {BRIEF} THEN cost_nano_usd END), 0), max(g.growth)
-        FROM chosen AS c LEFT JOIN grown AS g ON g.grouped IS c.grouped
+        FROM chosen AS c JOIN counted AS n ON n.grouped IS c.grouped
+            LEFT JOIN grown AS g ON g.grouped IS c.grouped
         GROUP BY c.grouped, deployment, tier ORDER BY 11 DESC, 6 DESC
         """  # noqa: S608 - our own expressions
     return query, f'$."{tag[1]}"' if tag else None
