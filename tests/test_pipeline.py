@@ -10,8 +10,9 @@ import pytest
 from support.calls import CHAT
 from support.gateway import gateway, lab
 from support.upstream import ScriptedUpstream, answer, stream
+from turnout.call import Call
 from turnout.dialects import DIALECTS
-from turnout.pipeline import Call, Pipeline
+from turnout.pipeline import Pipeline
 from turnout.providers.operations import ChatOperation
 
 EVENT = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}\n\n'

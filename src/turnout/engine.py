@@ -47,8 +47,9 @@ from turnout.delivery.deadlines import LONGEST_S
 from turnout.delivery.retry import RetryBudget, RetryPolicy
 from turnout.errors import ConfigError
 from turnout.keys import Grant, Key, Keys
+from turnout.memory import Memory
 from turnout.money import budget_rules, claimed, nano, paced, take_budgets
-from turnout.pipeline import Memory, Pipeline, Rules
+from turnout.pipeline import Pipeline, Rules
 from turnout.providers.apis import APIS, Api
 from turnout.providers.discovery import discover_local
 from turnout.providers.embedded import EMBEDDED_MODEL, EMBEDDED_ROW, EmbeddedTransport, available

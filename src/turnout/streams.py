@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from msgspec.structs import replace
 
+from turnout.call import Call
 from turnout.chat import Usage
 from turnout.context import Outcome, RequestContext
 from turnout.conversations import Answered, answer_in, keeps
@@ -17,9 +18,6 @@ from turnout.delivery.board import Flight
 from turnout.providers.exchange import Exchange
 from turnout.providers.splice import Splice, text_in
 from turnout.routing.tokens import approximate
-
-if TYPE_CHECKING:
-    from turnout.pipeline import Call
 
 __all__ = ["Books", "Drains", "SettlingStream", "usage_so_far"]
 

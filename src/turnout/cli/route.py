@@ -10,10 +10,10 @@ import time
 import msgspec
 from msgspec.structs import replace
 
+from turnout.call import Call
 from turnout.config import Config, StoreConfig, load_config
 from turnout.dialects import DIALECTS
 from turnout.engine import build_engine
-from turnout.pipeline import Call
 from turnout.providers.operations import ChatOperation
 from turnout.server.views import explain
 

@@ -8,9 +8,9 @@ import math
 import secrets
 import time
 
+from turnout.call import Call
 from turnout.engine import Engine
 from turnout.errors import ClientClosed, Internal, MethodNotAllowed, NoCapacity, TurnoutError
-from turnout.pipeline import Call
 from turnout.providers.counting import CountOperation
 from turnout.providers.operations import Operation
 from turnout.server import views

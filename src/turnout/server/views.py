@@ -8,13 +8,13 @@ from typing import Any
 import msgspec
 
 from turnout import __version__
+from turnout.call import Call
 from turnout.context import Candidate
 from turnout.dialects import DIALECTS
 from turnout.engine import Engine
 from turnout.errors import MethodNotAllowed, NotFound, PathNotFound
 from turnout.headers import usd
 from turnout.keys import Key
-from turnout.pipeline import Call
 from turnout.providers.operations import ChatOperation, Operation
 from turnout.server.openapi import document
 

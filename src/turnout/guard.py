@@ -1,0 +1,137 @@
+"""What may hold a request before anything is decided: its key's limits, brakes, and budgets that would not last."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import xxhash
+from msgspec.structs import replace
+
+from turnout.call import Call
+from turnout.context import Decision, RequestContext, Spender
+from turnout.dialects.ends import newest, noted
+from turnout.errors import BudgetExhausted, InvalidRequest, NoCapacity, RunPaused
+from turnout.memory import Memory
+from turnout.spend.brakes import AgentRun, BrakeRules, Verdict
+
+__all__ = ["Guard", "spender_of", "thrifty"]
+
+
+class Guard:
+    """Admits a request, looks what its agent has done so far, and asks budgets how they fare."""
+
+    def __init__(self, brakes: BrakeRules, memory: Memory) -> None:
+        self._brakes = brakes
+        self._gates = memory.gates
+        self._runs = memory.runs
+        self._budgets = memory.budgets
+        self._pacing = memory.pacing
+        self._tokens = memory.tokens
+
+    def admit(self, ctx: RequestContext) -> None:
+        """Hold the key's limits. Raises RateLimited: such a request was never opened, and has no row."""
+        if (key := ctx.key) is not None:
+            self._gates.enter(
+                key.name,
+                ctx.input_tokens_estimate,
+                ctx.started_s,
+                rpm=key.rpm,
+                tpm=key.tpm,
+                at_once=key.max_concurrency,
+            )
+
+    def pace(self, ctx: RequestContext) -> None:
+        """What budgets ask of this request so that their money lasts. Raises BudgetExhausted or NoCapacity where it is
+        not to be served now: only budgets with `pacing = "strict"` do that."""
+        if not self._pacing.names:
+            return
+        now = datetime.now(UTC)
+        names = self._budgets.concerning(
+            Spender(key=ctx.key_id, team=ctx.team, tags=ctx.tags, mode=ctx.mode, session=ctx.session.id)
+        )
+        self._pacing.asked(names, now)
+        if self._pacing.due(ctx.started_s):
+            for name in self._pacing.names:
+                state = self._budgets.state(name)
+                self._pacing[name].update(
+                    now, spent=state.spent_nano_usd, amount=state.amount_nano_usd, start=state.start, end=state.end
+                )
+        ctx.pressure = pressure = self._pacing.strictest(names)
+        told = f"budget {pressure.budget} is used up faster than its period lasts"
+        if pressure.pause and ctx.begins:
+            raise BudgetExhausted(
+                f"{told}: no new session begins now, running ones go on; try later, or raise the budget"
+            )
+        if pressure.queue and ctx.latency == "batch":
+            raise NoCapacity(f"{told}: what nobody waits for is put off", retry_after=60)
+
+    def brake(self, ctx: RequestContext, call: Call) -> AgentRun:
+        """Look what the agent has done so far. Raises RunPaused; a milder verdict is noted on `ctx`."""
+        session, owner, now_s = ctx.session, ctx.key_id or "", time.monotonic()
+        feature = ctx.tags.get("feature", "")
+        run, agent = self._runs.begin(owner, session.id, conversation_of(ctx), now_s=now_s, feature=feature)
+        ctx.begins = not run.begun
+        if run.paused is not None:
+            raise paused(session.id, run.paused)
+        rules = self._brakes.of(feature, ctx.key_id)
+        chat, outline = call.operation.chat, ctx.outline
+        before, begun = agent.tokens, agent.seen
+        start = agent.unseen(outline.messages)
+        agent.tokens = ctx.input_tokens_estimate
+        ctx.parts = self._tokens.parts(outline, agent.tokens)
+        # A conversation that was rewritten still begins as it did.
+        ctx.repeated_tokens = before if start == begun else min(before, ctx.parts.system + ctx.parts.tools)
+        if rules.looks and chat is not None:
+            with contextlib.suppress(InvalidRequest):  # whoever answers it will say what is wrong
+                agent.trail.feed(newest(chat, outline, start))
+        for verdict in rules.check(run, agent, now_s=now_s, p99_nano_usd=self._runs.costs.p99(feature)):
+            self.act(ctx, call, agent, verdict)
+        return agent
+
+    def act(self, ctx: RequestContext, call: Call, agent: AgentRun, verdict: Verdict) -> None:
+        """Do what a brake says. Raises RunPaused."""
+        if verdict.action in {"pause", "block"}:
+            self._runs.pause(ctx.key_id or "", ctx.session.id, verdict)
+            raise paused(ctx.session.id, verdict)
+        ctx.warn(f"brake {verdict.brake}: {verdict.why}")
+        if verdict.action == "escalate" and not agent.escalated:
+            agent.escalated = ctx.lifted = True
+        chat = call.operation.chat
+        if self._brakes.note and chat is not None and (body := noted(chat, ctx.outline, verdict.note)) is not None:
+            ctx.body, ctx.outline = body, call.operation.outline(body)
+
+
+def conversation_of(ctx: RequestContext) -> str:
+    """The agent and how its conversation opens: sub-agents with one prompt and different tasks are told apart."""
+    told = zip(ctx.outline.messages, ctx.outline.roles, strict=False)
+    opening = next((raw for raw, role in told if role not in {"system", "developer"}), None)
+    return f"{ctx.session.agent}:{xxhash.xxh3_64_hexdigest(opening)}" if opening is not None else ctx.session.agent
+
+
+def thrifty(ctx: RequestContext, agent: AgentRun, decision: Decision) -> Decision:
+    """`decision` with less effort for a session that began while money was short, where the engine decides."""
+    if ctx.session.step == 0 and ctx.pressure.effort:
+        agent.thrifty = True
+    auto = decision.reason not in {"mode", "explicit"}
+    if not (agent.thrifty and auto and ctx.outline.reasoning):
+        return decision
+    ctx.warn("a budget is short: this session thinks with low effort")
+    return replace(decision, effort="low")
+
+
+def paused(session: str, verdict: Verdict) -> RunPaused:
+    """What the caller of a session that is held is told."""
+    how = (
+        f"begin a new session, or set brakes.actions.{verdict.brake}"
+        if verdict.action == "block"
+        else f"resume it with POST /admin/sessions/{quote(session, safe='')}/resume, or raise brakes.{verdict.brake}"
+    )
+    held = "blocked" if verdict.action == "block" else "paused"
+    return RunPaused(f"session {session} is {held} by the brake {verdict.brake}: {verdict.why}; {how}")
+
+
+def spender_of(ctx: RequestContext, decision: Decision) -> Spender:
+    return Spender(key=ctx.key_id, team=ctx.team, tags=ctx.tags, mode=decision.mode or ctx.mode, session=ctx.session.id)

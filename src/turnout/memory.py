@@ -1,0 +1,32 @@
+"""What requests leave behind and later ones find: sessions, money, runs, counts. It outlives a change of config."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from turnout.conversations import Conversations
+from turnout.routing.affinity import SessionTable
+from turnout.routing.calibration import TokenEstimator
+from turnout.spend.budgets import Budgets
+from turnout.spend.ledger import Journal, Ledger
+from turnout.spend.pacing import Pacing
+from turnout.spend.rates import Gates
+from turnout.spend.runs import Runs
+from turnout.streams import Drains
+
+__all__ = ["Memory"]
+
+
+class Memory(Struct, frozen=True, kw_only=True):
+    """Everything that is shared by the requests of a gateway."""
+
+    sessions: SessionTable
+    ledger: Ledger
+    runs: Runs
+    pacing: Pacing
+    gates: Gates
+    budgets: Budgets
+    journal: Journal
+    conversations: Conversations
+    tokens: TokenEstimator
+    drains: Drains

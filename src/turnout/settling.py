@@ -1,0 +1,132 @@
+"""Closing the books of a request, exactly once: usage, cost, budgets, session, health, ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from turnout.catalog.models import Deployment
+from turnout.catalog.prices import cost_nano_usd, unpriced_tier
+from turnout.context import Outcome, RequestContext
+from turnout.delivery.board import Flight
+from turnout.errors import FailureReason, TurnoutError, UpstreamTimeout
+from turnout.memory import Memory
+from turnout.providers.exchange import Exchange
+from turnout.spend.ledger import row_from_context
+from turnout.streams import SettlingStream, usage_so_far
+
+__all__ = ["Settling"]
+
+
+class Settling:
+    """Tells everyone who keeps account how a request ended."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._tokens = memory.tokens
+        self._budgets = memory.budgets
+        self._gates = memory.gates
+        self._runs = memory.runs
+        self._sessions = memory.sessions
+        self._ledger = memory.ledger
+
+    def settle(
+        self,
+        ctx: RequestContext,
+        outcome: Outcome,
+        *,
+        exchange: Exchange | None = None,
+        flight: Flight | None = None,
+        stream: SettlingStream | None = None,
+        error: BaseException | None = None,
+    ) -> None:
+        """Close the books of a request, exactly once: usage, cost, session, health, ledger."""
+        if ctx.outcome != "open":
+            return
+        ctx.outcome = outcome
+        ctx.duration_s = time.monotonic() - ctx.started_s
+        ctx.status, ctx.error_code = told_of(error, exchange)
+        if exchange is not None:
+            ctx.usage, ctx.finish = exchange.usage, exchange.finish
+            # What a provider keeps of the conversation is billed and not in the request: nothing to learn from.
+            if ctx.served_by is not None and ctx.kept_at is None and exchange.usage is not None:
+                self._tokens.observe(ctx.outline, ctx.served_by.upstream_model, exchange.usage.input)
+            cut = exchange.body is None and exchange.finish is None
+            if cut or ctx.usage is None or None in (ctx.usage.input, ctx.usage.output):
+                ctx.usage, ctx.usage_estimated = usage_so_far(ctx, stream or exchange), True
+        charge(ctx)
+        if flight is not None and exchange is not None:
+            land(flight, outcome, ctx, exchange)
+        if ctx.reservation is not None:
+            self._budgets.settle(ctx.reservation, charges_of(ctx))
+        usage = ctx.usage
+        tokens = ((usage.input or 0) + (usage.output or 0)) if usage else 0
+        if ctx.key is not None:
+            now_s = time.monotonic()
+            self._gates.leave(ctx.key.name, estimated=ctx.input_tokens_estimate, used=tokens, now_s=now_s)
+        self._runs.settle(
+            ctx.key_id or "",
+            ctx.session.id,
+            tokens=tokens,
+            cost_nano_usd=ctx.cost_nano_usd or 0,
+            served=ctx.served_by is not None,
+        )
+        pinned = ctx.served_by.id if ctx.served_by and ctx.decision and ctx.decision.pins else None
+        self._sessions.settle(
+            ctx.key_id or "",
+            ctx.session,
+            pinned=pinned,
+            cost_nano_usd=ctx.cost_nano_usd or 0,
+            home=ctx.target.id if ctx.target and outcome != "error" else None,
+        )
+        self._ledger.append(row_from_context(ctx))
+
+
+def told_of(error: BaseException | None, exchange: Exchange | None) -> tuple[int, str | None]:
+    """Status and stable code of a request's end, for the record."""
+    if isinstance(error, TurnoutError):
+        return error.status, error.code
+    if isinstance(error, asyncio.CancelledError):
+        return 499, None
+    if error is not None:
+        return 500, "internal_error"
+    return 200, exchange.error.code if exchange and exchange.error else None
+
+
+def charges_of(ctx: RequestContext) -> list[tuple[Deployment, int]]:
+    """Who is paid what: calls whose answer nobody got, and the one that answered."""
+    lost = [(a.deployment, a.cost_nano_usd) for a in ctx.attempts if a.cost_nano_usd]
+    own = (ctx.cost_nano_usd or 0) - sum(cost for _, cost in lost)
+    return [*lost, (ctx.served_by, own)] if ctx.served_by and own else lost
+
+
+def charge(ctx: RequestContext) -> None:
+    """What a request cost: its answer's usage at the answer's price, and calls whose answer nobody got. None where the
+    price is not known; what is known in part is said."""
+    price = ctx.served_by.price if ctx.served_by else None
+    if ctx.usage is not None and price is not None:
+        ctx.cost_nano_usd = cost_nano_usd(ctx.usage, price)
+        if (tier := unpriced_tier(ctx.usage, price)) is not None:
+            ctx.warn(f"service tier {tier} unpriced: standard price taken")
+    if lost := sum(a.cost_nano_usd or 0 for a in ctx.attempts):
+        if ctx.usage is not None and price is None:
+            ctx.warn("the answer is unpriced: the cost is that of earlier attempts alone")
+        ctx.cost_nano_usd = (ctx.cost_nano_usd or 0) + lost
+
+
+def land(flight: Flight, outcome: Outcome, ctx: RequestContext, exchange: Exchange) -> None:
+    """Tell the target's health how its answer ended, and what it showed of its pace."""
+    if outcome == "cancelled":
+        flight.dropped()
+        return
+    if exchange.error is not None:
+        reason: FailureReason = "timeout" if exchange.error.code == UpstreamTimeout.code else "broken"
+        flight.failed(reason)
+        return
+    streamed = exchange.body is None
+    output = ctx.usage.output if ctx.usage else None
+    writing_s = time.monotonic() - ctx.started_s - (ctx.ttft_s or 0.0) if streamed else exchange.waited_s
+    flight.landed(
+        ttft_s=exchange.waited_s if streamed else None,
+        tokens_per_s=output / writing_s if output and writing_s > 0 else None,
+        whole_s=None if streamed else exchange.waited_s,
+    )
