@@ -24,6 +24,8 @@ __all__ = [
     "SessionView",
     "Spender",
     "Visit",
+    "Warm",
+    "WarmKind",
 ]
 
 
@@ -37,6 +39,22 @@ class Visit(Struct, frozen=True, kw_only=True):
     ttl_s: float
 
 
+WarmKind = Literal["stay", "return", "first"]
+"""Of a visit: where the request before was served, where an earlier one was, or where none was."""
+
+
+class Warm(Struct, frozen=True, kw_only=True):
+    """What a deployment has of a request in its cache: `tokens` that are likely read, until `until_s` (monotonic) if
+    nobody uses it before. `promised`: what the provider's rule says, before experience is taken into account. `age_s`:
+    since the last use."""
+
+    tokens: int = 0
+    promised: int = 0
+    until_s: float = 0.0
+    kind: WarmKind = "first"
+    age_s: float = 0.0
+
+
 class SessionView(Struct, frozen=True, kw_only=True):
     """The session a request belongs to, as it stood when the request came in.
 
@@ -46,9 +64,11 @@ class SessionView(Struct, frozen=True, kw_only=True):
     `pinned` is the deployment this thread stays with, `home` the target that served it last
     (its cache is warm there), `idle_s` how long ago that was. `cost_nano_usd` is what the whole session, all its
     agents, has spent. `shared` messages of the request are known; `sent` is how many the thread's last request had,
-    where this one goes on from it. `visits`: what each target that served it keeps of what is shared. `compacted`: a
-    long conversation of this agent was begun anew, much shorter. `volatile`: its system text changed under it. `alike`:
-    another conversation is, or may become, the same so far: what is answered will tell them apart.
+    where this one goes on from it; `growth` how many tokens its context has gained a step; `results` how many of its
+    requests, this one among them, read a tool's result. `visits`: what each target that served it keeps of what is
+    shared. `compacted`: a long conversation of this agent was begun anew, much shorter. `volatile`: its system text
+    changed under it. `alike`: another conversation is, or may become, the same so far: what is answered will tell them
+    apart. `rose_from`: the deployment that it was taken up from, on evidence.
     """
 
     id: str
@@ -63,20 +83,28 @@ class SessionView(Struct, frozen=True, kw_only=True):
     cost_nano_usd: int = 0
     shared: int = 0
     sent: int | None = None
+    growth: float | None = None
+    results: int = 0
     visits: Mapping[str, Visit] = {}
     compacted: bool = False
     volatile: bool = False
     alike: bool = False
+    rose_from: str | None = None
 
 
 class Candidate(Struct, frozen=True, kw_only=True):
     """One deployment weighed for a request. `rejected` says in one phrase why it lost or cannot serve;
-    None for those that may be tried. `expected_cost_nano_usd` None: unpriced; `expected_s` None: its pace is not known.
+    None for those that may be tried. `expected_cost_nano_usd`: of this request, with what is `warm` there;
+    `rest_nano_usd`: of the rest of the session, failures done over by the strongest, for each task that is solved.
+    Both None: unpriced. `success`: the chance that it solves the task. `expected_s` None: its pace is not known.
     Candidates that share a `place` are the same model at the same price: any will do. `unhealthy` says why one is tried
     last."""
 
     deployment: Deployment
     expected_cost_nano_usd: int | None = None
+    rest_nano_usd: int | None = None
+    warm: Warm = Warm()
+    success: float | None = None
     expected_s: float | None = None
     place: int = 0
     unhealthy: str | None = None

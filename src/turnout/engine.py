@@ -60,8 +60,11 @@ from turnout.providers.registry import PROVIDERS, ProviderRow, base_variables, c
 from turnout.providers.signing import SIGNERS
 from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
+from turnout.routing.habits import Habits
 from turnout.routing.names import ModeTarget, Names
+from turnout.routing.outlook import Foresight
 from turnout.routing.rank import Router
+from turnout.routing.warmth import Warmth
 from turnout.server.auth import Keyring
 from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
 from turnout.spend.budgets import Budgets
@@ -156,7 +159,7 @@ def open_state(config: Config) -> State:
     ledger = SqliteLedger(file, on_written=journal.forget)
     conversations, keys = SqliteConversations(file), SqliteKeys(file)
 
-    alerts = Alerts(http)
+    alerts, habits = Alerts(http), Habits()
 
     def close_stores() -> None:
         ledger.close()
@@ -169,7 +172,8 @@ def open_state(config: Config) -> State:
         memory=Memory(
             ledger=ledger,
             conversations=conversations,
-            sessions=SessionTable(clock=time.monotonic),
+            sessions=SessionTable(clock=time.monotonic, on_end=habits.ended),
+            foresight=Foresight(Warmth(), habits),
             tokens=TokenEstimator(),
             budgets=Budgets((), on_alert=alerts.tell),
             journal=journal,
@@ -239,6 +243,7 @@ async def _build(
         short_prompt_tokens=config.routing.short_prompt_tokens,
         quality=config.routing.quality,
         pace=state.board.pace,
+        detours=config.routing.detours,
     )
     brakes, rules = _brake_rules(config.brakes), _rules(config)
     accounts = {name: _accounts(provider, rows.get(name), env, state.http) for name, provider in providers.items()}

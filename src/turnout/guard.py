@@ -25,6 +25,7 @@ class Guard:
     def __init__(self, brakes: BrakeRules, memory: Memory) -> None:
         self._brakes = brakes
         self._gates = memory.gates
+        self._sessions = memory.sessions
         self._runs = memory.runs
         self._budgets = memory.budgets
         self._pacing = memory.pacing
@@ -83,9 +84,11 @@ class Guard:
         ctx.parts = self._tokens.parts(outline, agent.tokens)
         # A conversation that was rewritten still begins as it did.
         ctx.repeated_tokens = before if start == begun else min(before, ctx.parts.system + ctx.parts.tools)
-        if rules.looks and chat is not None:
+        if chat is not None:
             with contextlib.suppress(InvalidRequest):  # whoever answers it will say what is wrong
-                agent.trail.feed(newest(chat, outline, start))
+                messages = newest(chat, outline, start)
+                agent.trail.feed(messages)
+                self._sessions.trajectory(owner, session).feed(messages)
         for verdict in rules.check(run, agent, now_s=now_s, p99_nano_usd=self._runs.costs.p99(feature)):
             self.act(ctx, call, agent, verdict)
         return agent

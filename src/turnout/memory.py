@@ -7,6 +7,7 @@ from msgspec import Struct
 from turnout.conversations import Conversations
 from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
+from turnout.routing.outlook import Foresight
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Journal, Ledger
 from turnout.spend.pacing import Pacing
@@ -21,6 +22,7 @@ class Memory(Struct, frozen=True, kw_only=True):
     """Everything that is shared by the requests of a gateway."""
 
     sessions: SessionTable
+    foresight: Foresight
     ledger: Ledger
     runs: Runs
     pacing: Pacing

@@ -43,7 +43,8 @@ from turnout.providers.exchange import Exchange, Provider, open_exchange
 from turnout.providers.operations import Caller
 from turnout.providers.splice import continued
 from turnout.routing.identity import Hints, read_hints
-from turnout.routing.needs import needs_of, worst_cost
+from turnout.routing.moves import Evidence
+from turnout.routing.needs import needs_of, signed, worst_cost
 from turnout.routing.rank import Ask, Router
 from turnout.settling import Settling
 from turnout.spend.brakes import BrakeRules
@@ -92,6 +93,7 @@ class Pipeline:
         self._rules = rules
         self._guard = Guard(brakes, memory)
         self._sessions = memory.sessions
+        self._foresight = memory.foresight
         self._ledger = memory.ledger
         self._budgets = memory.budgets
         self._journal = memory.journal
@@ -223,6 +225,7 @@ class Pipeline:
 
     def decide(self, ctx: RequestContext) -> Decision:
         """Whom to try, in order. A budget that leaves only small models decides a second time."""
+        owner = ctx.key_id or ""
         ask = Ask(
             outline=ctx.outline,
             input_tokens=ctx.input_tokens_estimate,
@@ -232,7 +235,14 @@ class Pipeline:
             max_cost_nano_usd=ctx.max_cost_nano_usd,
             thrift=ctx.pressure.price,
             smaller=ctx.pressure.smaller,
-            lifted=ctx.lifted,
+            evidence=Evidence(
+                signs=self._sessions.trajectory(owner, ctx.session).signs,
+                blamed=self._sessions.blamed(owner, ctx.session),
+                looping=ctx.lifted,
+                compacted=ctx.session.compacted,
+            ),
+            signed=signed(ctx.outline),
+            outlook=self._foresight.outlook(ctx, time.monotonic()),
             key=ctx.key,
             second_nano_usd=self._rules.second_nano_usd if ctx.latency == "interactive" else 0,
             kept_at=ctx.kept_at,

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterable
+
+import msgspec
 
 from turnout.catalog.models import Deployment
 from turnout.catalog.prices import cost_nano_usd, unpriced_tier
+from turnout.chat import Part, Text
 from turnout.context import Outcome, RequestContext
 from turnout.delivery.board import Flight
+from turnout.dialects.ends import said_of
 from turnout.errors import FailureReason, TurnoutError, UpstreamTimeout
 from turnout.memory import Memory
 from turnout.providers.exchange import Exchange
@@ -16,6 +21,11 @@ from turnout.spend.ledger import row_from_context
 from turnout.streams import SettlingStream, usage_so_far
 
 __all__ = ["Settling"]
+
+MOVES = {"escalated": True, "returned": False}
+"""Reasons of decisions by which a session leaves its model: up on evidence, or back."""
+
+REFUSALS = frozenset({"refusal", "content_filter"})
 
 
 class Settling:
@@ -27,6 +37,7 @@ class Settling:
         self._gates = memory.gates
         self._runs = memory.runs
         self._sessions = memory.sessions
+        self._foresight = memory.foresight
         self._ledger = memory.ledger
 
     def settle(
@@ -70,6 +81,7 @@ class Settling:
             cost_nano_usd=ctx.cost_nano_usd or 0,
             served=ctx.served_by is not None,
         )
+        visit = self._foresight.learn(ctx)
         pinned = ctx.served_by.id if ctx.served_by and ctx.decision and ctx.decision.pins else None
         self._sessions.settle(
             ctx.key_id or "",
@@ -77,10 +89,38 @@ class Settling:
             pinned=pinned,
             cost_nano_usd=ctx.cost_nano_usd or 0,
             home=ctx.target.id if ctx.target and outcome != "error" else None,
+            visit=visit,
         )
-        if ctx.session.alike and (source := stream or exchange) is not None and (said := source.said) is not None:
-            self._sessions.answered(ctx.key_id or "", ctx.session, said)
+        self._note_evidence(ctx, stream or exchange)
         self._ledger.append(row_from_context(ctx))
+
+    def _note_evidence(self, ctx: RequestContext, source: SettlingStream | Exchange | None) -> None:
+        """What an answer shows of its session: that it moved, that it was no good, what it says."""
+        owner, session = ctx.key_id or "", ctx.session
+        if ctx.decision is not None and ctx.served_by is not None and ctx.decision.reason in MOVES:
+            self._sessions.moved(owner, session, up=MOVES[ctx.decision.reason])
+        if source is None:
+            return
+        if ctx.finish is not None and ctx.finish.unified in REFUSALS:
+            self._sessions.blame(owner, session, "the model refused")
+        if not (session.alike or ctx.outline.json_schema) or (parts := source.parts) is None:
+            return
+        if ctx.outline.json_schema and not_json(parts):
+            self._sessions.blame(owner, session, "its structured output was invalid")
+        if session.alike:
+            self._sessions.answered(owner, session, said_of(parts))
+
+
+def not_json(parts: Iterable[Part]) -> bool:
+    """Whether an answer that was to be JSON is none; nothing is held against one without text (it called a tool)."""
+    text = "".join(part.text for part in parts if isinstance(part, Text))
+    if not text.strip():
+        return False
+    try:
+        msgspec.json.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return True
+    return False
 
 
 def told_of(error: BaseException | None, exchange: Exchange | None) -> tuple[int, str | None]:

@@ -6,6 +6,7 @@ from support.fleets import FLEET, NAMES, deployment, outline, session
 from turnout.catalog.fleet import Fleet
 from turnout.catalog.models import Pace
 from turnout.errors import BudgetExhausted, NoCapacity, NotFound
+from turnout.routing.moves import Evidence
 from turnout.routing.names import Names
 from turnout.routing.rank import Ask, Router
 
@@ -203,12 +204,15 @@ def test_nothing_is_lower_than_small():
 
 def test_an_agent_that_turns_in_circles_goes_one_tier_up():
     agent = outline(SHORT, tools=3)
-    decision = weighed(agent, pinned="openai/mini", step=4, lifted=True)
+    decision = weighed(agent, pinned="openai/mini", step=4, evidence=Evidence(looping=True))
     assert (ids(decision)[0], decision.reason) == ("openai/big", "escalated")
 
 
 def test_above_the_frontier_is_nothing():
-    assert ids(weighed(outline(SHORT, tools=3), pinned="openai/big", step=4, lifted=True))[0] == "openai/big"
+    assert (
+        ids(weighed(outline(SHORT, tools=3), pinned="openai/big", step=4, evidence=Evidence(looping=True)))[0]
+        == "openai/big"
+    )
 
 
 def test_a_dollar_weighs_more_against_waiting_while_money_is_short():

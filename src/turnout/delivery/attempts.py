@@ -288,17 +288,20 @@ class _Route:
         ]
 
 
-def reprefill_nano_usd(home: str | None, idle_s: float | None, target: Target, tokens: int) -> int | None:
-    """What reading the conversation anew costs at `target` above reading it from a cache there, in nano-dollars; None
-    where the session is at home, where its cache is cold anyway, or where there is no price."""
-    deployment = target.deployment
-    if home is None or home == target.id or idle_s is None or deployment.price is None:
+def reprefill_nano_usd(ctx: RequestContext, target: Target) -> int | None:
+    """What reading the conversation anew costs at `target` above reading it from the cache at home, in nano-dollars,
+    what is warm at the target counted; None where the session is at home, where home's cache is cold anyway, or where
+    there is no price."""
+    session, price, tokens = ctx.session, target.deployment.price, ctx.input_tokens_estimate
+    if session.home is None or session.home == target.id or session.idle_s is None or price is None:
         return None
-    provider, _, model = home.partition("@")[0].partition("/")
-    if idle_s > cache_rule_of(provider, model).ttl_s:
+    provider, _, model = session.home.partition("@")[0].partition("/")
+    if session.idle_s > cache_rule_of(provider, model).ttl_s:
         return None
-    anew = cost_nano_usd(Usage(input=tokens, output=0), deployment.price)
-    cached = cost_nano_usd(Usage(input=tokens, cache_read=tokens, output=0), deployment.price)
+    candidates = ctx.decision.candidates if ctx.decision else ()
+    warm = next((c.warm.tokens for c in candidates if c.deployment.id == target.deployment.id), 0)
+    anew = cost_nano_usd(Usage(input=tokens, cache_read=min(warm, tokens), output=0), price)
+    cached = cost_nano_usd(Usage(input=tokens, cache_read=tokens, output=0), price)
     return max(0, anew - cached)
 
 
@@ -338,9 +341,7 @@ def _attempt(ctx: RequestContext, tried: _Tried[A], waited: float) -> Attempt:
             duration_s=tried.took_s,
             ttft_s=tried.took_s,
             waited_s=waited,
-            reprefill_nano_usd=reprefill_nano_usd(
-                ctx.session.home, ctx.session.idle_s, target, ctx.input_tokens_estimate
-            ),
+            reprefill_nano_usd=reprefill_nano_usd(ctx, target),
         )
     upstream = isinstance(failure, UpstreamFailure)
     return Attempt(

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from turnout.chat import RequestOutline
 from turnout.context import SessionView, Visit
 from turnout.routing.identity import Hints, agent_hash, chain_of, message_digests
+from turnout.routing.trajectory import Trajectory
 
 __all__ = ["SessionTable"]
 
@@ -60,6 +61,11 @@ class _Thread(Struct, kw_only=True):
     seen_s: float = 0.0
     answer: int | None = None
     twin: bool = False
+    trajectory: Trajectory = msgspec.field(default_factory=Trajectory)
+    blamed: str | None = None
+    rose_from: str | None = None
+    came_back: bool = False
+    results: int = 0
     tools: int = 0
     system_bytes: int = 0
     loose: bytes | None = None
@@ -93,9 +99,18 @@ class _Found(Struct, frozen=True, kw_only=True):
 
 
 class SessionTable:
-    """`capacity` threads at most; one unseen for `ttl_s` seconds is forgotten."""
+    """`capacity` threads at most; one unseen for `ttl_s` seconds is forgotten. `on_end` is told how many steps a
+    forgotten one took."""
 
-    def __init__(self, *, clock: Callable[[], float], capacity: int = 20_000, ttl_s: float = 6 * 3600) -> None:
+    def __init__(
+        self,
+        *,
+        clock: Callable[[], float],
+        capacity: int = 20_000,
+        ttl_s: float = 6 * 3600,
+        on_end: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._on_end = on_end
         self._clock = clock
         self._capacity = capacity
         self._ttl_s = ttl_s
@@ -132,8 +147,11 @@ class SessionTable:
         thread = found.thread
         if found.forks:
             thread = self._child(asked, found)
-        view = self._view(thread, found, tokens)
+        view = self._view(thread, found, asked, tokens)
         thread.answer = None
+        thread.results += outline.tool_result_last
+        if view.compacted and thread.parent is not None:
+            thread.trajectory = self._threads[owner, thread.parent].trajectory
         self._threads[thread.key] = thread
         self._threads.move_to_end(thread.key)
         members = self._members.setdefault((owner, thread.session), [])
@@ -150,8 +168,9 @@ class SessionTable:
     def peek(self, owner: str, hints: Hints, outline: RequestOutline, *, tokens: int = 0) -> SessionView:
         """As `locate`, but nothing is counted or remembered."""
         self._expire()
-        found = self._find(_asked(owner, hints, outline), None)
-        return self._view(found.thread, found, tokens)
+        asked = _asked(owner, hints, outline)
+        found = self._find(asked, None)
+        return self._view(found.thread, found, asked, tokens)
 
     def settle(
         self,
@@ -181,6 +200,31 @@ class SessionTable:
         thread = self._threads.get((owner, session.thread))
         if thread is not None:
             thread.answer = said
+
+    def trajectory(self, owner: str, session: SessionView) -> Trajectory:
+        """How the agent of a conversation has fared, to be fed and asked; a fresh one where it is not known."""
+        thread = self._threads.get((owner, session.thread))
+        return thread.trajectory if thread is not None else Trajectory()
+
+    def blamed(self, owner: str, session: SessionView) -> str | None:
+        """What is held against the thread's last answers: `refusal`, `invalid output`, `poor feedback`."""
+        thread = self._threads.get((owner, session.thread))
+        return thread.blamed if thread is not None else None
+
+    def blame(self, owner: str, session: SessionView, what: str) -> None:
+        """Its last answer was no good."""
+        if (thread := self._threads.get((owner, session.thread))) is not None:
+            thread.blamed = what
+
+    def moved(self, owner: str, session: SessionView, *, up: bool) -> None:
+        """The thread was taken up on evidence, or came back: what was seen so far is acted on. It comes back once."""
+        thread = self._threads.get((owner, session.thread))
+        if thread is None:
+            return
+        thread.rose_from = session.pinned if up and not thread.came_back else None
+        thread.came_back = thread.came_back or not up
+        thread.blamed = None
+        thread.trajectory.settled()
 
     # ---- Finding ---------------------------------------------------------------------------------------------------
 
@@ -258,7 +302,7 @@ class SessionTable:
         fresh.visits = {name: _clipped(visit, found.shared, tokens) for name, visit in parent.visits.items()}
         return fresh
 
-    def _view(self, thread: _Thread, found: _Found, tokens: int) -> SessionView:
+    def _view(self, thread: _Thread, found: _Found, asked: _Asked, tokens: int) -> SessionView:
         before = thread.heads[-1] if thread.heads else None
         parent = self._threads.get((thread.owner, thread.parent)) if thread.parent and not thread.step else None
         cut = parent.heads[-1].tokens if parent is not None and parent.heads and not found.forks else 0
@@ -275,9 +319,12 @@ class SessionTable:
             cost_nano_usd=self._costs.get((thread.owner, thread.session), 0),
             sent=before.messages if before is not None and found.shared >= before.messages else None,
             shared=found.shared,
+            growth=_growth(thread, tokens) if found.shared else None,
+            results=thread.results + asked.outline.tool_result_last,
             visits=dict(thread.visits) if not found.volatile else {},
             compacted=thread.named and cut > COMPACTED_FROM and tokens < cut // 2,
             volatile=found.volatile,
+            rose_from=thread.rose_from,
         )
 
     # ---- Remembering -----------------------------------------------------------------------------------------------
@@ -317,6 +364,7 @@ class SessionTable:
 
     def _forget(self, key: Key) -> None:
         thread = self._threads.pop(key)
+        self._on_end(thread.step)
         self._leave_head(thread, keep=False)
         for head in thread.heads:
             self._drop_earlier(head, key)
@@ -352,6 +400,13 @@ def _asked(owner: str, hints: Hints, outline: RequestOutline) -> _Asked:
         chain_of(scope, words),
         xxhash.xxh3_64_intdigest(memoryview(tools)) if tools is not None else 0,
     )
+
+
+def _growth(thread: _Thread, tokens: int) -> float | None:
+    """Tokens a step that the thread has gained, over the steps that are remembered."""
+    if not thread.heads:
+        return None
+    return max(0.0, (tokens - thread.heads[0].tokens) / len(thread.heads))
 
 
 def _clipped(visit: Visit, messages: int, tokens: int) -> Visit:

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from turnout.catalog.cache_rules import cache_rule_of
+from turnout.catalog.cache_rules import cache_rule_of, readable_tokens
 from turnout.catalog.models import Deployment
 from turnout.catalog.prices import Price, Rates, ServicePrice, cost_nano_usd
 from turnout.chat import RequestOutline, Usage
@@ -18,6 +18,7 @@ __all__ = [
     "expected_cost",
     "expected_output",
     "needs_of",
+    "signed",
     "why_not",
     "worst_cost",
     "worst_input",
@@ -49,6 +50,18 @@ beyond this may overrun a budget by what it is longer. `models.*.max_output_toke
 
 MOST_THINKING_TOKENS = 32_768
 """The largest budget that an effort word stands for (`dialects/effort.py`)."""
+
+SIGNATURES = (
+    b'"signature"',
+    b'"redacted_thinking"',
+    b'"thoughtSignature"',
+    b'"thought_signature"',
+    b'"encrypted_content"',
+)
+"""Where APIs put what only the model that thought it can read: Anthropic, Gemini, OpenAI's Responses."""
+
+TURN = 64
+"""Messages of one turn that are looked through: calls and results of a Responses turn are items of their own."""
 
 PICO_PER_NANO = 1_000
 
@@ -92,6 +105,20 @@ def needs_of(outline: RequestOutline, input_tokens: int) -> Needs:
     )
 
 
+def signed(outline: RequestOutline) -> bool:
+    """Whether the newest turn is one that only its author can go on from: a tool's result that answers a message with
+    thinking in it that is signed or sealed."""
+    if not outline.tool_result_last:
+        return False
+    for raw in reversed(outline.messages[-TURN:]):
+        told = bytes(raw)
+        if any(name in told for name in SIGNATURES):
+            return True
+        if b'"assistant"' in told or b'"model"' in told:
+            return False
+    return False
+
+
 def why_not(deployment: Deployment, needs: Needs) -> str | None:
     """Why `deployment` cannot serve a request with these needs; None when it can."""
     can = deployment.capabilities
@@ -115,10 +142,24 @@ def expected_output(needs: Needs) -> int:
     return min(needs.max_output_tokens or TYPICAL_OUTPUT_TOKENS, TYPICAL_OUTPUT_TOKENS)
 
 
-def expected_cost(deployment: Deployment, needs: Needs) -> int | None:
-    """Nano-dollars for a typical answer, nothing cached, in the service tier asked for where that is priced; None:
-    unpriced."""
-    return _cost(deployment, needs, needs.input_tokens, expected_output(needs))
+def expected_cost(
+    deployment: Deployment, needs: Needs, *, warm_tokens: int = 0, output_tokens: float | None = None
+) -> int | None:
+    """Nano-dollars for a typical answer (or one of `output_tokens`) with so much read from the cache, in the service
+    tier asked for where that is priced; None: unpriced."""
+    if deployment.price is None:
+        return None
+    rule = cache_rule_of(deployment.provider, deployment.upstream_model)
+    read = min(warm_tokens, needs.input_tokens)
+    writes = rule.max_breakpoints > 0 and readable_tokens(rule, needs.input_tokens) > 0
+    usage = Usage(
+        input=needs.input_tokens,
+        cache_read=read,
+        cache_write=needs.input_tokens - read if writes and (needs.caches or not rule.by_marks or read) else 0,
+        output=expected_output(needs) if output_tokens is None else round(output_tokens),
+        service_tier=needs.service_tier,
+    )
+    return cost_nano_usd(usage, deployment.price)
 
 
 def worst_cost(deployment: Deployment, needs: Needs) -> int | None:
@@ -174,10 +215,3 @@ def _dearest_input(rates: Rates, writes: Literal["5m", "1h"] | None) -> int:
     if writes == "1h":
         kinds.append(rates.cache_write_1h)
     return max(kind for kind in kinds if kind is not None)
-
-
-def _cost(deployment: Deployment, needs: Needs, input_tokens: int, output_tokens: int) -> int | None:
-    if deployment.price is None:
-        return None
-    usage = Usage(input=input_tokens, output=output_tokens, service_tier=needs.service_tier)
-    return cost_nano_usd(usage, deployment.price)

@@ -13,8 +13,10 @@ from turnout.chat import RequestOutline
 from turnout.context import Candidate, Decision, SessionView
 from turnout.errors import BudgetExhausted, ModelNotAllowed, ModeNotAllowed, NoCapacity, TurnoutError
 from turnout.keys import Key
+from turnout.routing.moves import Evidence, Move, detour, next_move, routine
 from turnout.routing.names import Names, Selection
 from turnout.routing.needs import Needs, expected_cost, expected_output, needs_of, why_not, worst_cost
+from turnout.routing.outlook import Outlook, option_of, with_rest
 
 __all__ = ["Ask", "Router", "placed"]
 
@@ -29,8 +31,9 @@ _MID_PROMPT_FACTOR = 8
 class Ask(Struct, frozen=True, kw_only=True):
     """One request as the router sees it. `quality` 0..1 as in the `x-turnout-quality` header;
     `second_nano_usd` is what a second of waiting is worth here (0: nothing), `thrift` what a dollar is worth beside it
-    (1: a dollar; more where a budget would not last); `smaller` how many tiers lower a new session begins, and
-    `lifted` that this agent goes one tier up from where it is: there it turns in circles;
+    (1: a dollar; more where a budget would not last); `smaller` how many tiers lower a new session begins;
+    `evidence` is how the agent fares, `signed` that only the author of its newest thinking can go on from it, `outlook`
+    what is expected of the rest of the session;
     `small_only` names the exhausted budget that leaves only small models; `kept_at` the provider that keeps the
     conversation, and alone can go on with it; `key` leaves out what it does not open."""
 
@@ -43,7 +46,9 @@ class Ask(Struct, frozen=True, kw_only=True):
     second_nano_usd: int = 0
     thrift: float = 1.0
     smaller: int = 0
-    lifted: bool = False
+    evidence: Evidence = Evidence()
+    signed: bool = False
+    outlook: Outlook = Outlook()
     small_only: str | None = None
     kept_at: str | None = None
     key: Key | None = None
@@ -51,7 +56,8 @@ class Ask(Struct, frozen=True, kw_only=True):
 
 class Router:
     """Ranks the fleet for a request. `short_prompt_tokens` is the threshold of `_wanted_tier`, `quality`
-    what holds where the request says nothing; `pace` tells how fast a deployment has been."""
+    what holds where the request says nothing; `pace` tells how fast a deployment has been. `detours`: routine steps of
+    a session may go to a small model where that pays."""
 
     def __init__(
         self,
@@ -61,7 +67,9 @@ class Router:
         short_prompt_tokens: int = 400,
         quality: float | None = None,
         pace: Callable[[Deployment], Pace] = lambda _: Pace(),
+        detours: bool = False,
     ) -> None:
+        self._detours = detours
         self._pace = pace
         self._fleet = fleet
         self._quality = quality
@@ -90,6 +98,10 @@ class Router:
             (able if candidate.rejected is None else rejected).append(candidate)
         if not able:
             raise self._nobody(selection, rejected, ask.key)
+        output = expected_output(needs)
+        able = with_rest(able, ask.outlook, needs.input_tokens, output)
+        if reason == "pinned" and self._detours and (away := self._detour(able, needs, ask)) is not None:
+            able, reason, explanation = away
         return Decision(
             candidates=placed(able, selection),
             rejected=tuple(rejected),
@@ -97,11 +109,33 @@ class Router:
             explanation=explanation,
             mode=selection.mode,
             effort=selection.effort,
-            pins=selection.kind != "model",
+            # A detour is a step away from home, and home stays where it is.
+            pins=selection.kind != "model" and reason != "detour",
         )
 
+    def _detour(self, able: list[Candidate], needs: Needs, ask: Ask) -> tuple[list[Candidate], str, str] | None:
+        """The candidates with a small model first, where this step is routine and that pays; None where not."""
+        home, *others = able
+        if not routine(tool_result_last=ask.outline.tool_result_last, evidence=ask.evidence, signed=ask.signed):
+            return None
+        output, outlook, tokens = expected_output(needs), ask.outlook, needs.input_tokens
+        small = [c for c in others if c.deployment.tier == "small" and c.expected_cost_nano_usd is not None]
+        staying = option_of(home.deployment, outlook, home.warm, tokens, output)
+        if not small or staying is None:
+            return None
+        there = min(small, key=lambda c: c.expected_cost_nano_usd or 0)
+        going = option_of(there.deployment, outlook, there.warm, tokens, output)
+        if going is None:
+            return None
+        move = detour(going, staying, outlook.run(tokens, output), visits=outlook.visits, share=outlook.share)
+        if move.kind != "down":
+            return None
+        return sorted(able, key=lambda c: c is not there), "detour", f"{move.why}; then back to {home.deployment.id}"
+
     def _weigh(self, deployment: Deployment, needs: Needs, ask: Ask) -> Candidate:
-        cost = expected_cost(deployment, needs)
+        warm = ask.outlook.warm(deployment)
+        output = ask.outlook.output(deployment, expected_output(needs))
+        cost = expected_cost(deployment, needs, warm_tokens=warm.tokens, output_tokens=output)
         why = why_not(deployment, needs)
         if ask.key is not None and not ask.key.opens(deployment):
             why = f"key {ask.key.name} does not open it"
@@ -116,6 +150,7 @@ class Router:
         return Candidate(
             deployment=deployment,
             expected_cost_nano_usd=cost,
+            warm=warm,
             expected_s=self._pace(deployment).seconds(expected_output(needs)),
             rejected=why,
         )
@@ -131,17 +166,21 @@ class Router:
             return self._pinned_first(self._by_tier(selection.tier, needs, ask), ask, selection.tier), reason, why
         tier, rule, why = self._begun_tier(needs, ask)
         pinned = ask.session.pinned
-        if ask.lifted:
+        move = self._move(ask, tier)
+        if move.kind == "up":
             tier = self._above(pinned, tier)
-            why = f"this agent repeats itself: one tier up, {tier}"
-            return self._by_tier(tier, needs, ask), "escalated", why
+            return self._by_tier(tier, needs, ask), "escalated", f"{move.why}: one tier up, {tier}"
         ranked = self._by_tier(tier, needs, ask)
+        if move.kind == "back" and ask.session.rose_from and self._may_stay(ranked, ask.session.rose_from, needs, ask):
+            ranked.sort(key=lambda d: d.id != ask.session.rose_from)
+            return ranked, "returned", f"{move.why}: back to {ask.session.rose_from}"
         if pinned and self._may_stay(ranked, pinned, needs, ask):
             ranked.sort(key=lambda d: d.id != pinned)
             return (
                 ranked,
                 "pinned",
-                f"step {ask.session.step} of a session that {pinned} serves: its cache is warm there",
+                f"step {ask.session.step} of a session that {pinned} serves: its cache is warm there"
+                + (f" ({move.why})" if move.why else ""),
             )
         return ranked, rule, why
 
@@ -153,9 +192,25 @@ class Router:
         lower = TIERS[max(0, TIERS.index(tier) - ask.smaller)]
         return lower, "thrift", f"{why}, but a budget is being used up too fast: {lower} for new sessions"
 
+    def _move(self, ask: Ask, begun: Tier) -> Move:
+        """Whether the session leaves the model that serves it, or would begin with."""
+        session = ask.session
+        below = next((d for d in self._fleet.all if d.id == session.rose_from), None)
+        warm = ask.outlook.warm(below).tokens if below is not None else 0
+        return next_move(
+            ask.evidence,
+            tier=self._tier_of(session.pinned) or begun,
+            rose=below is not None,
+            warm_share_below=warm / max(1, ask.input_tokens),
+            signed=ask.signed,
+        )
+
+    def _tier_of(self, name: str | None) -> Tier | None:
+        return next((d.tier for d in self._fleet.all if d.id == name), None)
+
     def _above(self, pinned: str | None, tier: Tier) -> Tier:
         """One tier up from the one that serves this agent, or would."""
-        now = next((d.tier for d in self._fleet.all if d.id == pinned and d.tier is not None), tier)
+        now = self._tier_of(pinned) or tier
         return TIERS[min(TIERS.index(now) + 1, len(TIERS) - 1)]
 
     def _may_stay(self, ranked: list[Deployment], pinned: str, needs: Needs, ask: Ask) -> bool:
@@ -183,7 +238,9 @@ class Router:
         equals. A pace that is not known counts as no waiting: that is how it comes to be known."""
 
         def cost(deployment: Deployment) -> tuple[bool, float]:
-            money = expected_cost(deployment, needs)
+            output = ask.outlook.output(deployment, expected_output(needs))
+            warm = ask.outlook.warm(deployment).tokens
+            money = expected_cost(deployment, needs, warm_tokens=warm, output_tokens=output)
             waiting = self._pace(deployment).seconds(expected_output(needs)) or 0.0 if ask.second_nano_usd else 0.0
             return money is None, (money or 0) * ask.thrift + waiting * ask.second_nano_usd
 

@@ -1,0 +1,166 @@
+"""What is expected of the rest of a session, and what each model would cost for it: caches, habits, failures. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from turnout.catalog.cache_rules import cache_rule_of
+from turnout.catalog.models import Deployment
+from turnout.context import Candidate, RequestContext, Visit, Warm
+from turnout.routing.economics import (
+    TIER_SUCCESS,
+    Option,
+    Run,
+    per_solved,
+    rest_cost,
+    unit_prices,
+    with_escalation,
+)
+from turnout.routing.habits import Habits
+from turnout.routing.warmth import Warmth, kept_by
+
+__all__ = ["Foresight", "Outlook", "expected_visits", "option_of", "routine_share", "with_rest"]
+
+HALF = 0.5
+"""A detour counts on the steps that half of the sessions still take; of these, on as many routine ones as this session
+has had so far, a half of them counted in beforehand (45 to 60 % of the recorded steps read a tool's result)."""
+
+GROWTH = 500.0
+"""Tokens that come in with a step, where the session has not shown it yet."""
+
+
+def _cold(_: Deployment) -> Warm:
+    return Warm()
+
+
+def _assumed(_: Deployment, tokens: float) -> float:
+    return tokens
+
+
+class Outlook(Struct, frozen=True, kw_only=True):
+    """`warm`: what a deployment has of the request in its cache. `steps` to come, this one among them; `growth` tokens
+    that come in with each. `output(deployment, assumed)`: tokens that it writes an answer. `visits`: steps that a
+    detour surely lasts, of which `share` of all steps may be. `marks`: where a provider keeps only what is marked, it
+    is."""
+
+    warm: Callable[[Deployment], Warm] = _cold
+    output: Callable[[Deployment, float], float] = _assumed
+    steps: int = 1
+    growth: float = 0.0
+    visits: int = 1
+    share: float = 0.5
+    marks: bool = True
+
+    def run(self, context: int, output: float) -> Run:
+        return Run(context=context, growth=self.growth, output=output, steps=max(1, self.steps))
+
+
+def routine_share(step: int, results: int) -> float:
+    """Of a session's steps, how many read a tool's result: `results` of those until this one have."""
+    return (results + 1) / (step + 3)
+
+
+def expected_visits(habits: Habits, step: int, share: float) -> int:
+    """Routine steps that are expected of a session at that step, this one among them."""
+    return max(1, int(habits.at_least(step, HALF) * share))
+
+
+class Foresight:
+    """What is learned of caches and habits, asked before a request is decided and told after it is served."""
+
+    def __init__(self, warmth: Warmth, habits: Habits) -> None:
+        self.warmth = warmth
+        self.habits = habits
+
+    def outlook(self, ctx: RequestContext, now_s: float) -> Outlook:
+        """What is expected of the session that a request belongs to."""
+        session = ctx.session
+        known: dict[str, Warm] = {}
+
+        def warm(deployment: Deployment) -> Warm:
+            if (found := known.get(deployment.id)) is None:
+                found = known[deployment.id] = self.warmth.of(
+                    deployment,
+                    visits=session.visits,
+                    home=session.home,
+                    agent=(ctx.key_id or "", session.agent),
+                    now_s=now_s,
+                )
+            return found
+
+        agent = bool(ctx.outline.tools)
+        share = routine_share(session.step, session.results)
+        return Outlook(
+            warm=warm,
+            output=self.habits.output,
+            steps=round(self.habits.remaining(session.step)) if agent else 1,
+            growth=GROWTH if session.growth is None else session.growth,
+            visits=expected_visits(self.habits, session.step, share) if agent else 1,
+            share=share,
+        )
+
+    def learn(self, ctx: RequestContext) -> Visit | None:
+        """What came of a request that was served; what its target keeps of it from now on."""
+        served, usage = ctx.served_by, ctx.usage
+        if served is None or ctx.outcome == "error":
+            return None
+        if usage is not None and usage.output and not ctx.usage_estimated:
+            self.habits.wrote(served, usage.output)
+        candidates = ctx.decision.candidates if ctx.decision else ()
+        warm = next((c.warm for c in candidates if c.deployment.id == served.id), Warm())
+        if not ctx.usage_estimated:
+            self.warmth.served(served, warm, usage, ctx.input_tokens_estimate)
+        visit = kept_by(
+            cache_rule_of(served.provider, served.upstream_model),
+            usage,
+            estimate=ctx.input_tokens_estimate,
+            messages=len(ctx.outline.messages),
+            at_s=ctx.started_s,  # a lifetime runs from the request's start (Anthropic)
+            long=ctx.outline.caches == "1h",
+        )
+        if visit is not None and ctx.parts is not None:
+            shared = min(visit.tokens, ctx.parts.system + ctx.parts.tools)
+            agent = ctx.key_id or "", ctx.session.agent
+            self.warmth.keep_prefix(served, agent, replace(visit, messages=0, tokens=shared))
+        return visit
+
+
+def option_of(deployment: Deployment, outlook: Outlook, warm: Warm, context: int, output: float) -> Option | None:
+    """A deployment as a way to go on, where others write `output` tokens an answer; None: unpriced."""
+    if deployment.price is None:
+        return None
+    rule = cache_rule_of(deployment.provider, deployment.upstream_model)
+    return Option(
+        unit=unit_prices(deployment.price, rule, context),
+        warm=min(warm.tokens, context),
+        minimum=rule.minimum_tokens,
+        verbosity=outlook.output(deployment, output) / output if output > 0 else 1.0,
+        success=TIER_SUCCESS[deployment.tier] if deployment.tier else TIER_SUCCESS["mid"],
+        caches=rule.granularity_tokens > 0 and (outlook.marks or not rule.by_marks),
+    )
+
+
+def with_rest(candidates: list[Candidate], outlook: Outlook, context: int, output: float) -> list[Candidate]:
+    """The candidates with what the rest of the session costs with each, for every task that is solved: what a model
+    fails at is done over by the one that most likely succeeds, from a cold cache unless that is warm now."""
+    options = [option_of(c.deployment, outlook, c.warm, context, output) for c in candidates]
+    known = [option for option in options if option is not None]
+    if not known:
+        return candidates
+    run = outlook.run(context, output)
+    best = max(known, key=lambda option: (option.success, -rest_cost(option, run)))
+    told: list[Candidate] = []
+    for candidate, option in zip(candidates, options, strict=True):
+        if option is None:
+            told.append(candidate)
+            continue
+        if option.success >= best.success:
+            cost, solved = rest_cost(option, run), option.success
+        else:
+            cost = with_escalation(option, best, run, gone=0.0 if best.warm else 1.0)
+            solved = option.success + (1 - option.success) * best.success
+        told.append(replace(candidate, rest_nano_usd=round(per_solved(cost, solved)), success=option.success))
+    return told
