@@ -33,7 +33,7 @@ class SessionView(Struct, frozen=True, kw_only=True):
     counts requests of this agent from 0. `source` says how the id was found (a header's name, `prefix`).
     `pinned` is the deployment this agent stays with, `home` the target that served it last
     (its cache is warm there), `idle_s` how long ago that was. `cost_nano_usd` is what the whole session, all its
-    agents, has spent.
+    agents, has spent. `sent` is how many messages this conversation's previous request had.
     """
 
     id: str
@@ -44,6 +44,7 @@ class SessionView(Struct, frozen=True, kw_only=True):
     home: str | None = None
     idle_s: float | None = None
     cost_nano_usd: int = 0
+    sent: int | None = None
 
 
 class Candidate(Struct, frozen=True, kw_only=True):

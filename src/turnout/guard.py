@@ -30,6 +30,7 @@ class Guard:
         self._budgets = memory.budgets
         self._pacing = memory.pacing
         self._tokens = memory.tokens
+        self._prefixes = memory.prefixes
 
     def admit(self, ctx: RequestContext) -> None:
         """Hold the key's limits. Raises RateLimited: such a request was never opened, and has no row."""
@@ -78,6 +79,9 @@ class Guard:
             raise paused(session.id, run.paused)
         rules = self._brakes.of(feature, ctx.key_id)
         chat, outline = call.operation.chat, ctx.outline
+        named = "" if session.source == "prefix" else session.id
+        if chat is not None and (told := self._prefixes.seen(owner, named, session.agent, outline)) is not None:
+            ctx.warn(told)
         before, begun = agent.tokens, agent.seen
         start = agent.unseen(outline.messages)
         agent.tokens = ctx.input_tokens_estimate
