@@ -80,8 +80,9 @@ class Guard:
         rules = self._brakes.of(feature, ctx.key_id)
         chat, outline = call.operation.chat, ctx.outline
         named = "" if session.source == "prefix" else session.id
-        if chat is not None and (told := self._prefixes.seen(owner, named, session.agent, outline)) is not None:
-            ctx.warn(told)
+        if chat is not None and (change := self._prefixes.seen(owner, named, session.agent, outline)) is not None:
+            ctx.warn(str(change))
+            ctx.volatile = change.place.part if change.always else None
         before, begun = agent.tokens, agent.seen
         start = agent.unseen(outline.messages)
         agent.tokens = ctx.input_tokens_estimate

@@ -41,9 +41,9 @@ def repair_of(rules: RepairRules, ctx: RequestContext, deployment: Deployment) -
     provider, model = deployment.provider, deployment.upstream_model
     rule, hint = cache_rule_of(provider, model), affinity_hint_of(provider, model)
     talks = _talks(ctx)
-    ends = tuple(end for end in ENDS if end not in hint.unmarked and (talks or end != "newest"))
+    ends = tuple(end for end in _ends(ctx, talks=talks) if end not in hint.unmarked)
     marks = None
-    if _reads_marks(rule) and ctx.input_tokens_estimate * MARGIN >= rule.minimum_tokens:
+    if ends and _reads_marks(rule) and ctx.input_tokens_estimate * MARGIN >= rule.minimum_tokens:
         long = rules.ttl == "1h" and rule.long_ttl_s is not None
         marks = Marks(
             ends=ends,
@@ -55,6 +55,13 @@ def repair_of(rules: RepairRules, ctx: RequestContext, deployment: Deployment) -
     named = talks and (hint.keys or hint.header)
     session = Session(hint=hint, value=opaque_session(ctx.key_id or "", ctx.session.id)) if named else None
     return Repair(marks=marks, session=session) if marks or session else None
+
+
+def _ends(ctx: RequestContext, *, talks: bool) -> tuple[End, ...]:
+    """The ends that a next request will have again: none behind what changes at every request."""
+    if ctx.volatile is not None:
+        return ENDS[: ENDS.index(ctx.volatile)]
+    return ENDS if talks else ENDS[:-1]
 
 
 def _talks(ctx: RequestContext) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import msgspec
 import xxhash
@@ -16,7 +17,7 @@ from msgspec import Raw, Struct
 
 from turnout.chat import RequestOutline
 
-__all__ = ["Place", "Prefix", "PrefixWatch", "prefix_of", "volatile_place"]
+__all__ = ["Change", "Part", "Place", "Prefix", "PrefixWatch", "prefix_of", "volatile_place"]
 
 PIECE = 256
 """Bytes of the longest piece that is hashed as one."""
@@ -31,6 +32,8 @@ MOST_TOOLS = 256
 
 ALIKE = 0.5
 """Share of pieces that two prefixes must have in common to be the same one, changed, and not two agents'."""
+
+Part = Literal["tools", "system"]
 
 _HASH = 8
 _LINE_ENDS = (b"\\n", b"\n")
@@ -63,8 +66,10 @@ class Prefix(Struct, frozen=True, kw_only=True):
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """Where a prefix first differs, in words, and what stands there where its shape tells."""
+    """Where a prefix first differs: in which `part`, in words (bytes of the JSON as it was sent), and what stands there
+    where its shape tells."""
 
+    part: Part
     where: str
     what: str | None = None
 
@@ -90,12 +95,13 @@ def _in_tools(before: Prefix, now: RequestOutline) -> Place | None:
     if old == new:
         return None
     if sorted(old) == sorted(new):
-        return Place(where="tools: their order")
+        return Place(part="tools", where="tools: their order")
     i = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
     if i >= len(new):
-        return Place(where=f"tools: definition {i + 1} is gone")
+        return Place(part="tools", where=f"tools: definition {i + 1} is gone")
     name = _name_of(tools[i])
     return Place(
+        part="tools",
         where=f"tools: definition {i + 1}" + (f' "{name}"' if name else ""),
         what=_shape(bytes(tools[i])) if len(old) == len(new) else None,
     )
@@ -107,7 +113,7 @@ def _in_system(before: Prefix, now: RequestOutline) -> Place | None:
     for i, (at, piece) in enumerate(_pieces(system)):
         if i >= len(old) or old[i] != xxhash.xxh3_64_digest(piece):
             told = _shape(bytes(piece[:PIECE])) if i < len(old) else None
-            return Place(where=f"system at byte {at:,} of {len(system):,}", what=told)
+            return Place(part="system", where=f"system at byte {at:,} of {len(system):,}", what=told)
     return None
 
 
@@ -183,12 +189,29 @@ class _Known(Struct):
     changes: int = 0
 
 
-class PrefixWatch:
-    """Notices prefixes that change within a conversation. Bounded: `capacity` openings, the longest unused go first. One
-    event loop owns it: no locks.
+class Change(Struct, frozen=True, kw_only=True):
+    """A prefix that is not what it was a request ago; `times` in a row."""
 
-    Different agents of one session have different prefixes by right. So a change is told only where the conversation is
-    the same one gone on (the same opening, the same message where it had ended), and against the prefix most like it."""
+    place: Place
+    times: int
+
+    @property
+    def always(self) -> bool:
+        """Whether it is a habit: then nothing behind the place will ever be read."""
+        return self.times > 1
+
+    def __str__(self) -> str:
+        how, lost = ("changes at every request", "can") if self.always else ("changed since the last request", "could")
+        return f"the prefix {how} ({self.place}): nothing after it {lost} be read from the cache"
+
+
+class PrefixWatch:
+    """Notices prefixes that change within a conversation. Bounded: `capacity` openings, the longest unused go first.
+    One event loop owns it: no locks.
+
+    Different agents of one session have different prefixes by right. So a change is told only where the conversation
+    is the same one gone on (the same opening, the same message where it had ended), and against the prefix that is
+    most like it."""
 
     def __init__(self, capacity: int = 2_000, agents: int = 4) -> None:
         self._capacity = capacity
@@ -198,8 +221,8 @@ class PrefixWatch:
     def __len__(self) -> int:
         return len(self._known)
 
-    def seen(self, owner: str, session: str, agent: str, outline: RequestOutline) -> str | None:
-        """Note a request; a warning where the prefix of its conversation is not what it was, None where it is.
+    def seen(self, owner: str, session: str, agent: str, outline: RequestOutline) -> Change | None:
+        """Note a request; what changed where the prefix of its conversation is not what it was, None where it is.
         `session`: empty where the caller names none (then a changed prefix would look like another session). `agent`
         is the hash of the prefix: equal ones are not looked at again."""
         talk = outline.messages[heads(outline) :]
@@ -211,7 +234,7 @@ class PrefixWatch:
         if len(self._known) > self._capacity:
             self._known.popitem(last=False)
         mine = next((k for k in known if k.agent == agent), None)
-        warning = None
+        change = None
         if mine is None:
             prefix = prefix_of(outline)
             mine = _nearest(known, prefix, talk)
@@ -219,14 +242,15 @@ class PrefixWatch:
                 mine = _Known(agent=agent, prefix=prefix, count=0, last=b"")
             else:
                 known.remove(mine)
-                warning = _told(mine, outline)
+                change = _changed(mine, outline)
                 mine.agent, mine.prefix = agent, prefix
         else:
             known.remove(mine)
+            mine.changes = 0
         mine.count, mine.last = len(talk), xxhash.xxh3_64_digest(talk[-1])
         known.append(mine)
         del known[: -self._agents]
-        return warning
+        return change
 
 
 def _nearest(known: Sequence[_Known], prefix: Prefix, talk: Sequence[Raw]) -> _Known | None:
@@ -236,11 +260,9 @@ def _nearest(known: Sequence[_Known], prefix: Prefix, talk: Sequence[Raw]) -> _K
     return best if best is not None and best.prefix.common(prefix) >= ALIKE else None
 
 
-def _told(known: _Known, outline: RequestOutline) -> str | None:
+def _changed(known: _Known, outline: RequestOutline) -> Change | None:
     place = volatile_place(known.prefix, outline)
     if place is None:
         return None
     known.changes += 1
-    how = "changed since the last request" if known.changes == 1 else "changes at every request"
-    lost = "could be" if known.changes == 1 else "can be"
-    return f"the prefix {how} ({place}): nothing after it {lost} read from the cache"
+    return Change(place=place, times=known.changes)
