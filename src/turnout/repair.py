@@ -41,7 +41,7 @@ def repair_of(rules: RepairRules, ctx: RequestContext, deployment: Deployment) -
     provider, model = deployment.provider, deployment.upstream_model
     rule, hint = cache_rule_of(provider, model), affinity_hint_of(provider, model)
     talks = _talks(ctx)
-    ends = tuple(end for end in _ends(ctx, talks=talks) if end not in hint.unmarked)
+    ends: tuple[End, ...] = tuple(end for end in _ends(ctx, talks=talks) if end not in hint.unmarked)
     marks = None
     if ends and _reads_marks(rule) and ctx.input_tokens_estimate * MARGIN >= rule.minimum_tokens:
         long = rules.ttl == "1h" and rule.long_ttl_s is not None
