@@ -62,8 +62,11 @@ async def sent(up, gw, body, path="/v1/messages", headers=()):
 
 
 async def test_a_client_that_sets_no_marks_gets_them(tmp_path):
-    async with ScriptedUpstream(answer(MESSAGE)) as up, gateway(host(up.url), tmp_path) as gw:
-        client = anthropic.AsyncAnthropic(base_url=gw.url, api_key="any", max_retries=0)
+    async with (
+        ScriptedUpstream(answer(MESSAGE)) as up,
+        gateway(host(up.url), tmp_path) as gw,
+        anthropic.AsyncAnthropic(base_url=gw.url, api_key="any", max_retries=0) as client,
+    ):
         talk = [{"role": "user", "content": "Go"}]
         await client.messages.create(**{**ASK, "messages": talk})
         talk += [{"role": "assistant", "content": "Done."}, {"role": "user", "content": "More"}]
@@ -177,8 +180,11 @@ async def test_openrouter_hands_marks_on_to_claude_and_is_told_the_session(tmp_p
 
 
 async def test_openai_is_told_the_session_by_a_name_that_shows_nothing(tmp_path):
-    async with ScriptedUpstream(answer(CHAT)) as up, gateway(host(up.url, "openai", "gpt-5.4"), tmp_path) as gw:
-        client = openai.AsyncOpenAI(base_url=f"{gw.url}/v1", api_key="any", max_retries=0)
+    async with (
+        ScriptedUpstream(answer(CHAT)) as up,
+        gateway(host(up.url, "openai", "gpt-5.4"), tmp_path) as gw,
+        openai.AsyncOpenAI(base_url=f"{gw.url}/v1", api_key="any", max_retries=0) as client,
+    ):
         headers = {"x-session-id": "sess-secret"}
         for more in ({}, {}, {"extra_body": {"prompt_cache_key": "mine"}}):
             await client.chat.completions.create(model="openai/gpt-5.4", **CHAT_ASK, extra_headers=headers, **more)
