@@ -111,8 +111,7 @@ def read_share(session: Session, rule: CacheRule, marks: Marks | None, *, known:
 def main() -> None:
     times()
     sessions = [s for path in sys.argv[1:] for s in read_sessions(path)] or packaged_sessions()
-    # Anthropic counts the mark's own block among the 20; the simulation does not.
-    rule = replace(cache_rule_of("anthropic", MODEL), lookback=19)
+    rule = cache_rule_of("anthropic", MODEL)
     print(f"\nread of what could be, {len(sessions)} sessions")
     for name, marks, known in (
         ("no marks", None, False),

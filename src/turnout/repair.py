@@ -59,8 +59,8 @@ def repair_of(rules: RepairRules, ctx: RequestContext, deployment: Deployment) -
 
 def _ends(ctx: RequestContext, *, talks: bool) -> tuple[End, ...]:
     """The ends that a next request will have again: none behind what changes at every request."""
-    if ctx.volatile is not None:
-        return ENDS[: ENDS.index(ctx.volatile)]
+    if ctx.volatile_part is not None:
+        return ENDS[: ENDS.index(ctx.volatile_part)]
     return ENDS if talks else ENDS[:-1]
 
 

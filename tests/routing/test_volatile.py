@@ -5,7 +5,6 @@ import json
 import pytest
 
 from turnout.dialects import DIALECTS
-from turnout.routing.identity import agent_hash
 from turnout.routing.volatile import MOST_PIECES, PIECE, PrefixWatch, prefix_of, volatile_place
 
 LINES = "".join(f"Rule {i}: do what is asked of you and nothing that is not asked of you.\n" for i in range(60))
@@ -23,7 +22,7 @@ def place(before, now):
 
 
 def told(watch, outline, session="s"):
-    change = watch.seen("key", session, agent_hash(outline), outline)
+    change = watch.seen("key", session, outline)
     return None if change is None else str(change)
 
 
@@ -146,7 +145,7 @@ def test_keys_and_sessions_are_apart():
     told(watch, asked())
     later = asked(system="12:00\n" + LINES, talk=["go", "a", "b"])
     assert told(watch, later, session="t") is None
-    assert watch.seen("other", "s", agent_hash(later), later) is None
+    assert watch.seen("other", "s", later) is None
     assert told(watch, later) is not None
 
 

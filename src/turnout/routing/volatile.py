@@ -16,6 +16,7 @@ import xxhash
 from msgspec import Raw, Struct
 
 from turnout.chat import RequestOutline
+from turnout.routing.identity import agent_hash
 
 __all__ = ["Change", "Part", "Place", "Prefix", "PrefixWatch", "prefix_of", "volatile_place"]
 
@@ -221,15 +222,15 @@ class PrefixWatch:
     def __len__(self) -> int:
         return len(self._known)
 
-    def seen(self, owner: str, session: str, agent: str, outline: RequestOutline) -> Change | None:
+    def seen(self, owner: str, session: str, outline: RequestOutline) -> Change | None:
         """Note a request; what changed where the prefix of its conversation is not what it was, None where it is.
-        `session`: empty where the caller names none (then a changed prefix would look like another session). `agent`
-        is the hash of the prefix: equal ones are not looked at again."""
+        `session`: empty where the caller names none (then a changed prefix would look like another session). A prefix that
+        is the same as before is hashed once and not looked at."""
         talk = outline.messages[heads(outline) :]
         if not talk:
             return None
         key = owner, session, xxhash.xxh3_64_digest(talk[0])
-        known = self._known.setdefault(key, [])
+        known, agent = self._known.setdefault(key, []), agent_hash(outline)
         self._known.move_to_end(key)
         if len(self._known) > self._capacity:
             self._known.popitem(last=False)
