@@ -224,7 +224,7 @@ class PrefixWatch:
 
     def seen(self, owner: str, session: str, outline: RequestOutline) -> Change | None:
         """Note a request; what changed where the prefix of its conversation is not what it was, None where it is.
-        `session`: empty where the caller names none (then a changed prefix would look like another session). A prefix that
+        `session`: empty where the caller names none (a changed prefix could look like another session). A prefix that
         is the same as before is hashed once and not looked at."""
         talk = outline.messages[heads(outline) :]
         if not talk:
