@@ -25,6 +25,7 @@ __all__ = [
     "BrakeLimits",
     "BrakesConfig",
     "BudgetConfig",
+    "CacheConfig",
     "Config",
     "DeliveryConfig",
     "EndpointConfig",
@@ -146,7 +147,8 @@ class PriceConfig(RatesConfig, frozen=True, kw_only=True):
 
 
 class ModelConfig(Struct, frozen=True, kw_only=True):
-    """What the catalogue does not know of a model, or should see otherwise."""
+    """What the catalogue does not know of a model, or should see otherwise. `cache_repair` False: nothing is put into
+    requests to it for the provider's cache."""
 
     tier: Tier | None = None
     upstream_model: str | None = None
@@ -159,6 +161,7 @@ class ModelConfig(Struct, frozen=True, kw_only=True):
     json_schema: bool | None = None
     reasoning: bool | None = None
     price: PriceConfig | None = None
+    cache_repair: bool = True
 
 
 class ModeConfig(Struct, frozen=True, kw_only=True):
@@ -197,6 +200,14 @@ class DeliveryConfig(Struct, frozen=True, kw_only=True):
     content_refusal: Literal["return", "fallback"] = "return"
     hedge: bool = False
     continue_streams: bool = False
+
+
+class CacheConfig(Struct, frozen=True, kw_only=True):
+    """What is done so that providers' prompt caches are read (docs/caching.md). `repair`: marks for callers that set
+    none, and the session's name for providers that ask for it; `ttl`: how long what is marked is kept."""
+
+    repair: bool = True
+    ttl: Literal["5m", "1h"] = "5m"
 
 
 class BudgetConfig(Struct, frozen=True, kw_only=True):
@@ -268,6 +279,7 @@ class Config(Struct, frozen=True, kw_only=True):
     routing: RoutingConfig = field(default_factory=RoutingConfig)
     fallbacks: dict[str, tuple[str, ...]] = {}
     delivery: DeliveryConfig = DeliveryConfig()
+    cache: CacheConfig = CacheConfig()
     budgets: dict[str, BudgetConfig] = {}
     brakes: BrakesConfig = BrakesConfig()
     store: StoreConfig = StoreConfig()

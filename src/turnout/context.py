@@ -201,7 +201,8 @@ Outcome = Literal["open", "ok", "error", "cancelled", "lost"]
 
 
 class RequestContext(Struct, kw_only=True):
-    """One request from decode to settle. `received_at` is UTC; the `*_s` fields are seconds of the
+    """One request from decode to settle. `volatile_part` is the part of the prefix that is another at every request.
+    `received_at` is UTC; the `*_s` fields are seconds of the
     monotonic clock, relative to `started_s` except `started_s` itself and `deadline_s`, when the answer must be whole.
     """
 
@@ -223,6 +224,7 @@ class RequestContext(Struct, kw_only=True):
     pressure: Pressure = Pressure()
     parts: Parts | None = None
     repeated_tokens: int = 0
+    volatile_part: Literal["tools", "system"] | None = None
     kept_at: str | None = None
     session: SessionView
     input_tokens_estimate: int = 0

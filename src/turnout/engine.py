@@ -58,12 +58,14 @@ from turnout.providers.http import HttpTransport
 from turnout.providers.price_refresh import PriceSource
 from turnout.providers.registry import PROVIDERS, ProviderRow, base_variables, custom_row, filled_base
 from turnout.providers.signing import SIGNERS
+from turnout.repair import RepairRules
 from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
 from turnout.routing.habits import Habits
 from turnout.routing.names import ModeTarget, Names
 from turnout.routing.outlook import Foresight
 from turnout.routing.rank import Router
+from turnout.routing.volatile import PrefixWatch
 from turnout.routing.warmth import Warmth
 from turnout.server.auth import Keyring
 from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
@@ -181,6 +183,7 @@ def open_state(config: Config) -> State:
             pacing=Pacing(),
             gates=Gates(),
             drains=Drains(),
+            prefixes=PrefixWatch(),
         ),
         board=Board(clock=time.monotonic, random=Random()),  # noqa: S311 (chooses among equals)
         embedded=embedded_extra(http),
@@ -531,6 +534,11 @@ def _rules(config: Config) -> Rules:
         timeout_s=config.delivery.timeout_s,
         second_nano_usd=nano(config.routing.second_usd),
         continue_streams=config.delivery.continue_streams,
+        repair=RepairRules(
+            on=config.cache.repair,
+            ttl=config.cache.ttl,
+            without=frozenset(name for name, told in config.models.items() if not told.cache_repair),
+        ),
     )
 
 

@@ -30,6 +30,7 @@ class Guard:
         self._budgets = memory.budgets
         self._pacing = memory.pacing
         self._tokens = memory.tokens
+        self._prefixes = memory.prefixes
 
     def admit(self, ctx: RequestContext) -> None:
         """Hold the key's limits. Raises RateLimited: such a request was never opened, and has no row."""
@@ -78,6 +79,10 @@ class Guard:
             raise paused(session.id, run.paused)
         rules = self._brakes.of(feature, ctx.key_id)
         chat, outline = call.operation.chat, ctx.outline
+        named = "" if session.source == "prefix" else session.id
+        if chat is not None and (change := self._prefixes.seen(owner, named, outline)) is not None:
+            ctx.warn(str(change))
+            ctx.volatile_part = change.place.part if change.always else None
         before, begun = agent.tokens, agent.seen
         start = agent.unseen(len(outline.messages), session.shared)
         agent.tokens = ctx.input_tokens_estimate

@@ -8,6 +8,7 @@ from turnout.conversations import Conversations
 from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
 from turnout.routing.outlook import Foresight
+from turnout.routing.volatile import PrefixWatch
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Journal, Ledger
 from turnout.spend.pacing import Pacing
@@ -32,3 +33,4 @@ class Memory(Struct, frozen=True, kw_only=True):
     conversations: Conversations
     tokens: TokenEstimator
     drains: Drains
+    prefixes: PrefixWatch

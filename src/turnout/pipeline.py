@@ -42,6 +42,7 @@ from turnout.providers.counting import CountOperation
 from turnout.providers.exchange import Exchange, Provider, open_exchange
 from turnout.providers.operations import Caller
 from turnout.providers.splice import continued
+from turnout.repair import RepairRules, repair_of
 from turnout.routing.identity import Hints, read_hints
 from turnout.routing.moves import Evidence
 from turnout.routing.needs import needs_of, signed, worst_cost
@@ -67,11 +68,12 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 class Rules(Struct, frozen=True, kw_only=True):
     """What the config says of every request: seconds for a whole answer, the worth of a caller's second in
-    nano-dollars, and whether another model finishes what a dying stream began."""
+    nano-dollars, whether another model finishes what a dying stream began, and what is done for providers' caches."""
 
     timeout_s: float
     second_nano_usd: int = 0
     continue_streams: bool = False
+    repair: RepairRules = RepairRules()
 
 
 class Pipeline:
@@ -295,6 +297,7 @@ class Pipeline:
         if not self._budgets.rules:  # nobody asks
             return []
         needs = needs_of(ctx.outline, ctx.input_tokens_estimate)
+        needs = replace(needs, caches=needs.caches or self._rules.repair.writes(ctx))
         twice = self._rules.continue_streams if ctx.outline.stream else self._delivery.may_hedge(ctx)
         worst = [(c.deployment, worst_cost(c.deployment, needs)) for c in decision.candidates[:MAX_CANDIDATES]]
         return [(d, cost if cost is None or not twice else 2 * cost) for d, cost in worst]
@@ -357,5 +360,6 @@ class Pipeline:
             headers=call.headers,
             effort=effort,
             deadline_s=ctx.deadline_s,
+            repair=repair_of(self._rules.repair, ctx, deployment),
         )
         return await open_exchange(provider, deployment, caller)

@@ -135,7 +135,7 @@ def test_budgets_shows_what_the_ledger_knows(config):
 
 
 def test_keys_are_made_listed_and_revoked(config):
-    made = turnout("keys", "create", "ci", "--team", "core", "--rpm", "60", "--config", config)
+    made = turnout("keys", "create", "ci", "--team", "core", "--rpm", "60", "--no-cache-repair", "--config", config)
     assert (made.returncode, made.stdout.startswith("sk-turnout-")) == (0, True)
     listed = turnout("keys", "list", "--config", config)
     assert "core" in listed.stdout

@@ -77,6 +77,9 @@ def add_key_verbs(keys: argparse.ArgumentParser) -> None:
                 action.add_argument(f"--{option}", nargs="+", default=[])
             for option in ("rpm", "tpm", "max-concurrency"):
                 action.add_argument(f"--{option}", type=int)
+            action.add_argument(
+                "--no-cache-repair", action="store_true", help="put nothing into its requests for providers' caches"
+            )
             action.add_argument("--expires", metavar="TIME", help="ISO 8601 with a zone, as 2027-01-01T00:00:00Z")
 
 

@@ -20,6 +20,7 @@ from turnout.chat import (
     StreamEvent,
     Usage,
 )
+from turnout.dialects.marks import MarkForm
 from turnout.errors import TurnoutError
 
 __all__ = [
@@ -134,7 +135,8 @@ class Dialect(Struct, frozen=True, kw_only=True):
     `UpstreamFailure` (responses) that names the field; no input raises anything else.
 
     `encode_request` raises `NotTranslatable` for what must not be dropped silently (server-side tools, audio out).
-    `summarise` reads usage and finish of a whole answer by partial decoding.
+    `summarise` reads usage and finish of a whole answer by partial decoding. `marks`: how a request says what to cache;
+    None where it cannot.
     """
 
     name: str
@@ -151,3 +153,4 @@ class Dialect(Struct, frozen=True, kw_only=True):
     decode_error: Callable[[bytes], Fault]
     encode_error: Callable[[TurnoutError], bytes]
     encode_stream_error: Callable[[TurnoutError], bytes]
+    marks: MarkForm | None = None

@@ -28,7 +28,7 @@ class Api(Struct, frozen=True, kw_only=True):
 
     `stream` None: streams come from `path`. `count` None: the host counts no tokens. `models`: how the names of the
     models begin that it serves, all where it is empty. `added` and `dropped`: top-level keys that the host wants
-    otherwise than the format's maker does.
+    otherwise than the format's maker does. `marks`: it takes marks of where to cache.
     """
 
     dialect: str
@@ -38,6 +38,7 @@ class Api(Struct, frozen=True, kw_only=True):
     models: tuple[str, ...] = ()
     added: tuple[tuple[str, str], ...] = ()
     dropped: tuple[str, ...] = ()
+    marks: bool = False
 
     def serves(self, model: str) -> bool:
         return not self.models or model.startswith(self.models)
@@ -46,7 +47,7 @@ class Api(Struct, frozen=True, kw_only=True):
 CHAT = Api(dialect="openai-chat", path="/chat/completions")
 RESPONSES = Api(dialect="openai-responses", path="/responses")
 EMBEDDINGS = Api(dialect="openai-embeddings", path="/embeddings")
-MESSAGES = Api(dialect="anthropic-messages", path="/v1/messages", count="/v1/messages/count_tokens")
+MESSAGES = Api(dialect="anthropic-messages", path="/v1/messages", count="/v1/messages/count_tokens", marks=True)
 GEMINI = Api(
     dialect="gemini",
     path="/v1beta/models/{model}:generateContent",
@@ -54,7 +55,9 @@ GEMINI = Api(
     count="/v1beta/models/{model}:countTokens",
 )
 GEMINI_EMBEDDINGS = Api(dialect="gemini-embeddings", path="/v1beta/models/{model}:batchEmbedContents")
-CONVERSE = Api(dialect="bedrock-converse", path="/model/{model}/converse", stream="/model/{model}/converse-stream")
+CONVERSE = Api(
+    dialect="bedrock-converse", path="/model/{model}/converse", stream="/model/{model}/converse-stream", marks=True
+)
 
 APIS: Mapping[str, tuple[Api, ...]] = {
     "openai-chat": (CHAT, EMBEDDINGS),

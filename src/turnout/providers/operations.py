@@ -19,6 +19,7 @@ from turnout.errors import NotTranslatable, TurnoutError
 from turnout.providers.apis import Api
 from turnout.providers.pipes import Pipe, TappedPipe, TranslatingPipe, fresh_id
 from turnout.providers.registry import ProviderRow
+from turnout.providers.repair import Repair, repaired_body, repaired_outline
 
 __all__ = ["Answer", "Caller", "ChatOperation", "Named", "Operation", "Prepared"]
 
@@ -50,11 +51,12 @@ class Prepared(Struct, frozen=True, kw_only=True):
     fault: Callable[[bytes], Fault]
     pipe: Callable[[], Pipe] | None = None
     warnings: tuple[str, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Caller(Struct, frozen=True, kw_only=True):
     """What the caller sent, as far as an exchange needs it. `headers` has lower-case names; `deadline_s` is when the
-    answer must be at its end, by the monotonic clock."""
+    answer must be at its end, by the monotonic clock; `repair` is what may be put in for the provider's cache."""
 
     operation: Operation
     outline: RequestOutline
@@ -62,6 +64,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     effort: str | None = None
     deadline_s: float | None = None
+    repair: Repair | None = None
 
 
 class Operation(Protocol):
@@ -123,7 +126,8 @@ class ChatOperation:
         path = api.stream if outline.stream and api.stream else api.path
         there = DIALECTS[api.dialect]
         if api.dialect == self.name:
-            patched = there.patch_request(outline, deployment.upstream_model, caller.effort)
+            whole, headers = repaired_outline(caller.repair, api, there, outline, caller.headers)
+            patched = there.patch_request(whole, deployment.upstream_model, caller.effort)
             return Prepared(
                 api=api,
                 path=path,
@@ -131,6 +135,7 @@ class ChatOperation:
                 answer=self._summarised,
                 fault=there.decode_error,
                 pipe=self._tapped(outline) if outline.stream else None,
+                headers=headers,
             )
         return self._translated(api, path, deployment, caller)
 
@@ -156,6 +161,7 @@ class ChatOperation:
         if caller.effort is not None:
             request = replace(request, reasoning=ReasoningConfig(enabled=True, effort=caller.effort))
         encoded = there.encode_request(as_functions(request))
+        body, headers = repaired_body(caller.repair, api, there, encoded.body, (outline.roles, caller.headers))
 
         def answer(raw: bytes) -> Answer:
             decoded = there.decode_response(raw)
@@ -180,11 +186,12 @@ class ChatOperation:
         return Prepared(
             api=api,
             path=path,
-            body=adapted(api, encoded.body),
+            body=adapted(api, body),
             answer=answer,
             fault=there.decode_error,
             pipe=pipe if outline.stream else None,
             warnings=encoded.warnings,
+            headers=headers,
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from turnout.providers.apis import (
     CHAT,
@@ -127,6 +128,7 @@ _ROWS = (
                 models=("claude",),
                 added=(("anthropic_version", "vertex-2023-10-16"),),
                 dropped=("model",),
+                marks=True,
             ),
             Api(
                 dialect="gemini",
@@ -153,7 +155,12 @@ _ROWS = (
     _hosted("mistral", "https://api.mistral.ai/v1", "MISTRAL_API_KEY"),
     _hosted("groq", "https://api.groq.com/openai/v1", "GROQ_API_KEY"),
     _hosted("deepseek", "https://api.deepseek.com/v1", "DEEPSEEK_API_KEY"),
-    _hosted("openrouter", "https://openrouter.ai/api/v1", "OPENROUTER_API_KEY"),
+    _hosted(
+        "openrouter",
+        "https://openrouter.ai/api/v1",
+        "OPENROUTER_API_KEY",
+        apis=(replace(CHAT, marks=True), EMBEDDINGS),  # it hands marks on to models that read them
+    ),
     _hosted("together", "https://api.together.xyz/v1", "TOGETHER_API_KEY"),
     _hosted("xai", "https://api.x.ai/v1", "XAI_API_KEY", apis=(CHAT, RESPONSES)),
     _local("ollama", 11434),

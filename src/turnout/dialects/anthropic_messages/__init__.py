@@ -8,6 +8,7 @@ from __future__ import annotations
 from turnout.dialects.anthropic_messages import errors, stream
 from turnout.dialects.anthropic_messages.blocks import NAME
 from turnout.dialects.anthropic_messages.encode import encode_request
+from turnout.dialects.anthropic_messages.marks import MARK_FORM
 from turnout.dialects.anthropic_messages.outline import outline, patch
 from turnout.dialects.anthropic_messages.request import decode_request
 from turnout.dialects.anthropic_messages.response import decode_response, encode_response, summarise
@@ -30,4 +31,5 @@ ANTHROPIC_MESSAGES = Dialect(
     decode_error=errors.decode_error,
     encode_error=errors.encode_error,
     encode_stream_error=errors.encode_stream_error,
+    marks=MARK_FORM,
 )

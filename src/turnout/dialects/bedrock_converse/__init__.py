@@ -8,6 +8,7 @@ from __future__ import annotations
 from turnout.dialects.base import Dialect, usage_always
 from turnout.dialects.bedrock_converse import errors, stream
 from turnout.dialects.bedrock_converse.blocks import NAME
+from turnout.dialects.bedrock_converse.marks import MARK_FORM
 from turnout.dialects.bedrock_converse.request import decode_request, encode_request, outline, patch
 from turnout.dialects.bedrock_converse.response import decode_response, encode_response, summarise
 
@@ -28,4 +29,5 @@ BEDROCK_CONVERSE = Dialect(
     decode_error=errors.decode_error,
     encode_error=errors.encode_error,
     encode_stream_error=errors.encode_stream_error,
+    marks=MARK_FORM,
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from turnout.dialects.base import Dialect
 from turnout.dialects.openai_chat import errors, stream
 from turnout.dialects.openai_chat.encode import encode_request
+from turnout.dialects.openai_chat.marks import MARK_FORM
 from turnout.dialects.openai_chat.outline import outline, patch
 from turnout.dialects.openai_chat.request import NAME, decode_request
 from turnout.dialects.openai_chat.response import decode_response, encode_response, summarise
@@ -29,4 +30,5 @@ OPENAI_CHAT = Dialect(
     decode_error=errors.decode_error,
     encode_error=errors.encode_error,
     encode_stream_error=errors.encode_stream_error,
+    marks=MARK_FORM,
 )
