@@ -63,12 +63,14 @@ from turnout.routing.calibration import TokenEstimator
 from turnout.routing.names import ModeTarget, Names
 from turnout.routing.rank import Router
 from turnout.server.auth import Keyring
+from turnout.sharing import AnswerCache
 from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Ledger, MemoryJournal
 from turnout.spend.pacing import Pacing
 from turnout.spend.rates import Gates
 from turnout.spend.runs import Runs
+from turnout.stores.answers import MemoryAnswers, SqliteAnswers
 from turnout.stores.conversations import SqliteConversations
 from turnout.stores.journal import FileJournal
 from turnout.stores.keys import SqliteKeys, server_secret
@@ -115,6 +117,7 @@ class State(Struct, frozen=True, kw_only=True):
     async def aclose(self) -> None:
         """End connections and child processes; write what is not written yet."""
         await self.memory.drains.aclose()
+        await self.memory.answers.aclose()
         await self.alerts.aclose()
         await self.embedded.provider.transport.aclose()
         await self.http.aclose()
@@ -155,6 +158,7 @@ def open_state(config: Config) -> State:
     journal = MemoryJournal() if file == MEMORY else FileJournal(file)
     ledger = SqliteLedger(file, on_written=journal.forget)
     conversations, keys = SqliteConversations(file), SqliteKeys(file)
+    kept = SqliteAnswers(file)
 
     alerts = Alerts(http)
 
@@ -163,6 +167,7 @@ def open_state(config: Config) -> State:
         journal.close()
         conversations.close()
         keys.close()
+        kept.close()
 
     return State(
         http=http,
@@ -177,6 +182,7 @@ def open_state(config: Config) -> State:
             pacing=Pacing(),
             gates=Gates(),
             drains=Drains(),
+            answers=AnswerCache({"memory": MemoryAnswers(), "sqlite": kept}, clock=time.time),
         ),
         board=Board(clock=time.monotonic, random=Random()),  # noqa: S311 (chooses among equals)
         embedded=embedded_extra(http),
@@ -248,6 +254,7 @@ async def _build(
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
     take_budgets(rules_of_money, state.memory.budgets, state.memory.ledger)
     state.memory.pacing.reconfigure(paced(config))
+    state.memory.answers.rules = config.answers
     state.alerts.webhooks = {name: b.webhook.reveal() for name, b in config.budgets.items() if b.webhook}
     return Engine(
         state=state,

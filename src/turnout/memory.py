@@ -7,6 +7,7 @@ from msgspec import Struct
 from turnout.conversations import Conversations
 from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
+from turnout.sharing import AnswerCache
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Journal, Ledger
 from turnout.spend.pacing import Pacing
@@ -30,3 +31,4 @@ class Memory(Struct, frozen=True, kw_only=True):
     conversations: Conversations
     tokens: TokenEstimator
     drains: Drains
+    answers: AnswerCache

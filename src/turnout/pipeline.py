@@ -44,8 +44,9 @@ from turnout.routing.identity import read_hints
 from turnout.routing.needs import needs_of, worst_cost
 from turnout.routing.rank import Ask, Router
 from turnout.settling import Settling
+from turnout.sharing import Found, answered_from, controlled
 from turnout.spend.brakes import BrakeRules
-from turnout.streams import SettlingStream, usage_so_far
+from turnout.streams import AnswerStream, Replay, SettlingStream, usage_so_far
 
 __all__ = ["Pipeline", "Reply", "Rules"]
 
@@ -59,7 +60,7 @@ class Reply(Struct, frozen=True, kw_only=True):
 
     headers: list[tuple[str, str]]
     body: bytes | None = None
-    stream: SettlingStream | None = None
+    stream: AnswerStream | None = None
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -95,18 +96,21 @@ class Pipeline:
         self._journal = memory.journal
         self._conversations = memory.conversations
         self._tokens = memory.tokens
+        self._answers = memory.answers
         self.drains = memory.drains
         self.settle = Settling(memory).settle
 
     async def run(self, call: Call) -> Reply:
         """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
-        call = await self.resume(call)
+        call = await self.resume(controlled(call))
         ctx = self.open(call)  # decode, identify
         self._guard.admit(ctx)
         try:
             agent = self._guard.brake(ctx, call)
             self._guard.pace(ctx)
             ctx.decision = thrifty(ctx, agent, self.decide(ctx))  # filter, rank
+            if (found := await self._answers.ask(ctx, call)) is not None:
+                return self.replay(ctx, found)
             ctx.decision = self.reserve(ctx, ctx.decision)
             delivered = await self.deliver(ctx, call)  # send, fail over
         except BaseException as error:  # even a fault of ours must not keep a budget's money
@@ -121,6 +125,16 @@ class Pipeline:
         if keeps(ctx.dialect, ctx.outline.fields):
             await self.keep(ctx, call, exchange, answer_of(exchange.body))
         return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
+
+    def replay(self, ctx: RequestContext, found: Found) -> Reply:
+        """An answer that was given before: a step like any other, that costs nothing and asks nobody."""
+        answered_from(ctx, found)
+        ctx.overhead_s = time.monotonic() - ctx.started_s if found.state == "hit" else None
+        self.settle(ctx, "ok")
+        headers = answer_headers(ctx, [("age", str(int(found.age_s)))])
+        if ctx.outline.stream:
+            return Reply(headers=headers, stream=Replay(found.body))
+        return Reply(headers=headers, body=found.body)
 
     def explain(self, call: Call) -> tuple[RequestContext, Decision]:
         """The decision for a call that nobody serves: no step is counted, nothing is booked."""

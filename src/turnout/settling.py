@@ -28,6 +28,7 @@ class Settling:
         self._runs = memory.runs
         self._sessions = memory.sessions
         self._ledger = memory.ledger
+        self._answers = memory.answers
 
     def settle(
         self,
@@ -43,6 +44,7 @@ class Settling:
         if ctx.outcome != "open":
             return
         ctx.outcome = outcome
+        self._answers.settle(ctx, exchange, stream)
         ctx.duration_s = time.monotonic() - ctx.started_s
         ctx.status, ctx.error_code = told_of(error, exchange)
         if exchange is not None:
