@@ -3,6 +3,7 @@ kept, and how that is told again. No I/O."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
@@ -12,7 +13,18 @@ from msgspec import Raw, Struct, field
 from msgspec.structs import replace
 
 from turnout.catalog.models import TIERS, Deployment
-from turnout.chat import RequestOutline, Unified, Usage, collect, spelled
+from turnout.chat import (
+    ChatResponse,
+    Part,
+    Refusal,
+    RequestOutline,
+    Text,
+    ToolCall,
+    Unified,
+    Usage,
+    collect,
+    spelled,
+)
 from turnout.context import Decision
 from turnout.conversations import keeps
 from turnout.dialects.base import Dialect
@@ -249,12 +261,18 @@ def form_of(outline: RequestOutline) -> Form:
 _NORMAL: frozenset[Unified] = frozenset({"stop", "tool_calls"})
 
 
-def keepable(finish: Unified | None, usage: Usage | None, *, samples: bool = True) -> bool:
-    """Whether a whole answer is one that anybody would want again: it ended by itself and says something."""
-    if not samples:
+def keepable(body: bytes, form: Form, dialect: Dialect | None) -> bool:
+    """Whether an answer is one that anybody would want again: it is whole, ended by itself, and says something that is
+    no refusal. `dialect` None: it is no conversation (embeddings)."""
+    if dialect is None:
         return True
-    empty = usage is not None and usage.output == 0
-    return finish in _NORMAL and not empty
+    try:
+        answer = _read(body, form, dialect)
+    except (UpstreamFailure, ValueError):
+        return False
+    refused = any(isinstance(part, Refusal) for part in answer.parts)
+    says = any(isinstance(part, ToolCall) or (isinstance(part, Text) and part.text) for part in answer.parts)
+    return answer.finish.unified in _NORMAL and says and not refused
 
 
 def stands_for(deployment: str, decision: Decision) -> Deployment | None:
@@ -272,22 +290,52 @@ def stands_for(deployment: str, decision: Decision) -> Deployment | None:
 
 def told_as(kept: Kept, form: Form, dialect: Dialect | None) -> bytes | None:
     """A kept answer's bytes in `form`: the very same where it was kept so, else put so by its wire format's own
-    functions. None where something of it would be lost."""
+    functions. None where a part of it would be lost."""
     if kept.form == form:
         return kept.body
     if dialect is None:
         return None
     try:
-        if kept.form == "whole":
-            answer = dialect.decode_response(kept.body)
+        answer = _read(kept.body, kept.form, dialect)
+        answer = replace(answer, usage=answer.usage or kept.usage)
+        if form == "whole":
+            body = dialect.encode_response(answer).body
         else:
-            decoder = dialect.stream_decoder()
-            answer = collect([*decoder.feed(kept.body), *decoder.close()])
+            encoder = dialect.stream_encoder(include_usage=form == "stream+usage")
+            body = b"".join(encoder.feed(event) for event in spelled(answer))
+        return None if _loses(answer, _read(body, form, dialect)) else body
     except (UpstreamFailure, ValueError):
         return None
-    answer = replace(answer, usage=answer.usage or kept.usage)
+
+
+def _read(body: bytes, form: Form, dialect: Dialect) -> ChatResponse:
+    """Raises UpstreamFailure or ValueError for what is no whole answer."""
     if form == "whole":
-        encoded = dialect.encode_response(answer)
-        return None if encoded.warnings else encoded.body
-    encoder = dialect.stream_encoder(include_usage=form == "stream+usage")
-    return b"".join(encoder.feed(event) for event in spelled(answer))
+        return dialect.decode_response(body)
+    decoder = dialect.stream_decoder()
+    return collect([*decoder.feed(body), *decoder.close()])
+
+
+def _loses(before: ChatResponse, after: ChatResponse) -> bool:
+    """Whether `after` lacks anything that `before` has: thinking, a signature, an id that the next request needs."""
+    if before.finish.unified != after.finish.unified or len(before.parts) != len(after.parts):
+        return True
+    pairs = zip(before.parts, after.parts, strict=True)
+    return any(_plain(was) != _plain(now) or not _own(was).items() <= _own(now).items() for was, now in pairs)
+
+
+def _plain(part: Part) -> Part:
+    """A part without what only its wire format knows, and the arguments of a call without white space."""
+    if isinstance(part, ToolCall):
+        with contextlib.suppress(msgspec.DecodeError):
+            arguments = msgspec.json.encode(msgspec.json.decode(part.arguments), order="sorted")
+            part = replace(part, arguments=arguments.decode())
+    return replace(part, extras={})
+
+
+def _own(part: Part) -> dict[str, bytes]:
+    """What only the part's wire format knows, as JSON by key, less what is empty, a decoder's own note, or how far an
+    item had come when it was told."""
+    told = ((k, v) for fields in part.extras.values() for k, v in fields.items())
+    kept = {k: v for k, v in told if v and not k.startswith("_") and k != "status"}
+    return {key: msgspec.json.encode(value, order="sorted") for key, value in kept.items()}

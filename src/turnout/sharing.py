@@ -28,6 +28,7 @@ from turnout.answers import (
 from turnout.call import Call
 from turnout.catalog.models import Deployment
 from turnout.context import CACHE_HIT, CacheState, Candidate, Decision, RequestContext
+from turnout.dialects.base import Dialect
 from turnout.providers.exchange import Exchange
 from turnout.providers.registry import PROVIDERS
 from turnout.streams import SettlingStream
@@ -74,7 +75,7 @@ class _Asked(Struct, frozen=True, kw_only=True):
     key: bytes
     form: Form
     ttl_s: float
-    samples: bool
+    dialect: Dialect | None
     shared: Shared | None
 
 
@@ -118,7 +119,7 @@ class AnswerCache:
             key=key,
             form=form_of(ctx.outline),
             ttl_s=self.rules.ttl_s if wishes.ttl_s is None else min(wishes.ttl_s, self.rules.ttl_s),
-            samples=call.operation.chat is not None,
+            dialect=call.operation.chat,
             shared=shared,
         )
         return None
@@ -200,15 +201,12 @@ class AnswerCache:
     ) -> Kept | None:
         if exchange is None or not exchange.whole or ctx.served_by is None:
             return None
-        finish = exchange.finish.unified if exchange.finish else None
-        if not keepable(finish, exchange.usage, samples=asked.samples):
-            return None
         if any(attempt.reason == "stream_died" for attempt in ctx.attempts):  # two models wrote it
             return None
         body = exchange.body
         if body is None:
             body = bytes(stream.delivered) if stream is not None and stream.delivered_whole else b""
-        if not body or len(body) > self.rules.max_bytes:
+        if not body or len(body) > self.rules.max_bytes or not keepable(body, asked.form, asked.dialect):
             return None
         now_s = self._clock()
         return Kept(
