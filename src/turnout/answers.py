@@ -32,11 +32,13 @@ from turnout.dialects.fields import decode_fields, join_fields
 from turnout.errors import InvalidRequest, UpstreamFailure
 
 __all__ = [
+    "UNCOUNTED",
     "AnswerRules",
     "AnswerStore",
     "CacheWishes",
     "Form",
     "Kept",
+    "SemanticRules",
     "cacheable",
     "form_of",
     "keepable",
@@ -53,10 +55,17 @@ Form = Literal["whole", "stream", "stream+usage"]
 Use = Literal["auto", "on", "off", "refresh"]
 
 
+class SemanticRules(Struct, frozen=True, kw_only=True):
+    """Questions that mean the same: `model` embeds them, `threshold` is the least cosine of two of them."""
+
+    model: str
+    threshold: float = 0.95
+
+
 class AnswerRules(Struct, frozen=True, kw_only=True):
     """The response cache (docs/answers.md). `ttl_s`: seconds an answer is kept; `max_bytes`: of all kept answers, the
     longest unused go first; `scope`: who shares them. `any_temperature`: also where a model was free to say something
-    else each time."""
+    else each time. `semantic`: also for a question in other words."""
 
     enabled: bool = False
     ttl_s: float = 3600.0
@@ -64,6 +73,7 @@ class AnswerRules(Struct, frozen=True, kw_only=True):
     store: Literal["memory", "sqlite"] = "memory"
     scope: Literal["key", "team", "all"] = "key"
     any_temperature: bool = False
+    semantic: SemanticRules | None = None
 
 
 class CacheWishes(Struct, frozen=True, kw_only=True):
@@ -195,6 +205,10 @@ class _Sampling(Struct):
     snake: _Generation | None = field(default=None, name="generation_config")
 
 
+_WHERE = ("temperature", "generationConfig", "generation_config")
+_sampling = msgspec.json.Decoder(_Sampling)
+
+
 def cacheable(outline: RequestOutline, dialect: str, *, any_temperature: bool, samples: bool = True) -> bool:
     """Whether a request's answer may be kept and given again: it says all that the model is given, asks for one answer,
     keeps no state elsewhere, and leaves the model no choice (its temperature is 0: an absent one means the provider's
@@ -203,9 +217,9 @@ def cacheable(outline: RequestOutline, dialect: str, *, any_temperature: bool, s
         return False
     if any_temperature or not samples:
         return True
-    names = [f.encode_name for f in msgspec.structs.fields(_Sampling) if f.encode_name in outline.fields]
+    fields = {name: outline.fields[name] for name in _WHERE if name in outline.fields}
     try:
-        told = msgspec.json.decode(join_fields({name: outline.fields[name] for name in names}), type=_Sampling)
+        told = _sampling.decode(join_fields(fields))
     except msgspec.DecodeError:
         return False  # whoever serves the request will say what is wrong
     said = [told, told.camel, told.snake]

@@ -456,6 +456,9 @@ def _check_answers(told: AnswerRules) -> None:
         if value < 1:
             key = f"answers.{name}"
             raise ConfigError(f"{key} = {value}: must be at least 1; enabled = false turns the cache off", param=key)
+    if told.semantic is not None and not 0 < told.semantic.threshold <= 1:
+        key = "answers.semantic.threshold"
+        raise ConfigError(f"{key} = {told.semantic.threshold}: is a cosine, above 0 and at most 1", param=key)
 
 
 def _check_budget(path: str, told: BudgetConfig) -> None:

@@ -150,9 +150,9 @@ class Reservation(Struct, frozen=True, kw_only=True):
 
 Outcome = Literal["open", "ok", "error", "cancelled", "lost"]
 
-CacheState = Literal["hit", "miss", "bypass", "shared"]
-"""What the response cache had to do with a request: an answer that was kept, none, nothing at all, or the answer of an
-identical request that was under way."""
+CacheState = Literal["hit", "miss", "bypass", "shared", "semantic"]
+"""What the response cache had to do with a request: an answer that was kept, none, nothing at all, the answer of an
+identical request that was under way, or one to a question that means the same."""
 
 CACHE_HIT = "cache_hit"
 """The reason of a decision that asked nobody."""

@@ -238,6 +238,7 @@ async def _build(
     fleet = Fleet(deployments, providers=tuple(providers), describe=describe, knows=describe.knows)
     names = _names(config, fleet)
     _tell_of_dead_ends(config, fleet)
+    _check_semantic(config, fleet)
     keyring = keyring_of(config, state.keys, env)
     router = Router(
         fleet,
@@ -503,6 +504,14 @@ def _tell_of_dead_ends(config: Config, fleet: Fleet) -> None:
                 near = fleet.near(name)
                 hint = f"did you mean {', '.join(near)}?" if near else "set up its provider, or remove it"
                 log.warning('fallbacks."%s": there is no model %s here, so it is passed over; %s', model, name, hint)
+
+
+def _check_semantic(config: Config, fleet: Fleet) -> None:
+    told = config.answers.semantic
+    if told is not None and not fleet.find(told.model):
+        near = fleet.near(told.model)
+        hint = f"did you mean {', '.join(near)}?" if near else "name it as provider/model, and set up its provider"
+        raise ConfigError(f"answers.semantic.model = {told.model}: there is no such model; {hint}", param=told.model)
 
 
 def _brakes(told: BrakeLimits, under: dict[BrakeName, Brake] = DEFAULTS) -> Brakes:

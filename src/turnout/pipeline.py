@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -25,6 +27,7 @@ from turnout.conversations import (
     wants_state,
 )
 from turnout.delivery.attempts import MAX_CANDIDATES, Delivered, Delivery
+from turnout.dialects.embeddings import EMBEDDINGS
 from turnout.dialects.fields import decode_fields
 from turnout.errors import (
     NoCapacity,
@@ -37,6 +40,7 @@ from turnout.guard import Guard, spender_of, thrifty
 from turnout.headers import answer_headers, read_wishes
 from turnout.memory import Memory
 from turnout.providers.counting import CountOperation
+from turnout.providers.embedding import EmbeddingOperation
 from turnout.providers.exchange import Exchange, Provider, open_exchange
 from turnout.providers.operations import Caller
 from turnout.providers.splice import continued
@@ -50,6 +54,8 @@ from turnout.streams import AnswerStream, Replay, SettlingStream, usage_so_far
 
 __all__ = ["Pipeline", "Reply", "Rules"]
 
+
+log = logging.getLogger("turnout")
 
 COUNT_PATIENCE_S = 10.0
 """Beyond that an estimate serves an agent better than a provider's own count."""
@@ -109,7 +115,7 @@ class Pipeline:
             agent = self._guard.brake(ctx, call)
             self._guard.pace(ctx)
             ctx.decision = thrifty(ctx, agent, self.decide(ctx))  # filter, rank
-            if (found := await self._answers.ask(ctx, call)) is not None:
+            if (found := await self._answers.ask(ctx, call, self.embed)) is not None:
                 return self.replay(ctx, found)
             ctx.decision = self.reserve(ctx, ctx.decision)
             delivered = await self.deliver(ctx, call)  # send, fail over
@@ -135,6 +141,27 @@ class Pipeline:
         if ctx.outline.stream:
             return Reply(headers=headers, stream=Replay(found.body))
         return Reply(headers=headers, body=found.body)
+
+    async def embed(self, call: Call, text: str) -> Sequence[float] | None:
+        """The vector of a caller's question, by the model that the response cache is told to use: a request of the
+        same key, with a row and a cost of its own. An Embedder."""
+        semantic = self._answers.rules.semantic
+        if semantic is None:
+            return None
+        asks = Call(
+            request_id=f"{call.request_id}-embedding",
+            operation=EmbeddingOperation(EMBEDDINGS["openai-embeddings"]),
+            body=msgspec.json.encode({"model": semantic.model, "input": text, "encoding_format": "float"}),
+            headers={},
+            started_s=time.monotonic(),
+            key=call.key,
+        )
+        try:
+            reply = await self.run(asks)
+            return EMBEDDINGS["openai-embeddings"].decode_response(reply.body or b"").vectors[0]
+        except (TurnoutError, IndexError) as error:
+            log.warning("no embedding for the response cache: %s", error)
+            return None
 
     def explain(self, call: Call) -> tuple[RequestContext, Decision]:
         """The decision for a call that nobody serves: no step is counted, nothing is booked."""

@@ -31,6 +31,7 @@ from turnout.context import CACHE_HIT, CacheState, Candidate, Decision, RequestC
 from turnout.dialects.base import Dialect
 from turnout.providers.exchange import Exchange
 from turnout.providers.registry import PROVIDERS
+from turnout.semantic import Embedder, Neighbours, Place, nearest, question_of, unit
 from turnout.streams import SettlingStream
 
 __all__ = ["AnswerCache", "Found", "answered_from", "controlled"]
@@ -76,6 +77,7 @@ class _Asked(Struct, frozen=True, kw_only=True):
     form: Form
     ttl_s: float
     dialect: Dialect | None
+    place: Place | None
     shared: Shared | None
 
 
@@ -89,11 +91,12 @@ class AnswerCache:
         self.rules = AnswerRules()
         self._stores = stores
         self._clock = clock
+        self._neighbours = Neighbours()
         self._asked: dict[str, _Asked] = {}
         self._shared: dict[bytes, Shared] = {}
         self._keeping: set[asyncio.Task[None]] = set()
 
-    async def ask(self, ctx: RequestContext, call: Call) -> Found | None:
+    async def ask(self, ctx: RequestContext, call: Call, embed: Embedder) -> Found | None:
         """The answer that `ctx`, decided already, would get again; None where a provider is to be asked. Waits while
         an identical request is being answered."""
         wishes = call.cache
@@ -101,25 +104,26 @@ class AnswerCache:
         if key is None:
             return None
         ctx.cache = "miss"
-        shared = None
+        shared = place = None
         if wishes.use != "refresh" and (found := await self._shared_answer(key, ctx, call)) is not None:
             return found
         if key not in self._shared:
             shared = self._shared[key] = Shared()
         if shared is not None and wishes.use != "refresh":
             try:
-                kept = await self._store.find(key, now_s=self._clock())
+                found, place = await self._look_up(key, ctx, call, embed)
             except BaseException:
                 self._end(key, shared, "left")
                 raise
-            if kept is not None and (found := self._found(ctx, call, kept, "hit")) is not None:
-                self._end(key, shared, kept)
+            if found is not None:
+                self._end(key, shared, found.kept)
                 return found
         self._asked[ctx.request_id] = _Asked(
             key=key,
             form=form_of(ctx.outline),
             ttl_s=self.rules.ttl_s if wishes.ttl_s is None else min(wishes.ttl_s, self.rules.ttl_s),
             dialect=call.operation.chat,
+            place=place,
             shared=shared,
         )
         return None
@@ -158,15 +162,18 @@ class AnswerCache:
             or not cacheable(ctx.outline, ctx.dialect, any_temperature=free, samples=samples)
         ):
             return None
-        told = (
+        return key_of(ctx.outline, ctx.dialect, form_of(ctx.outline), self._circumstances(ctx, call))
+
+    def _circumstances(self, ctx: RequestContext, call: Call) -> tuple[str | None, ...]:
+        """What else than its body tells a request from others."""
+        return (
             *self._owner(ctx),
-            wishes.namespace,
+            call.cache.namespace,
             ctx.mode,
             None if ctx.quality is None else str(ctx.quality),
             ctx.decision.effort if ctx.decision else None,
             *(call.headers.get(name) for name in HEADERS),
         )
-        return key_of(ctx.outline, ctx.dialect, form_of(ctx.outline), told)
 
     def _owner(self, ctx: RequestContext) -> tuple[str, str | None]:
         """Whose answers a request may get; a key without a team stays by itself."""
@@ -175,6 +182,31 @@ class AnswerCache:
         if self.rules.scope == "team" and ctx.team is not None:
             return "team", ctx.team
         return "key", ctx.key_id
+
+    async def _look_up(
+        self, key: bytes, ctx: RequestContext, call: Call, embed: Embedder
+    ) -> tuple[Found | None, Place | None]:
+        """What is kept for a request, or for a question that means the same; and where its own stands."""
+        kept = await self._store.find(key, now_s=self._clock())
+        if kept is not None and (found := self._found(ctx, call, kept, "hit")) is not None:
+            return found, None
+        semantic, chat = self.rules.semantic, call.operation.chat
+        if semantic is None or chat is None:
+            return None, None
+        question = question_of(chat, ctx.outline, self._circumstances(ctx, call))
+        vector = unit(await embed(call, question.text) or ()) if question is not None else None
+        if question is None or not vector:
+            return None, None
+        place = Place(question.scope, vector)
+        asked = self._neighbours.of(place.scope)
+        near = await asyncio.to_thread(nearest, asked, vector, semantic.threshold)
+        if near is None:
+            return None, place
+        kept = await self._store.find(near, now_s=self._clock())
+        if kept is None:
+            self._neighbours.forget(place, near)
+            return None, place
+        return self._found(ctx, call, kept, "semantic"), place
 
     async def _shared_answer(self, key: bytes, ctx: RequestContext, call: Call) -> Found | None:
         """The answer of an identical request that is being served now."""
@@ -224,6 +256,8 @@ class AnswerCache:
         """Whoever asks meanwhile still gets the answer from the call that was shared."""
         try:
             await self._store.keep(asked.key, kept, max_bytes=self.rules.max_bytes)
+            if asked.place is not None:
+                self._neighbours.add(asked.place, asked.key)
         finally:
             if asked.shared is not None:
                 self._end(asked.key, asked.shared, kept)
@@ -244,11 +278,9 @@ def controlled(call: Call) -> Call:
 
 def answered_from(ctx: RequestContext, found: Found) -> None:
     """Note on `ctx` that nobody is asked: who answered once, at no cost now, and how that came about."""
-    whence = (
-        f"{found.kept.request_id}, which asked the same at the same time"
-        if found.state == "shared"
-        else f"{found.kept.request_id}, which asked the same {found.age_s:.0f} s ago"
-    )
+    same = "much the same" if found.state == "semantic" else "the same"
+    when = "at the same time" if found.state == "shared" else f"{found.age_s:.0f} s ago"
+    whence = f"{found.kept.request_id}, which asked {same} {when}"
     ctx.cache = found.state
     ctx.served_by = found.deployment
     ctx.cost_nano_usd = 0
