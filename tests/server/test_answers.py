@@ -134,7 +134,7 @@ async def test_in_the_other_form_it_is_the_same_answer(dialect, provider, stream
 async def test_a_tools_call_crosses_forms_with_its_id_and_arguments(dialect, streaming, tmp_path):
     def called(raw, streaming):
         decoder = DIALECTS[dialect].stream_decoder()
-        told = collect(decoder.feed(raw)) if streaming else DIALECTS[dialect].decode_response(raw)
+        told = collect([*decoder.feed(raw), *decoder.close()]) if streaming else DIALECTS[dialect].decode_response(raw)
         (part,) = told.parts
         return part.id, part.name, json.loads(part.arguments)
 
