@@ -30,7 +30,7 @@ def main() -> None:
                 estimate = tokens.estimate(outline)
                 begun = time.perf_counter()
                 before, seen = agent.tokens, agent.seen
-                start = agent.unseen(outline.messages)
+                start = agent.unseen(len(outline.messages), seen)  # recordings only grow
                 parts = tokens.parts(outline, estimate)
                 spent_s += time.perf_counter() - begun
                 agent.tokens = estimate

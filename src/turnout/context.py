@@ -25,27 +25,50 @@ __all__ = [
     "Reservation",
     "SessionView",
     "Spender",
+    "Visit",
 ]
+
+
+class Visit(Struct, frozen=True, kw_only=True):
+    """What a target was last sent of a conversation: so many messages and tokens of it lie in its cache, used last at
+    `at_s` (monotonic) and kept for `ttl_s` seconds after that."""
+
+    messages: int
+    tokens: int
+    at_s: float
+    ttl_s: float
 
 
 class SessionView(Struct, frozen=True, kw_only=True):
     """The session a request belongs to, as it stood when the request came in.
 
-    `id` names the conversation, `agent` the sub-agent within it (a hash of system and tools). `step`
-    counts requests of this agent from 0. `source` says how the id was found (a header's name, `prefix`).
-    `pinned` is the deployment this agent stays with, `home` the target that served it last
+    `id` names the session, `agent` the sub-agent within it (a hash of system and tools), `thread` its conversation,
+    `parent` the conversation that it branched off or was rewritten from. `step` counts the requests of the thread from
+    0. `source` says how the id was found (a header's name, `prefix`).
+    `pinned` is the deployment this thread stays with, `home` the target that served it last
     (its cache is warm there), `idle_s` how long ago that was. `cost_nano_usd` is what the whole session, all its
-    agents, has spent.
+    agents, has spent. `shared` messages of the request are known; `sent` is how many the thread's last request had,
+    where this one goes on from it. `visits`: what each target that served it keeps of what is shared. `compacted`: a
+    long conversation of this agent was begun anew, much shorter. `volatile`: its system text changed under it. `alike`:
+    another conversation is, or may become, the same so far: what is answered will tell them apart.
     """
 
     id: str
     agent: str
     step: int
     source: str
+    thread: str = ""
+    parent: str | None = None
     pinned: str | None = None
     home: str | None = None
     idle_s: float | None = None
     cost_nano_usd: int = 0
+    shared: int = 0
+    sent: int | None = None
+    visits: Mapping[str, Visit] = {}
+    compacted: bool = False
+    volatile: bool = False
+    alike: bool = False
 
 
 class Candidate(Struct, frozen=True, kw_only=True):

@@ -7,7 +7,6 @@ import time
 from datetime import UTC, datetime
 from urllib.parse import quote
 
-import xxhash
 from msgspec.structs import replace
 
 from turnout.call import Call
@@ -72,14 +71,14 @@ class Guard:
         """Look what the agent has done so far. Raises RunPaused; a milder verdict is noted on `ctx`."""
         session, owner, now_s = ctx.session, ctx.key_id or "", time.monotonic()
         feature = ctx.tags.get("feature", "")
-        run, agent = self._runs.begin(owner, session.id, conversation_of(ctx), now_s=now_s, feature=feature)
+        run, agent = self._runs.begin(owner, session.id, session.thread, now_s=now_s, feature=feature)
         ctx.begins = not run.begun
         if run.paused is not None:
             raise paused(session.id, run.paused)
         rules = self._brakes.of(feature, ctx.key_id)
         chat, outline = call.operation.chat, ctx.outline
         before, begun = agent.tokens, agent.seen
-        start = agent.unseen(outline.messages)
+        start = agent.unseen(len(outline.messages), session.shared)
         agent.tokens = ctx.input_tokens_estimate
         ctx.parts = self._tokens.parts(outline, agent.tokens)
         # A conversation that was rewritten still begins as it did.
@@ -102,13 +101,6 @@ class Guard:
         chat = call.operation.chat
         if self._brakes.note and chat is not None and (body := noted(chat, ctx.outline, verdict.note)) is not None:
             ctx.body, ctx.outline = body, call.operation.outline(body)
-
-
-def conversation_of(ctx: RequestContext) -> str:
-    """The agent and how its conversation opens: sub-agents with one prompt and different tasks are told apart."""
-    told = zip(ctx.outline.messages, ctx.outline.roles, strict=False)
-    opening = next((raw for raw, role in told if role not in {"system", "developer"}), None)
-    return f"{ctx.session.agent}:{xxhash.xxh3_64_hexdigest(opening)}" if opening is not None else ctx.session.agent
 
 
 def thrifty(ctx: RequestContext, agent: AgentRun, decision: Decision) -> Decision:

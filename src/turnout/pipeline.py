@@ -15,7 +15,8 @@ from msgspec.structs import replace
 from turnout.call import Call
 from turnout.catalog.models import Deployment, Target
 from turnout.catalog.prices import cost_nano_usd
-from turnout.context import Decision, RequestContext
+from turnout.chat import RequestOutline
+from turnout.context import Decision, RequestContext, SessionView
 from turnout.conversations import (
     STATEFUL,
     Answered,
@@ -28,6 +29,7 @@ from turnout.conversations import (
 )
 from turnout.delivery.attempts import MAX_CANDIDATES, Delivered, Delivery
 from turnout.dialects.embeddings import EMBEDDINGS
+from turnout.dialects.ends import said_in
 from turnout.dialects.fields import decode_fields
 from turnout.errors import (
     NoCapacity,
@@ -44,7 +46,7 @@ from turnout.providers.embedding import EmbeddingOperation
 from turnout.providers.exchange import Exchange, Provider, open_exchange
 from turnout.providers.operations import Caller
 from turnout.providers.splice import continued
-from turnout.routing.identity import read_hints
+from turnout.routing.identity import Hints, read_hints
 from turnout.routing.needs import needs_of, worst_cost
 from turnout.routing.rank import Ask, Router
 from turnout.settling import Settling
@@ -232,7 +234,7 @@ class Pipeline:
         if call.resumes is not None and hints.session is None:
             hints = replace(hints, session=call.resumes.session, session_source="previous_response_id")
         wishes = read_wishes(call.headers)
-        locate = self._sessions.peek if peek else self._sessions.locate
+        tokens = self._tokens.estimate(outline)
         return RequestContext(
             request_id=call.request_id,
             dialect=call.operation.name,
@@ -248,9 +250,17 @@ class Pipeline:
             deadline_s=call.started_s + self._rules.timeout_s,
             max_cost_nano_usd=wishes.max_cost_nano_usd,
             kept_at=call.resumes.provider if call.resumes and call.resumes.items is None else None,
-            session=locate(call.key_id or "", hints, outline),
-            input_tokens_estimate=self._tokens.estimate(outline),
+            session=self.identify(call, hints, outline, tokens, peek=peek),
+            input_tokens_estimate=tokens,
         )
+
+    def identify(self, call: Call, hints: Hints, outline: RequestOutline, tokens: int, *, peek: bool) -> SessionView:
+        """The conversation that a request goes on, as it stood before it."""
+        owner, chat = call.key_id or "", call.operation.chat
+        if peek:
+            return self._sessions.peek(owner, hints, outline, tokens=tokens)
+        said = None if chat is None else partial(said_in, chat, outline)
+        return self._sessions.locate(owner, hints, outline, tokens=tokens, said=said)
 
     def decide(self, ctx: RequestContext) -> Decision:
         """Whom to try, in order. A budget that leaves only small models decides a second time."""

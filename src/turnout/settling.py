@@ -80,6 +80,8 @@ class Settling:
             cost_nano_usd=ctx.cost_nano_usd or 0,
             home=ctx.target.id if ctx.target and outcome != "error" else None,
         )
+        if ctx.session.alike and (source := stream or exchange) is not None and (said := source.said) is not None:
+            self._sessions.answered(ctx.key_id or "", ctx.session, said)
         self._ledger.append(row_from_context(ctx))
 
 

@@ -10,11 +10,12 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from turnout.call import Call
-from turnout.chat import Usage
+from turnout.chat import Usage, collect
 from turnout.context import Outcome, RequestContext
 from turnout.conversations import Answered, answer_in, keeps
 from turnout.delivery.attempts import Delivered
 from turnout.delivery.board import Flight
+from turnout.dialects.ends import said_of
 from turnout.providers.exchange import Exchange
 from turnout.providers.splice import Splice, text_in
 from turnout.routing.tokens import approximate
@@ -109,6 +110,18 @@ class SettlingStream:
         """What the caller got to read, in the part that is kept."""
         chat = self._call.operation.chat
         return text_in(chat, bytes(self.delivered)) if chat else ""
+
+    @property
+    def said(self) -> int | None:
+        """Names what the answer says (`dialects.ends.said_of`); None where too little of it is kept."""
+        chat = self._call.operation.chat
+        if chat is None or not self.delivered_whole:
+            return None
+        decoder = chat.stream_decoder()
+        try:
+            return said_of(collect([*decoder.feed(bytes(self.delivered)), *decoder.close()]).parts)
+        except ValueError:  # cut off
+            return None
 
     @property
     def usage(self) -> Usage | None:

@@ -2,9 +2,10 @@
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from support.fleets import outline
-from turnout.routing.identity import agent_hash, chain_hashes, parse_tags, read_hints
+from turnout.routing.identity import agent_hash, chain_of, message_digests, parse_tags, read_hints
 
 HELLO = outline(("user", "hello"))
 UUID = "2c718db8-42d7-40c8-8065-73dade1d8ea8"
@@ -68,10 +69,33 @@ def test_an_agent_is_its_system_text_and_tools():
     assert len({agent_hash(main), agent_hash(other), agent_hash(tools)}) == 3
 
 
-def test_chain_hashes_agree_exactly_as_far_as_the_messages_do():
-    one = outline(("user", "a"), ("assistant", "b"), ("user", "c")).messages
-    two = outline(("user", "a"), ("assistant", "b"), ("user", "d")).messages
-    a, b = chain_hashes("s", one), chain_hashes("s", two)
+def chained(seed, *messages):
+    return chain_of(seed, message_digests(outline(*messages)))
+
+
+def test_chains_agree_exactly_as_far_as_the_messages_do():
+    a = chained("s", ("user", "a"), ("assistant", "b"), ("user", "c"))
+    b = chained("s", ("user", "a"), ("assistant", "b"), ("user", "d"))
     assert a[:2] == b[:2]
     assert a[2] != b[2]
-    assert chain_hashes("t", one)[0] != a[0]
+    assert chained("t", ("user", "a"))[0] != a[0]
+
+
+def test_a_clients_own_cache_marks_move_on_and_change_no_message():
+    marked = {"type": "text", "text": 'say "hi"', "cache_control": {"type": "ephemeral", "ttl": "1h"}}
+    bare = {"type": "text", "text": 'say "hi"'}
+    told = [
+        outline(("user", content), caches="5m")
+        for content in ([marked], [bare], 'say "hi"', [{**marked, "cache_control": None}], [bare, bare])
+    ]
+    first, *same, other = [message_digests(t)[0] for t in told]
+    assert set(same) == {first}
+    assert other != first
+
+
+def test_a_kept_conversation_names_the_session():
+    for told in (b'"conv_1"', b'{"id": "conv_1"}'):
+        hints = read_hints({}, replace(HELLO, fields={"conversation": msgspec.Raw(told)}))
+        assert (hints.session, hints.session_source) == ("conv_1", "conversation")
+    for told in (b"7", b"null", b"{}"):
+        assert read_hints({}, replace(HELLO, fields={"conversation": msgspec.Raw(told)})).session is None

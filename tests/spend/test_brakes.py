@@ -135,11 +135,11 @@ def test_the_more_special_brakes_come_first():
 
 def test_only_new_messages_are_read_and_a_rewritten_conversation_from_its_beginning():
     run = agent(2)
-    assert run.unseen([b"1", b"2", b"3"]) == 0
-    assert run.unseen([b"1", b"2", b"3", b"4"]) == 3
-    assert run.unseen([b"1", b"2", b"3", b"4"]) == 4, "the same again is nothing new"
+    assert run.unseen(3, 0) == 0
+    assert run.unseen(4, 3) == 3
+    assert run.unseen(4, 4) == 4, "the same again is nothing new"
     assert run.trail.repeated[1] == 2
-    assert run.unseen([b"summary", b"a", b"t"]) == 0
+    assert run.unseen(3, 0) == 0
     assert run.trail.repeated[1] == 0
 
 

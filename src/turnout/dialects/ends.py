@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
+import xxhash
 from msgspec import Raw
 
-from turnout.chat import ChatRequest, Message, RequestOutline, Text
+from turnout.chat import ChatRequest, Message, Part, RequestOutline, Text, ToolCall
 from turnout.dialects.base import Dialect
 from turnout.dialects.fields import join_fields
+from turnout.errors import InvalidRequest
 
-__all__ = ["newest", "noted"]
+__all__ = ["newest", "noted", "said_in", "said_of"]
 
 LISTS = ("messages", "input", "contents")
 """Where the APIs keep the conversation."""
@@ -40,3 +44,25 @@ def noted(dialect: Dialect, outline: RequestOutline, note: str) -> bytes | None:
     before = told[:-1].rstrip()
     joined = before + (b"" if before.endswith(b"[") else b",") + message + b"]"
     return join_fields({**outline.fields, name: joined})
+
+
+def said_of(parts: Iterable[Part]) -> int:
+    """Names what an answer says (its words and calls, not its thoughts), the same in the answer and in the request
+    that sends it back."""
+    digest = xxhash.xxh3_64()
+    for part in parts:
+        if isinstance(part, Text) and part.text.strip():
+            digest.update(b"\0text\0" + part.text.strip().encode("utf-8", "surrogatepass"))
+        elif isinstance(part, ToolCall):
+            digest.update(f"\0call\0{part.name}\0{part.arguments}".encode("utf-8", "surrogatepass"))
+    return digest.intdigest()
+
+
+def said_in(dialect: Dialect, outline: RequestOutline, number: int) -> int:
+    """The same of a request's `number`-th message; 0 where it cannot be read."""
+    alone = msgspec.structs.replace(outline, messages=outline.messages[: number + 1])
+    try:
+        messages = newest(dialect, alone, number)
+    except InvalidRequest:
+        return 0
+    return said_of(part for message in messages for part in message.parts)

@@ -14,6 +14,7 @@ from msgspec import Struct
 from turnout.catalog.models import Deployment, RateLimits
 from turnout.chat import FinishReason, StreamError, Usage
 from turnout.dialects.base import Fault
+from turnout.dialects.ends import said_of
 from turnout.errors import UpstreamBroken, UpstreamFailure, UpstreamTimeout
 from turnout.providers.apis import url_of
 from turnout.providers.faults import failure_of, reason_of
@@ -85,6 +86,17 @@ class Exchange:
         """What a whole answer says: words, thoughts and arguments of calls."""
         chat = self._caller.operation.chat
         return text_of(chat, self.body) if chat is not None and self.body is not None else ""
+
+    @property
+    def said(self) -> int | None:
+        """Names what a whole answer says (`dialects.ends.said_of`); None where that is not to be read."""
+        chat = self._caller.operation.chat
+        if chat is None or self.body is None:
+            return None
+        try:
+            return said_of(chat.decode_response(self.body).parts)
+        except UpstreamFailure:
+            return None
 
     async def read_whole(self, prepared: Prepared) -> None:
         """Take the whole answer in. Raises UpstreamFailure when it is none."""

@@ -244,7 +244,7 @@ class PromptCache:
     def _searched(self, index: int, points: list[int]) -> bool:
         """Whether a match at `index` is seen: explicit marks look back a bounded number of blocks."""
         back = self._rule.lookback
-        return self._rule.automatic or back is None or any(p - back <= index <= p for p in points)
+        return self._rule.automatic or back is None or any(p - back < index <= p for p in points)
 
     def _renew(self, chain: Chain, found: int) -> None:
         now = self._clock()

@@ -1,154 +1,359 @@
-"""Sessions as the router remembers them: which deployment serves each agent, its steps and its cost.
+"""Sessions as the router remembers them: each conversation's steps, its model, what it cost, and where it is cached.
 
-Bounded memory (least recently used go first, idle ones expire). One event loop owns a table: no locks.
+A thread is one conversation: found by the longest known prefix of its messages, within the session that the caller
+named, else among all of the owner's. Bounded memory (least recently used go first, idle ones expire). One event loop
+owns a table: no locks.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict
-from collections.abc import Callable
+from collections import OrderedDict, deque
+from collections.abc import Callable, Sequence
 
+import msgspec
+import xxhash
 from msgspec import Struct
+from msgspec.structs import replace
 
 from turnout.chat import RequestOutline
-from turnout.context import SessionView
-from turnout.routing.identity import Hints, agent_hash, chain_hashes
+from turnout.context import SessionView, Visit
+from turnout.routing.identity import Hints, agent_hash, chain_of, message_digests
 
 __all__ = ["SessionTable"]
 
+MOST_HEADS = 16
+"""Earlier requests of a thread that a fork may go on from; from before these it is a conversation of its own."""
 
-class _Agent(Struct, kw_only=True):
+ALIKE_BYTES = 64
+"""By how much a system text that holds a time or an id may differ in length from step to step."""
+
+COMPACTED_FROM = 20_000
+"""Tokens of a conversation that may have been compacted: shorter ones are not."""
+
+_NOT_SPOKEN = frozenset({"system", "developer"})
+
+Key = tuple[str, str]
+"""Owner and thread."""
+
+
+class _Head(Struct, frozen=True):
+    """Where a request of a thread ended."""
+
+    digest: bytes
+    messages: int
+    tokens: int
+
+
+class _Thread(Struct, kw_only=True):
+    owner: str
     session: str
+    thread: str
     agent: str
     source: str
+    parent: str | None = None
+    named: bool = False
     step: int = 0
     pinned: str | None = None
     home: str | None = None
     served_s: float | None = None
-    head: bytes | None = None
     seen_s: float = 0.0
+    answer: int | None = None
+    twin: bool = False
+    tools: int = 0
+    system_bytes: int = 0
+    loose: bytes | None = None
+    heads: deque[_Head] = msgspec.field(default_factory=deque)
+    visits: dict[str, Visit] = {}
+
+    @property
+    def key(self) -> Key:
+        return self.owner, self.thread
+
+
+class _Asked(Struct, frozen=True):
+    """A request as it is looked for: its agent, its messages' hashes, and those of what was spoken alone."""
+
+    owner: str
+    hints: Hints
+    outline: RequestOutline
+    agent: str
+    chain: list[bytes]
+    spoken: list[bytes]
+    tools: int
+
+
+class _Found(Struct, frozen=True, kw_only=True):
+    """Where a request belongs: `shared` messages are known of it; `forks` says that the thread has gone on since."""
+
+    thread: _Thread
+    shared: int = 0
+    forks: bool = False
+    volatile: bool = False
 
 
 class SessionTable:
-    """`capacity` agents at most; an agent unseen for `ttl_s` seconds is forgotten."""
+    """`capacity` threads at most; one unseen for `ttl_s` seconds is forgotten."""
 
-    def __init__(self, *, clock: Callable[[], float], capacity: int = 50_000, ttl_s: float = 6 * 3600) -> None:
+    def __init__(self, *, clock: Callable[[], float], capacity: int = 20_000, ttl_s: float = 6 * 3600) -> None:
         self._clock = clock
         self._capacity = capacity
         self._ttl_s = ttl_s
-        self._agents: OrderedDict[tuple[str, str, str], _Agent] = OrderedDict()
-        # What each session has spent, over all its agents.
+        self._threads: OrderedDict[Key, _Thread] = OrderedDict()
+        # What each session has spent, over all its threads, and how many threads it has.
         self._costs: dict[tuple[str, str], int] = {}
-        # The newest prefix of each session found by prefix -> those sessions, oldest first.
-        self._heads: dict[bytes, list[tuple[str, str, str]]] = {}
+        self._members: dict[tuple[str, str], list[Key]] = {}
+        # The newest prefix of threads -> those threads, oldest first; and their earlier ones.
+        self._heads: dict[bytes, list[Key]] = {}
+        self._earlier: dict[bytes, Key] = {}
+        # The newest prefix without system text, for agents that change that at every step.
+        self._loose: dict[bytes, Key] = {}
 
     def __len__(self) -> int:
-        return len(self._agents)
+        return len(self._threads)
 
-    def locate(self, owner: str, hints: Hints, outline: RequestOutline) -> SessionView:
+    def locate(
+        self,
+        owner: str,
+        hints: Hints,
+        outline: RequestOutline,
+        *,
+        tokens: int = 0,
+        said: Callable[[int], int] | None = None,
+    ) -> SessionView:
         """The session of a request, as it stood before it; a new one where nothing matches. Counts the step.
 
-        `owner` scopes sessions (a virtual key's id): two callers never share one.
+        `owner` scopes sessions (a virtual key's id): two callers never share one. `tokens`: the request's size.
+        `said(n)` names what message n says, as `answered` does: asked where two conversations are alike but for that.
         """
         self._expire()
-        key, entry, chain = self._find(owner, hints, outline)
-        view = self._view(key, entry)
-        self._agents[key] = entry
-        self._agents.move_to_end(key)
-        entry.step += 1
-        entry.seen_s = self._clock()
-        if chain:
-            self._move_head(key, entry, chain[-1])
-        while len(self._agents) > self._capacity:
-            self._forget(next(iter(self._agents)))
-        return view
+        asked = _asked(owner, hints, outline)
+        found = self._find(asked, said)
+        thread = found.thread
+        if found.forks:
+            thread = self._child(asked, found)
+        view = self._view(thread, found, tokens)
+        thread.answer = None
+        self._threads[thread.key] = thread
+        self._threads.move_to_end(thread.key)
+        members = self._members.setdefault((owner, thread.session), [])
+        if thread.key not in members:
+            members.append(thread.key)
+        thread.step += 1
+        thread.seen_s = self._clock()
+        thread.tools, thread.system_bytes = asked.tools, outline.system_bytes
+        self._move_head(thread, asked, tokens)
+        while len(self._threads) > self._capacity:
+            self._forget(next(iter(self._threads)))
+        return replace(view, alike=True) if thread.twin or not view.step else view
 
-    def peek(self, owner: str, hints: Hints, outline: RequestOutline) -> SessionView:
+    def peek(self, owner: str, hints: Hints, outline: RequestOutline, *, tokens: int = 0) -> SessionView:
         """As `locate`, but nothing is counted or remembered."""
         self._expire()
-        key, entry, _ = self._find(owner, hints, outline)
-        return self._view(key, entry)
-
-    def _find(
-        self, owner: str, hints: Hints, outline: RequestOutline
-    ) -> tuple[tuple[str, str, str], _Agent, list[bytes]]:
-        """The key and entry of a request's agent, a fresh entry where there is none, and its prefix hashes
-        (empty where the caller named the session)."""
-        agent = agent_hash(outline)
-        chain: list[bytes] = []
-        if hints.session is not None:
-            key = (owner, hints.session, agent)
-        else:
-            chain = chain_hashes(owner + agent, outline.messages)
-            key = self._by_prefix(chain) or (owner, f"prefix-{secrets.token_hex(8)}", agent)
-        entry = self._agents.get(key) or _Agent(session=key[1], agent=agent, source=hints.session_source)
-        return key, entry, chain
+        found = self._find(_asked(owner, hints, outline), None)
+        return self._view(found.thread, found, tokens)
 
     def settle(
-        self, owner: str, session: SessionView, *, pinned: str | None, cost_nano_usd: int, home: str | None = None
+        self,
+        owner: str,
+        session: SessionView,
+        *,
+        pinned: str | None,
+        cost_nano_usd: int,
+        home: str | None = None,
+        visit: Visit | None = None,
     ) -> None:
-        """Book what a request cost, which deployment its agent stays with and which target served it (None: no
-        change)."""
-        entry = self._agents.get((owner, session.id, session.agent))
-        if entry is None:
+        """Book what a request cost, which deployment its thread stays with, which target served it (None: no change),
+        and what that keeps of it in its cache."""
+        thread = self._threads.get((owner, session.thread))
+        if thread is None:
             return
         self._costs[owner, session.id] = self._costs.get((owner, session.id), 0) + cost_nano_usd
         if pinned is not None:
-            entry.pinned = pinned
+            thread.pinned = pinned
         if home is not None:
-            entry.home, entry.served_s = home, self._clock()
+            thread.home, thread.served_s = home, self._clock()
+            if visit is not None:
+                thread.visits[home] = visit
 
-    def _view(self, key: tuple[str, str, str], entry: _Agent) -> SessionView:
-        return SessionView(
-            id=entry.session,
-            agent=entry.agent,
-            step=entry.step,
-            source=entry.source,
-            pinned=entry.pinned,
-            home=entry.home,
-            idle_s=None if entry.served_s is None else self._clock() - entry.served_s,
-            cost_nano_usd=self._costs.get(key[:2], 0),
-        )
+    def answered(self, owner: str, session: SessionView, said: int) -> None:
+        """What the answer to a thread's newest request says: tells conversations apart that were alike so far."""
+        thread = self._threads.get((owner, session.thread))
+        if thread is not None:
+            thread.answer = said
 
-    def _by_prefix(self, chain: list[bytes]) -> tuple[str, str, str] | None:
-        """The session whose newest request is the longest proper prefix of this one.
+    # ---- Finding ---------------------------------------------------------------------------------------------------
 
-        A session with the very same messages is a repeated call, and the same session, once it has a
-        history; a first request that equals another's is a new session with the same opening.
+    def _find(self, asked: _Asked, said: Callable[[int], int] | None) -> _Found:
+        return self._by_prefix(asked, said) or self._by_words(asked) or _Found(thread=self._fresh(asked))
+
+    def _by_prefix(self, asked: _Asked, said: Callable[[int], int] | None) -> _Found | None:
+        """The thread with the longest prefix of this request that is known.
+
+        One whose newest request that is goes on. The very same messages once more are a repeated call of a thread
+        with a history; a first request that equals another's is a new session with the same opening. A prefix that a
+        thread has long left behind begins a fork, unless another thread still stands there.
         """
+        chain = asked.chain
         if not chain:  # a request without a message: some APIs allow it
             return None
         same = self._heads.get(chain[-1])
-        if same and len(chain) > 2 and self._agents[same[-1]].step > 1:
-            return same[-1]
-        for prefix in reversed(chain[:-1]):
-            if waiting := self._heads.get(prefix):
-                return waiting[0]
+        if same and ((thread := self._threads[same[-1]]).step > 1 or asked.hints.session is not None):
+            return _Found(thread=thread, shared=len(chain))
+        for index in range(len(chain) - 2, -1, -1):
+            if waiting := self._heads.get(chain[index]):
+                return _Found(thread=self._speaker(waiting, index + 1, said), shared=index + 1)
+            if (key := self._earlier.get(chain[index])) is not None:
+                return _Found(thread=self._threads[key], shared=index + 1, forks=True)
         return None
 
-    def _move_head(self, key: tuple[str, str, str], entry: _Agent, head: bytes) -> None:
-        self._drop_head(key, entry)
-        entry.head = head
-        self._heads.setdefault(head, []).append(key)
+    def _speaker(self, waiting: Sequence[Key], after: int, said: Callable[[int], int] | None) -> _Thread:
+        """Which of several threads with the same history goes on here: the one whose answer stands in the request."""
+        threads = [self._threads[key] for key in waiting]
+        if said is None or len(threads) == 1 or all(thread.answer is None for thread in threads):
+            return threads[0]
+        heard = said(after)
+        return next((t for wanted in (heard, None) for t in threads if t.answer == wanted), threads[0])
 
-    def _drop_head(self, key: tuple[str, str, str], entry: _Agent) -> None:
-        if entry.head is None:
+    def _by_words(self, asked: _Asked) -> _Found | None:
+        """The thread that said the same under almost the same system text: one that holds a time or an id."""
+        for index in range(len(asked.spoken) - 2, 0, -1):
+            key = self._loose.get(asked.spoken[index])
+            thread = self._threads.get(key) if key is not None else None
+            if thread is None or thread.tools != asked.tools:
+                continue
+            if abs(thread.system_bytes - asked.outline.system_bytes) <= ALIKE_BYTES:
+                return _Found(thread=thread, shared=thread.heads[-1].messages, volatile=True)
+        return None
+
+    def _fresh(self, asked: _Asked) -> _Thread:
+        """A conversation that nobody knows; in a session that the caller named, its agent's model stays."""
+        name = secrets.token_hex(8)
+        session = asked.hints.session
+        thread = _Thread(
+            owner=asked.owner,
+            session=session if session is not None else f"prefix-{name}",
+            thread=name,
+            agent=asked.agent,
+            source=asked.hints.session_source,
+            named=session is not None,
+        )
+        before = self._latest(asked) if session is not None else None
+        if before is not None:
+            thread.pinned, thread.parent = before.pinned, before.thread
+        return thread
+
+    def _latest(self, asked: _Asked) -> _Thread | None:
+        """The thread that the same agent of a named session spoke in last."""
+        keys = self._members.get((asked.owner, asked.hints.session or ""), ())
+        alike = [t for key in keys if (t := self._threads.get(key)) is not None and t.agent == asked.agent]
+        return max(alike, key=lambda t: t.seen_s, default=None)
+
+    def _child(self, asked: _Asked, found: _Found) -> _Thread:
+        """A branch of a conversation: it knows what its parent had cached up to where they part."""
+        parent, fresh = found.thread, self._fresh(asked)
+        fresh.parent = parent.thread
+        fresh.pinned, fresh.home, fresh.served_s = parent.pinned, parent.home, parent.served_s
+        tokens = next((h.tokens for h in parent.heads if h.messages == found.shared), 0)
+        fresh.visits = {name: _clipped(visit, found.shared, tokens) for name, visit in parent.visits.items()}
+        return fresh
+
+    def _view(self, thread: _Thread, found: _Found, tokens: int) -> SessionView:
+        before = thread.heads[-1] if thread.heads else None
+        parent = self._threads.get((thread.owner, thread.parent)) if thread.parent and not thread.step else None
+        cut = parent.heads[-1].tokens if parent is not None and parent.heads and not found.forks else 0
+        return SessionView(
+            id=thread.session,
+            thread=thread.thread,
+            agent=thread.agent,
+            step=thread.step,
+            source=thread.source,
+            parent=thread.parent,
+            pinned=thread.pinned,
+            home=thread.home,
+            idle_s=None if thread.served_s is None else self._clock() - thread.served_s,
+            cost_nano_usd=self._costs.get((thread.owner, thread.session), 0),
+            sent=before.messages if before is not None and found.shared >= before.messages else None,
+            shared=found.shared,
+            visits=dict(thread.visits) if not found.volatile else {},
+            compacted=thread.named and cut > COMPACTED_FROM and tokens < cut // 2,
+            volatile=found.volatile,
+        )
+
+    # ---- Remembering -----------------------------------------------------------------------------------------------
+
+    def _move_head(self, thread: _Thread, asked: _Asked, tokens: int) -> None:
+        self._leave_head(thread, keep=True)
+        if asked.chain:
+            head = _Head(asked.chain[-1], len(asked.chain), tokens)
+            thread.heads.append(head)
+            here = self._heads.setdefault(head.digest, [])
+            here.append(thread.key)
+            thread.twin = len(here) > 1
+        if len(thread.heads) > MOST_HEADS:
+            self._drop_earlier(thread.heads.popleft(), thread.key)
+        if thread.loose is not None and self._loose.get(thread.loose) == thread.key:
+            del self._loose[thread.loose]
+        thread.loose = asked.spoken[-1] if len(asked.spoken) > 1 else None
+        if thread.loose is not None:
+            self._loose[thread.loose] = thread.key
+
+    def _leave_head(self, thread: _Thread, *, keep: bool) -> None:
+        """The thread goes on from where its newest request ended; `keep`: a fork may still begin there."""
+        if not thread.heads:
             return
-        waiting = self._heads.get(entry.head, [])
-        if key in waiting:
-            waiting.remove(key)
+        digest = thread.heads[-1].digest
+        waiting = self._heads.get(digest, [])
+        if thread.key in waiting:
+            waiting.remove(thread.key)
         if not waiting:
-            self._heads.pop(entry.head, None)
+            self._heads.pop(digest, None)
+        if keep:
+            self._earlier[digest] = thread.key
 
-    def _forget(self, key: tuple[str, str, str]) -> None:
-        self._drop_head(key, self._agents.pop(key))
-        self._costs.pop(key[:2], None)
+    def _drop_earlier(self, head: _Head, key: Key) -> None:
+        if self._earlier.get(head.digest) == key:
+            del self._earlier[head.digest]
+
+    def _forget(self, key: Key) -> None:
+        thread = self._threads.pop(key)
+        self._leave_head(thread, keep=False)
+        for head in thread.heads:
+            self._drop_earlier(head, key)
+        if thread.loose is not None and self._loose.get(thread.loose) == key:
+            del self._loose[thread.loose]
+        members = self._members.get((thread.owner, thread.session), [])
+        if key in members:
+            members.remove(key)
+        if not members:
+            self._members.pop((thread.owner, thread.session), None)
+            self._costs.pop((thread.owner, thread.session), None)
 
     def _expire(self) -> None:
         oldest_allowed = self._clock() - self._ttl_s
-        while self._agents:
-            key, entry = next(iter(self._agents.items()))
-            if entry.seen_s >= oldest_allowed:
+        while self._threads:
+            key, thread = next(iter(self._threads.items()))
+            if thread.seen_s >= oldest_allowed:
                 return
             self._forget(key)
+
+
+def _asked(owner: str, hints: Hints, outline: RequestOutline) -> _Asked:
+    agent, digests = agent_hash(outline), message_digests(outline)
+    scope = f"{owner}\0{hints.session or ''}\0"
+    words = [d for d, role in zip(digests, outline.roles, strict=False) if role not in _NOT_SPOKEN]
+    tools = outline.fields.get("tools")
+    return _Asked(
+        owner,
+        hints,
+        outline,
+        agent,
+        chain_of(scope + agent, digests),
+        chain_of(scope, words),
+        xxhash.xxh3_64_intdigest(memoryview(tools)) if tools is not None else 0,
+    )
+
+
+def _clipped(visit: Visit, messages: int, tokens: int) -> Visit:
+    """What is left of a visit for a conversation that shares only so much with it."""
+    return visit if visit.messages <= messages else replace(visit, messages=messages, tokens=min(visit.tokens, tokens))

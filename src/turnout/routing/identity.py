@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import msgspec
@@ -11,7 +12,7 @@ from msgspec import Struct
 
 from turnout.chat import RequestOutline
 
-__all__ = ["Hints", "agent_hash", "chain_hashes", "parse_tags", "read_hints"]
+__all__ = ["Hints", "agent_hash", "chain_of", "message_digests", "parse_tags", "read_hints"]
 
 # In this order (INTERFACE: session identity when not given). Between the two tables stand the body's hints.
 _EXPLICIT_HEADER = "x-turnout-session"
@@ -23,6 +24,10 @@ _SESSION_HEADERS = (
     "x-session-affinity",
     "x-opencode-session",
     "x-litellm-trace-id",
+)
+_MARK = re.compile(rb',?\s*"cache_control"\s*:\s*(\{[^{}]*\}|null)')
+_ONE_TEXT = re.compile(
+    rb'"content"\s*:\s*\[\s*\{\s*"type"\s*:\s*"text"\s*,\s*"text"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}\s*\]'
 )
 _MAX_ID = 200
 _MAX_TAGS = 20
@@ -37,6 +42,10 @@ class Hints(Struct, frozen=True, kw_only=True):
     mode: str | None = None
     tags: dict[str, str] = {}
     warnings: tuple[str, ...] = ()
+
+
+class _Conversation(Struct):
+    id: str | None = None
 
 
 def read_hints(headers: Mapping[str, str], outline: RequestOutline) -> Hints:
@@ -75,7 +84,20 @@ def _session(headers: Mapping[str, str], outline: RequestOutline) -> tuple[str |
             return found, name
     if outline.prompt_cache_key:
         return outline.prompt_cache_key, "prompt_cache_key"
+    if found := _conversation(outline.fields.get("conversation")):
+        return found, "conversation"
     return None, "prefix"
+
+
+def _conversation(raw: msgspec.Raw | None) -> str | None:
+    """The id of a conversation that the Responses API keeps: a string, or an object with an `id`."""
+    if raw is None:
+        return None
+    try:
+        told = msgspec.json.decode(raw, type=str | _Conversation | None)
+    except msgspec.DecodeError:
+        return None  # whoever serves the request will say what is wrong
+    return told.id if isinstance(told, _Conversation) else told
 
 
 def _session_in_user_id(user_id: object) -> str | None:
@@ -116,11 +138,25 @@ def agent_hash(outline: RequestOutline) -> str:
     return digest.hexdigest()
 
 
-def chain_hashes(seed: str, messages: Sequence[msgspec.Raw]) -> list[bytes]:
+def message_digests(outline: RequestOutline) -> list[bytes]:
+    """One hash a message, the same wherever the client puts its cache marks (they move on with every step, and some
+    clients write a marked text as a list of one block and an unmarked one as a string)."""
+    if outline.caches is None:
+        return [xxhash.xxh3_128_digest(memoryview(raw)) for raw in outline.messages]
+    return [xxhash.xxh3_128_digest(_unmarked(bytes(raw))) for raw in outline.messages]
+
+
+def _unmarked(raw: bytes) -> bytes:
+    bare = _MARK.sub(b"", raw)
+    # One block of text alone: then the list is what its text is.
+    return _ONE_TEXT.sub(rb'"content":\1', bare) if bare.count(b'"type"') == 1 else bare
+
+
+def chain_of(seed: str, digests: Iterable[bytes]) -> list[bytes]:
     """One hash a message, each over everything up to it: equal hashes mean equal prefixes."""
-    digest = xxhash.xxh3_128(seed.encode())
+    running = xxhash.xxh3_128(seed.encode())
     chain: list[bytes] = []
-    for raw in messages:
-        digest.update(memoryview(raw))
-        chain.append(digest.digest())
+    for digest in digests:
+        running.update(digest)
+        chain.append(running.digest())
     return chain

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from turnout.catalog.cache_rules import ANTHROPIC_EXPLICIT, cache_rule_of
+from turnout.catalog.cache_rules import cache_rule_of
 from turnout.catalog.models import Deployment
 from turnout.catalog.prices import Price, Rates, ServicePrice, cost_nano_usd
 from turnout.chat import RequestOutline, Usage
@@ -166,8 +166,7 @@ def worst_output(deployment: Deployment, needs: Needs) -> int:
 def _writes(deployment: Deployment, needs: Needs) -> Literal["5m", "1h"] | None:
     """The longest lifetime of cache writes that may be billed. Who caches by marks alone writes nothing unasked."""
     rule = cache_rule_of(deployment.provider, deployment.upstream_model)
-    by_marks = rule.name == ANTHROPIC_EXPLICIT.name
-    return needs.caches if by_marks else needs.caches or "5m"
+    return needs.caches if rule.by_marks else needs.caches or "5m"
 
 
 def _dearest_input(rates: Rates, writes: Literal["5m", "1h"] | None) -> int:

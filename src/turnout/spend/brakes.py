@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Literal, get_args
 
 import msgspec
-import xxhash
 from msgspec import Struct
 
 from turnout.catalog.prices import format_usd
@@ -73,21 +71,19 @@ class AgentRun(Struct, kw_only=True):
 
     trail: Trail = msgspec.field(default_factory=Trail)
     seen: int = 0
-    mark: int = 0
     tokens: int = 0
     escalated: bool = False
     thrifty: bool = False
 
-    def unseen(self, messages: Sequence[bytes | memoryview]) -> int:
-        """From which message on the trail has not seen the conversation, which counts as seen from now on. One that was
-        rewritten (compacted, edited, another branch) is counted anew from its beginning: what only another branch did
-        is no repetition in this one."""
+    def unseen(self, messages: int, shared: int) -> int:
+        """From which of a request's messages on the trail has not seen the conversation, which counts as seen from now
+        on; the first `shared` are those of its earlier requests. One that was rewritten is counted anew from its
+        beginning: what only another branch did is no repetition in this one."""
         start = self.seen
-        if start > len(messages) or (start and xxhash.xxh3_64_intdigest(messages[start - 1]) != self.mark):
+        if start > shared:
             self.trail.forget()
             start = 0
-        self.seen = len(messages)
-        self.mark = xxhash.xxh3_64_intdigest(messages[-1]) if messages else 0
+        self.seen = messages
         return start
 
 
