@@ -6,7 +6,7 @@ knows travel in `extras`, keyed by dialect name, and are restored when the same 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 from msgspec import Raw, Struct
@@ -46,6 +46,7 @@ __all__ = [
     "Unified",
     "Usage",
     "collect",
+    "spelled",
 ]
 
 Json = Any
@@ -413,3 +414,42 @@ def collect(events: Iterable[StreamEvent]) -> ChatResponse:
         service_tier=end.service_tier,
         extras={**start.extras, **end.extras},
     )
+
+
+PIECE = 64
+"""Characters of a text that go into one event where a whole answer is told as a stream."""
+
+
+def spelled(answer: ChatResponse) -> Iterator[StreamEvent]:
+    """The events that spell out a whole answer: what `collect` makes of them is the answer again."""
+    yield ResponseStart(id=answer.id, model=answer.model, created=answer.created, usage=answer.usage)
+    for index, part in enumerate(answer.parts):
+        yield from _spelled_part(index, part)
+        yield PartEnd(index=index)
+    yield ResponseEnd(finish=answer.finish, usage=answer.usage, service_tier=answer.service_tier, extras=answer.extras)
+
+
+def _spelled_part(index: int, part: Part) -> Iterator[StreamEvent]:
+    match part:
+        case Text():
+            yield PartStart(index=index, part=replace(part, text="", citations=()))
+            yield from _pieces(index, part.text)
+            if part.citations:
+                yield PartDelta(index=index, citations=part.citations)
+        case Reasoning(redacted=None):
+            yield PartStart(index=index, part=replace(part, text="", signature=None))
+            yield from _pieces(index, part.text)
+            if part.signature:
+                yield PartDelta(index=index, signature=part.signature)
+        case ToolCall():
+            yield PartStart(index=index, part=replace(part, arguments=""))
+            yield from _pieces(index, part.arguments)
+        case Refusal():
+            yield PartStart(index=index, part=replace(part, text=""))
+            yield from _pieces(index, part.text)
+        case _:
+            yield PartStart(index=index, part=part)
+
+
+def _pieces(index: int, text: str) -> Iterator[PartDelta]:
+    return (PartDelta(index=index, text=text[at : at + PIECE]) for at in range(0, len(text), PIECE))

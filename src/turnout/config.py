@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import Struct, field
 
+from turnout.answers import AnswerRules
 from turnout.catalog.models import Tier
 from turnout.errors import ConfigError
 from turnout.keys import Grant
@@ -282,6 +283,7 @@ class Config(Struct, frozen=True, kw_only=True):
     cache: CacheConfig = CacheConfig()
     budgets: dict[str, BudgetConfig] = {}
     brakes: BrakesConfig = BrakesConfig()
+    answers: AnswerRules = AnswerRules()
     store: StoreConfig = StoreConfig()
     prices: PricesConfig = PricesConfig()
 
@@ -420,6 +422,7 @@ def check_values(config: Config) -> None:
     for name, key in config.keys.items():
         check_key(join("keys", name), key)
     _check_delivery(config.delivery)
+    _check_answers(config.answers)
     _check_names(config)
     for name, budget in config.budgets.items():
         _check_budget(join("budgets", name), budget)
@@ -460,6 +463,16 @@ def _check_delivery(told: DeliveryConfig) -> None:
     ):
         if value < least:
             raise ConfigError(f"delivery.{name} = {value}: must be at least {least}", param=f"delivery.{name}")
+
+
+def _check_answers(told: AnswerRules) -> None:
+    for name, value in (("ttl_s", told.ttl_s), ("max_bytes", told.max_bytes)):
+        if value < 1:
+            key = f"answers.{name}"
+            raise ConfigError(f"{key} = {value}: must be at least 1; enabled = false turns the cache off", param=key)
+    if told.semantic is not None and not 0 < told.semantic.threshold <= 1:
+        key = "answers.semantic.threshold"
+        raise ConfigError(f"{key} = {told.semantic.threshold}: is a cosine, above 0 and at most 1", param=key)
 
 
 def _check_budget(path: str, told: BudgetConfig) -> None:

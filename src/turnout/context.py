@@ -13,7 +13,9 @@ from turnout.chat import FinishReason, RequestOutline, Usage
 from turnout.keys import Key
 
 __all__ = [
+    "CACHE_HIT",
     "Attempt",
+    "CacheState",
     "Candidate",
     "Decision",
     "Outcome",
@@ -199,6 +201,13 @@ class Reservation(Struct, frozen=True, kw_only=True):
 
 Outcome = Literal["open", "ok", "error", "cancelled", "lost"]
 
+CacheState = Literal["hit", "miss", "bypass", "shared", "semantic"]
+"""What the response cache had to do with a request: an answer that was kept, none, nothing at all, the answer of an
+identical request that was under way, or one to a question that means the same."""
+
+CACHE_HIT = "cache_hit"
+"""The reason of a decision that asked nobody."""
+
 
 class RequestContext(Struct, kw_only=True):
     """One request from decode to settle. `volatile_part` is the part of the prefix that is another at every request.
@@ -216,6 +225,7 @@ class RequestContext(Struct, kw_only=True):
     key: Key | None = None
     tags: dict[str, str] = {}
     mode: str | None = None
+    cache: CacheState = "bypass"
     quality: float | None = None
     latency: Literal["interactive", "batch"] = "interactive"
     max_cost_nano_usd: int | None = None

@@ -68,12 +68,14 @@ from turnout.routing.rank import Router
 from turnout.routing.volatile import PrefixWatch
 from turnout.routing.warmth import Warmth
 from turnout.server.auth import Keyring
+from turnout.sharing import AnswerCache
 from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Ledger, MemoryJournal
 from turnout.spend.pacing import Pacing
 from turnout.spend.rates import Gates
 from turnout.spend.runs import Runs
+from turnout.stores.answers import MemoryAnswers, SqliteAnswers
 from turnout.stores.conversations import SqliteConversations
 from turnout.stores.journal import FileJournal
 from turnout.stores.keys import SqliteKeys, server_secret
@@ -120,6 +122,7 @@ class State(Struct, frozen=True, kw_only=True):
     async def aclose(self) -> None:
         """End connections and child processes; write what is not written yet."""
         await self.memory.drains.aclose()
+        await self.memory.answers.aclose()
         await self.alerts.aclose()
         await self.embedded.provider.transport.aclose()
         await self.http.aclose()
@@ -160,6 +163,7 @@ def open_state(config: Config) -> State:
     journal = MemoryJournal() if file == MEMORY else FileJournal(file)
     ledger = SqliteLedger(file, on_written=journal.forget)
     conversations, keys = SqliteConversations(file), SqliteKeys(file)
+    kept = SqliteAnswers(file)
 
     alerts, habits = Alerts(http), Habits()
 
@@ -168,6 +172,7 @@ def open_state(config: Config) -> State:
         journal.close()
         conversations.close()
         keys.close()
+        kept.close()
 
     return State(
         http=http,
@@ -184,6 +189,7 @@ def open_state(config: Config) -> State:
             gates=Gates(),
             drains=Drains(),
             prefixes=PrefixWatch(),
+            answers=AnswerCache({"memory": MemoryAnswers(), "sqlite": kept}, clock=time.time),
         ),
         board=Board(clock=time.monotonic, random=Random()),  # noqa: S311 (chooses among equals)
         embedded=embedded_extra(http),
@@ -239,6 +245,7 @@ async def _build(
     fleet = Fleet(deployments, providers=tuple(providers), describe=describe, knows=describe.knows)
     names = _names(config, fleet)
     _tell_of_dead_ends(config, fleet)
+    _check_semantic(config, fleet)
     keyring = keyring_of(config, state.keys, env)
     router = Router(
         fleet,
@@ -256,6 +263,7 @@ async def _build(
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
     take_budgets(rules_of_money, state.memory.budgets, state.memory.ledger)
     state.memory.pacing.reconfigure(paced(config))
+    state.memory.answers.rules = config.answers
     state.alerts.webhooks = {name: b.webhook.reveal() for name, b in config.budgets.items() if b.webhook}
     return Engine(
         state=state,
@@ -504,6 +512,14 @@ def _tell_of_dead_ends(config: Config, fleet: Fleet) -> None:
                 near = fleet.near(name)
                 hint = f"did you mean {', '.join(near)}?" if near else "set up its provider, or remove it"
                 log.warning('fallbacks."%s": there is no model %s here, so it is passed over; %s', model, name, hint)
+
+
+def _check_semantic(config: Config, fleet: Fleet) -> None:
+    told = config.answers.semantic
+    if told is not None and not fleet.find(told.model):
+        near = fleet.near(told.model)
+        hint = f"did you mean {', '.join(near)}?" if near else "name it as provider/model, and set up its provider"
+        raise ConfigError(f"answers.semantic.model = {told.model}: there is no such model; {hint}", param=told.model)
 
 
 def _brakes(told: BrakeLimits, under: dict[BrakeName, Brake] = DEFAULTS) -> Brakes:

@@ -65,8 +65,7 @@ def answer_headers(ctx: RequestContext, provider_headers: Sequence[tuple[str, st
         ("x-turnout-reason", ctx.decision.reason if ctx.decision else ""),
         ("x-turnout-attempts", str(len(ctx.attempts))),
         ("x-turnout-session", _ascii(ctx.session.id)),
-        # No answer of ours comes from a response cache yet.
-        ("x-turnout-cache", "bypass"),
+        ("x-turnout-cache", ctx.cache),
     ]
     if ctx.outcome != "open":
         headers.append(("x-turnout-cost-usd", usd(ctx.cost_nano_usd)))

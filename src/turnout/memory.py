@@ -9,6 +9,7 @@ from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
 from turnout.routing.outlook import Foresight
 from turnout.routing.volatile import PrefixWatch
+from turnout.sharing import AnswerCache
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Journal, Ledger
 from turnout.spend.pacing import Pacing
@@ -34,3 +35,4 @@ class Memory(Struct, frozen=True, kw_only=True):
     tokens: TokenEstimator
     drains: Drains
     prefixes: PrefixWatch
+    answers: AnswerCache

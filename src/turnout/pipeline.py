@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
+import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -26,6 +28,7 @@ from turnout.conversations import (
     wants_state,
 )
 from turnout.delivery.attempts import MAX_CANDIDATES, Delivered, Delivery
+from turnout.dialects.embeddings import EMBEDDINGS
 from turnout.dialects.ends import said_in
 from turnout.dialects.fields import decode_fields
 from turnout.errors import (
@@ -39,6 +42,7 @@ from turnout.guard import Guard, spender_of, thrifty
 from turnout.headers import answer_headers, read_wishes
 from turnout.memory import Memory
 from turnout.providers.counting import CountOperation
+from turnout.providers.embedding import EmbeddingOperation
 from turnout.providers.exchange import Exchange, Provider, open_exchange
 from turnout.providers.operations import Caller
 from turnout.providers.splice import continued
@@ -48,11 +52,14 @@ from turnout.routing.moves import Evidence
 from turnout.routing.needs import needs_of, signed, worst_cost
 from turnout.routing.rank import Ask, Router
 from turnout.settling import Settling
+from turnout.sharing import Found, answered_from, controlled
 from turnout.spend.brakes import BrakeRules
-from turnout.streams import SettlingStream, usage_so_far
+from turnout.streams import AnswerStream, Replay, SettlingStream, usage_so_far
 
 __all__ = ["Pipeline", "Reply", "Rules"]
 
+
+log = logging.getLogger("turnout")
 
 COUNT_PATIENCE_S = 10.0
 """Beyond that an estimate serves an agent better than a provider's own count."""
@@ -63,7 +70,7 @@ class Reply(Struct, frozen=True, kw_only=True):
 
     headers: list[tuple[str, str]]
     body: bytes | None = None
-    stream: SettlingStream | None = None
+    stream: AnswerStream | None = None
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -101,18 +108,21 @@ class Pipeline:
         self._journal = memory.journal
         self._conversations = memory.conversations
         self._tokens = memory.tokens
+        self._answers = memory.answers
         self.drains = memory.drains
         self.settle = Settling(memory).settle
 
     async def run(self, call: Call) -> Reply:
         """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
-        call = await self.resume(call)
+        call = await self.resume(controlled(call))
         ctx = self.open(call)  # decode, identify
         self._guard.admit(ctx)
         try:
             agent = self._guard.brake(ctx, call)
             self._guard.pace(ctx)
             ctx.decision = thrifty(ctx, agent, self.decide(ctx))  # filter, rank
+            if (found := await self._answers.ask(ctx, call, self.embed)) is not None:
+                return self.replay(ctx, found)
             ctx.decision = self.reserve(ctx, ctx.decision)
             delivered = await self.deliver(ctx, call)  # send, fail over
         except BaseException as error:  # even a fault of ours must not keep a budget's money
@@ -127,6 +137,37 @@ class Pipeline:
         if keeps(ctx.dialect, ctx.outline.fields):
             await self.keep(ctx, call, exchange, answer_of(exchange.body))
         return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
+
+    def replay(self, ctx: RequestContext, found: Found) -> Reply:
+        """An answer that was given before: a step like any other, that costs nothing and asks nobody."""
+        answered_from(ctx, found)
+        ctx.overhead_s = time.monotonic() - ctx.started_s if found.state == "hit" else None
+        self.settle(ctx, "ok")
+        headers = answer_headers(ctx, [("age", str(int(found.age_s)))])
+        if ctx.outline.stream:
+            return Reply(headers=headers, stream=Replay(found.body))
+        return Reply(headers=headers, body=found.body)
+
+    async def embed(self, call: Call, text: str) -> Sequence[float] | None:
+        """The vector of a caller's question, by the model that the response cache is told to use: a request of the
+        same key, with a row and a cost of its own. An Embedder."""
+        semantic = self._answers.rules.semantic
+        if semantic is None:
+            return None
+        asks = Call(
+            request_id=f"{call.request_id}-embedding",
+            operation=EmbeddingOperation(EMBEDDINGS["openai-embeddings"]),
+            body=msgspec.json.encode({"model": semantic.model, "input": text, "encoding_format": "float"}),
+            headers={},
+            started_s=time.monotonic(),
+            key=call.key,
+        )
+        try:
+            reply = await self.run(asks)
+            return EMBEDDINGS["openai-embeddings"].decode_response(reply.body or b"").vectors[0]
+        except (TurnoutError, IndexError) as error:
+            log.warning("no embedding for the response cache: %s", error)
+            return None
 
     def explain(self, call: Call) -> tuple[RequestContext, Decision]:
         """The decision for a call that nobody serves: no step is counted, nothing is booked."""

@@ -39,6 +39,7 @@ class Settling:
         self._sessions = memory.sessions
         self._foresight = memory.foresight
         self._ledger = memory.ledger
+        self._answers = memory.answers
 
     def settle(
         self,
@@ -54,6 +55,7 @@ class Settling:
         if ctx.outcome != "open":
             return
         ctx.outcome = outcome
+        self._answers.settle(ctx, exchange, stream)
         ctx.duration_s = time.monotonic() - ctx.started_s
         ctx.status, ctx.error_code = told_of(error, exchange)
         if exchange is not None:

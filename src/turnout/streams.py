@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -19,13 +19,41 @@ from turnout.providers.exchange import Exchange
 from turnout.providers.splice import Splice, text_in
 from turnout.routing.tokens import approximate
 
-__all__ = ["Books", "Drains", "SettlingStream", "usage_so_far"]
+__all__ = ["AnswerStream", "Books", "Drains", "Replay", "SettlingStream", "usage_so_far"]
 
 SAMPLE_BYTES = 16 * 1024
 """Kept of what a caller got, to estimate its tokens where the provider never counts them."""
 
 WHOLE_BYTES = 4 * 1024 * 1024
-"""Kept where another model may have to go on: a longer answer is not continued."""
+"""Kept where another model may have to go on, or the answer may be given again: a longer one is neither."""
+
+
+class AnswerStream(Protocol):
+    """A streamed answer's bytes. Whoever takes one must close it."""
+
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+    async def __anext__(self) -> bytes: ...
+
+    async def aclose(self) -> None: ...
+
+
+class Replay:
+    """The stream of an answer that is there already. An AnswerStream; its books are closed."""
+
+    def __init__(self, body: bytes) -> None:
+        self._rest = [body]
+
+    def __aiter__(self) -> Replay:
+        return self
+
+    async def __anext__(self) -> bytes:
+        if not self._rest:
+            raise StopAsyncIteration
+        return self._rest.pop()
+
+    async def aclose(self) -> None:
+        self._rest.clear()
 
 
 class Books(Protocol):
@@ -70,7 +98,7 @@ class SettlingStream:
         self._splice: Splice | None = None
         self._keeping = keeps(ctx.dialect, ctx.outline.fields)
         self._outcome: Outcome = "cancelled"
-        self._room = WHOLE_BYTES if books.keeps_whole else SAMPLE_BYTES
+        self._room = WHOLE_BYTES if books.keeps_whole or ctx.cache == "miss" else SAMPLE_BYTES
         self._told = False
         self._reading: asyncio.Future[bytes] | None = None
         self.delivered = bytearray()

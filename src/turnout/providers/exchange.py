@@ -50,7 +50,8 @@ class Exchange:
 
     The books (`usage`, `finish`, `model`, `error`) are complete once the body or the stream is at its end.
     `bills_on`: the provider writes and bills on though nobody reads. `waited_s` is the time spent waiting for the
-    provider before the answer began; `translated` says that it spoke another wire format than the caller.
+    provider before the answer began; `translated` says that it spoke another wire format than the caller; `whole` that
+    the answer came to its end, and well.
     """
 
     def __init__(self, row: ProviderRow, caller: Caller, response: UpstreamResponse, *, translated: bool) -> None:
@@ -72,6 +73,7 @@ class Exchange:
         self.model: str | None = None
         self.error: StreamError | None = None
         self.waited_s = 0.0
+        self.whole = False
 
     @property
     def refused(self) -> bool:
@@ -100,6 +102,7 @@ class Exchange:
         told = prepared.answer(await self._response.read(MAX_ANSWER_BYTES))
         self.body, self.usage, self.finish, self.model = told.body, told.usage, told.finish, told.model
         self.warnings.extend(told.warnings)
+        self.whole = True
 
     async def begin_stream(self, pipe: Pipe) -> None:
         """Read until there is an event to forward; comments that keep a connection awake are none. Raises
@@ -135,6 +138,7 @@ class Exchange:
             else:
                 if out := pipe.close():
                     yield out
+                self.whole = pipe.error is None
         except UpstreamFailure as failure:
             pipe.fail(StreamError(code=failure.code, message=failure.message, status=failure.status))
         finally:

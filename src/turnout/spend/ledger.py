@@ -20,7 +20,17 @@ from turnout.catalog.models import Tier
 from turnout.catalog.price_records import price_digest, price_to_json
 from turnout.catalog.prices import Price
 from turnout.chat import Json
-from turnout.context import Attempt, Candidate, Decision, Outcome, Parts, RequestContext, Reservation, Spender
+from turnout.context import (
+    CACHE_HIT,
+    Attempt,
+    Candidate,
+    Decision,
+    Outcome,
+    Parts,
+    RequestContext,
+    Reservation,
+    Spender,
+)
 from turnout.errors import InvalidRequest
 from turnout.spend.volume import Volume
 
@@ -409,7 +419,7 @@ def attempts_to_records(row: LedgerRow) -> list[Record]:
     """The attempts of a row as a database takes them."""
     attempts = row.attempt_log or ()
     told = [_attempt(a) if isinstance(a, Attempt) else dict(a) for a in attempts]
-    if not told and row.deployment is not None:
+    if not told and row.deployment is not None and row.reason != CACHE_HIT:
         told = [{"deployment": row.deployment}]
     lost = [cost for a in told if isinstance(cost := a.get("cost_nano_usd"), int)]
     answered = next((a for a in reversed(told) if not a.get("cost_nano_usd")), None)

@@ -149,6 +149,20 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         f"CREATE TABLE prices (digest TEXT PRIMARY KEY NOT NULL, price TEXT NOT NULL) {_STRICT}",
         f"CREATE TABLE keys (name TEXT PRIMARY KEY NOT NULL, record TEXT NOT NULL) {_STRICT}",
     ),
+    (
+        f"""
+        CREATE TABLE answers (
+            key BLOB PRIMARY KEY NOT NULL,
+            expires_s REAL NOT NULL,
+            used_s REAL NOT NULL,
+            size INTEGER NOT NULL,
+            record BLOB NOT NULL
+        ) {_STRICT}
+        """,
+        # Both questions that eviction asks are answered from these alone.
+        "CREATE INDEX answers_expires ON answers (expires_s)",
+        "CREATE INDEX answers_used ON answers (used_s, size)",
+    ),
 )
 """Version n of the file is what the first n entries made. Only ever add to the end."""
 

@@ -1,0 +1,84 @@
+"""Stores of answers, in memory and in SQLite: one set of promises for both."""
+
+import pytest
+
+from turnout.answers import Kept
+from turnout.chat import Usage
+from turnout.stores.answers import MemoryAnswers, SqliteAnswers
+
+
+def kept(body=b"x", made_s=100.0, ttl_s=60.0):
+    return Kept(
+        body=body,
+        form="stream+usage",
+        deployment="up/big",
+        request_id="req_1",
+        made_s=made_s,
+        expires_s=made_s + ttl_s,
+        usage=Usage(input=3, output=1, raw={"a": [1]}),
+        warnings=("lost",),
+    )
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def store(request, tmp_path):
+    made = MemoryAnswers() if request.param == "memory" else SqliteAnswers(tmp_path / "ledger.db")
+    yield made
+    if isinstance(made, SqliteAnswers):
+        made.close()
+
+
+async def test_what_is_kept_is_found_as_it_was(store):
+    assert await store.find(b"k", now_s=100) is None
+    await store.keep(b"k", kept(b"\x00\xff answer"), max_bytes=1000)
+    assert await store.find(b"k", now_s=100) == kept(b"\x00\xff answer")
+    assert await store.find(b"other", now_s=100) is None
+
+
+async def test_a_newer_answer_takes_the_place_of_an_older(store):
+    await store.keep(b"k", kept(b"old"), max_bytes=1000)
+    await store.keep(b"k", kept(b"new", made_s=101), max_bytes=1000)
+    assert (await store.find(b"k", now_s=102)).body == b"new"
+
+
+async def test_an_answer_is_given_until_it_expires_and_use_does_not_prolong_it(store):
+    await store.keep(b"k", kept(ttl_s=60), max_bytes=1000)
+    assert await store.find(b"k", now_s=159.9) is not None
+    assert await store.find(b"k", now_s=160) is None
+
+
+async def test_the_longest_unused_goes_when_all_are_too_much(store):
+    for at, name in enumerate([b"a", b"b", b"c"]):
+        await store.keep(name, kept(b"0123456789", made_s=100 + at), max_bytes=30)
+    assert await store.find(b"a", now_s=110) is not None
+    await store.keep(b"d", kept(b"0123456789", made_s=111), max_bytes=30)
+    found = [name for name in (b"a", b"b", b"c", b"d") if await store.find(name, now_s=112)]
+    assert found == [b"a", b"c", b"d"]
+
+
+async def test_a_smaller_bound_holds_from_the_next_answer_on(store):
+    for at, name in enumerate([b"a", b"b", b"c"]):
+        await store.keep(name, kept(b"0123456789", made_s=100 + at), max_bytes=100)
+    await store.keep(b"d", kept(b"0123456789", made_s=104), max_bytes=20)
+    found = [name for name in (b"a", b"b", b"c", b"d") if await store.find(name, now_s=112)]
+    assert found == [b"c", b"d"]
+
+
+async def test_sqlite_outlives_a_restart_and_two_processes_share_it(tmp_path):
+    one, two = SqliteAnswers(tmp_path / "ledger.db"), SqliteAnswers(tmp_path / "ledger.db")
+    await one.keep(b"k", kept(), max_bytes=1000)
+    assert await two.find(b"k", now_s=101) == kept()
+    one.close()
+    two.close()
+    again = SqliteAnswers(tmp_path / "ledger.db")
+    assert await again.find(b"k", now_s=101) == kept()
+    again.close()
+
+
+async def test_a_file_that_fails_costs_a_hit_and_no_more(tmp_path, caplog):
+    (tmp_path / "ledger.db").write_bytes(b"no database at all" * 100)
+    store = SqliteAnswers(tmp_path / "ledger.db")
+    await store.keep(b"k", kept(), max_bytes=1000)
+    assert await store.find(b"k", now_s=101) is None
+    assert "was not kept" in caplog.text
+    store.close()
