@@ -41,6 +41,8 @@ def build_parser() -> argparse.ArgumentParser:
     usage.add_argument("--config", metavar="FILE")
     usage.add_argument("--json", action="store_true")
 
+    add_replay(verbs.add_parser("replay", help="what recorded sessions would have cost under other policies"))
+
     lab = verbs.add_parser("lab", help="simulations that show what a policy does, before money is at stake")
     experiments = lab.add_subparsers(dest="experiment", required=True, metavar="EXPERIMENT")
     pacing = experiments.add_parser("pacing", help="a month of agents against a budget: paced, capped, and neither")
@@ -51,6 +53,32 @@ def build_parser() -> argparse.ArgumentParser:
     budgets.add_argument("--config", metavar="FILE")
     budgets.add_argument("--json", action="store_true")
     return parser
+
+
+def add_replay(replay: argparse.ArgumentParser) -> None:
+    replay.add_argument("paths", nargs="+", metavar="PATH", help="trace files (JSONL) or folders of them")
+    replay.add_argument(
+        "--policy",
+        action="append",
+        default=[],
+        metavar="P",
+        help="frontier, frontier+caching, naive-per-step, small, turnout, oracle; all where left out",
+    )
+    replay.add_argument(
+        "--pair",
+        action="append",
+        default=[],
+        metavar="FRONTIER:SMALL",
+        help="two models, as provider/model (or three: FRONTIER:MID:SMALL)",
+    )
+    replay.add_argument(
+        "--decisions", action="append", default=[], metavar="NAME=FILE", help="another router's decisions, as a policy"
+    )
+    replay.add_argument(
+        "--warm", action="store_true", help="system text and tools are warm already, as in a busy fleet"
+    )
+    replay.add_argument("--seed", type=int, default=0, help="of the intervals (default 0)")
+    replay.add_argument("--json", action="store_true")
 
 
 def add_key_verbs(keys: argparse.ArgumentParser) -> None:
@@ -120,6 +148,10 @@ def _look(args: argparse.Namespace) -> int:
             from turnout.cli.usage import usage
 
             return usage(args)
+        case "replay":
+            from turnout.cli.replay import replay
+
+            return replay(args)
         case "lab":
             from turnout.cli.lab import pacing
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from turnout.dialects import DIALECTS
 from turnout.errors import InvalidRequest
-from turnout.lab.sessions import Session, ToolTable, requests_of, usage_of
+from turnout.lab.sessions import Session, ToolTable, estimate_tokens, output_tokens, tools_of
 from turnout.routing.moves import Evidence, routine
 from turnout.routing.trajectory import Trajectory
 
@@ -51,30 +51,35 @@ class Score(Struct, frozen=True, kw_only=True):
     estimated: bool
 
 
-def score_of(session: Session, tools: ToolTable | None = None) -> Score:
+def score_of(session: Session, tools: ToolTable) -> Score:
     """The beats of a session, in order."""
     trajectory, beats = Trajectory(), list[Beat]()
-    times = _times([step.ts for step in session.steps])
-    estimated = False
-    for step, recorded, at_s in zip(session.steps, requests_of(session, tools), times, strict=True):
-        usage = usage_of(step, recorded)
-        estimated = estimated or usage.estimated
+    offered = tools_of(session, tools)
+    tool_bytes = len(msgspec.json.encode(offered)) if offered else 0
+    said = system = 0
+    for step, at_s in zip(session.steps, _times([step.ts for step in session.steps]), strict=True):
+        sizes = [(message, len(msgspec.json.encode(message))) for message in step.add]
+        said += sum(size for _, size in sizes)
+        system += sum(size for message, size in sizes if message.get("role") in {"system", "developer"})
+        context = step.usage.input if step.usage else max(1, estimate_tokens(said, tool_bytes))
         _feed(trajectory, list(step.add))
-        last = step.add[-1] if step.add else {}
+        # Definitions of tools weigh half as much as they are long (see `sessions.estimate_tokens`).
+        shared = (system + tool_bytes / 2) / max(1.0, said + tool_bytes / 2)
         beats.append(
             Beat(
-                context=usage.input,
-                output=usage.output,
+                context=context,
+                output=step.usage.output if step.usage else output_tokens(step.out),
                 at_s=at_s,
-                system=round(usage.input * _system_share(recorded.messages, recorded.tools)),
+                system=round(context * shared),
                 routine=routine(
-                    tool_result_last=last.get("role") == "tool",
+                    tool_result_last=bool(step.add) and step.add[-1].get("role") == "tool",
                     evidence=Evidence(signs=trajectory.signs),
                     signed=False,
                 ),
             )
         )
         _feed(trajectory, [step.out])
+        said += len(msgspec.json.encode(step.out))
     return Score(
         id=session.id,
         kind=session.bench or session.kind,
@@ -83,7 +88,7 @@ def score_of(session: Session, tools: ToolTable | None = None) -> Score:
         outcome=session.outcome,
         opening=_opening(session),
         beats=tuple(beats),
-        estimated=estimated,
+        estimated=any(step.usage is None for step in session.steps),
     )
 
 
@@ -95,14 +100,6 @@ def _feed(trajectory: Trajectory, messages: list[dict[str, object]]) -> None:
     except InvalidRequest:  # a recording may hold what no API takes: then nothing is known of how the agent fares
         return
     trajectory.feed(request.messages)
-
-
-def _system_share(messages: Sequence[dict[str, object]], tools: object) -> float:
-    """Of a request's bytes, how many are system text and tools (tools weigh half, see `sessions.estimate_tokens`)."""
-    system = sum(len(msgspec.json.encode(m)) for m in messages if m.get("role") in {"system", "developer"})
-    offered = len(msgspec.json.encode(tools)) / 2 if tools else 0.0
-    whole = sum(len(msgspec.json.encode(m)) for m in messages) + offered
-    return (system + offered) / whole if whole else 0.0
 
 
 def _times(stamps: Sequence[str | None]) -> list[float]:

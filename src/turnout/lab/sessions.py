@@ -38,6 +38,7 @@ __all__ = [
     "output_tokens",
     "packaged_sessions",
     "packaged_tools",
+    "parse_sessions",
     "read_sessions",
     "read_tools",
     "requests_of",
@@ -128,12 +129,13 @@ def read_sessions(path: str | Path, *, strict: bool = False, count: ReadCount | 
     for source in sources:
         try:
             with source.open("rb") as lines:
-                yield from _sessions(lines, source.name, strict=strict, count=count)
+                yield from parse_sessions(lines, source.name, strict=strict, count=count)
         except OSError as error:
             raise InvalidRequest(f"cannot read {source}: {error.strerror}", param=str(source)) from error
 
 
-def _sessions(lines: Iterable[bytes], name: str, *, strict: bool, count: ReadCount) -> Iterator[Session]:
+def parse_sessions(lines: Iterable[bytes], name: str, *, strict: bool, count: ReadCount) -> Iterator[Session]:
+    """Sessions of the lines of a file of that name, as `read_sessions` reads them."""
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
@@ -164,7 +166,7 @@ def read_tools(path: str | Path) -> dict[str, list[dict[str, Json]]]:
 def packaged_sessions() -> list[Session]:
     """The few sessions that come with Turnout (see `data/README.md` for sources and licences)."""
     with (files("turnout.lab") / "data" / "sessions.jsonl").open("rb") as lines:
-        return list(_sessions(lines, "sessions.jsonl", strict=True, count=ReadCount()))
+        return list(parse_sessions(lines, "sessions.jsonl", strict=True, count=ReadCount()))
 
 
 def packaged_tools() -> dict[str, list[dict[str, Json]]]:
