@@ -143,6 +143,7 @@ def explain(engine: Engine, call: Call) -> dict[str, object]:
             "tools": ctx.outline.tools,
             "session": ctx.session.id,
             "session_source": ctx.session.source,
+            "thread": ctx.session.thread,
             "step": ctx.session.step,
         },
         "warnings": ctx.warnings,
@@ -154,5 +155,8 @@ def candidate_story(candidate: Candidate) -> dict[str, object]:
         "model": candidate.deployment.id,
         "tier": candidate.deployment.tier,
         "expected_cost_usd": usd(candidate.expected_cost_nano_usd),
+        "expected_rest_usd_per_solved": usd(candidate.rest_nano_usd),
+        "warm_tokens": candidate.warm.tokens,
+        "cache": candidate.warm.kind if candidate.warm.tokens else "cold",
         "rejected": candidate.rejected,
     }

@@ -499,7 +499,12 @@ def _candidate(candidate: Candidate) -> Json:
         "deployment": candidate.deployment.id,
         "expected_cost_nano_usd": candidate.expected_cost_nano_usd,
         "rejected": candidate.rejected,
-        **_known(expected_s=candidate.expected_s, unhealthy=candidate.unhealthy),
+        **_known(
+            expected_s=candidate.expected_s,
+            unhealthy=candidate.unhealthy,
+            rest_nano_usd=candidate.rest_nano_usd,
+            warm_tokens=candidate.warm.tokens or None,
+        ),
     }
 
 
