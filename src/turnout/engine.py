@@ -526,6 +526,7 @@ def _rules(config: Config) -> Rules:
         timeout_s=config.delivery.timeout_s,
         second_nano_usd=nano(config.routing.second_usd),
         continue_streams=config.delivery.continue_streams,
+        context_report=config.context.report,
     )
 
 

@@ -23,13 +23,14 @@ __all__ = ["Guard", "spender_of", "thrifty"]
 class Guard:
     """Admits a request, looks what its agent has done so far, and asks budgets how they fare."""
 
-    def __init__(self, brakes: BrakeRules, memory: Memory) -> None:
+    def __init__(self, brakes: BrakeRules, memory: Memory, *, watches: bool = False) -> None:
         self._brakes = brakes
         self._gates = memory.gates
         self._runs = memory.runs
         self._budgets = memory.budgets
         self._pacing = memory.pacing
         self._tokens = memory.tokens
+        self._contexts = memory.contexts if watches else None
 
     def admit(self, ctx: RequestContext) -> None:
         """Hold the key's limits. Raises RateLimited: such a request was never opened, and has no row."""
@@ -72,7 +73,8 @@ class Guard:
         """Look what the agent has done so far. Raises RunPaused; a milder verdict is noted on `ctx`."""
         session, owner, now_s = ctx.session, ctx.key_id or "", time.monotonic()
         feature = ctx.tags.get("feature", "")
-        run, agent = self._runs.begin(owner, session.id, conversation_of(ctx), now_s=now_s, feature=feature)
+        conversation = conversation_of(ctx)
+        run, agent = self._runs.begin(owner, session.id, conversation, now_s=now_s, feature=feature)
         ctx.begins = not run.begun
         if run.paused is not None:
             raise paused(session.id, run.paused)
@@ -84,9 +86,11 @@ class Guard:
         ctx.parts = self._tokens.parts(outline, agent.tokens)
         # A conversation that was rewritten still begins as it did.
         ctx.repeated_tokens = before if start == begun else min(before, ctx.parts.system + ctx.parts.tools)
-        if rules.looks and chat is not None:
+        if chat is not None and (rules.looks or self._contexts is not None):
             with contextlib.suppress(InvalidRequest):  # whoever answers it will say what is wrong
-                agent.trail.feed(newest(chat, outline, start))
+                watched = self._contexts
+                told = newest(chat, outline, start) if watched is None else watched.look(ctx, conversation, chat, start)
+                agent.trail.feed(told if rules.looks else ())
         for verdict in rules.check(run, agent, now_s=now_s, p99_nano_usd=self._runs.costs.p99(feature)):
             self.act(ctx, call, agent, verdict)
         return agent

@@ -64,11 +64,12 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 class Rules(Struct, frozen=True, kw_only=True):
     """What the config says of every request: seconds for a whole answer, the worth of a caller's second in
-    nano-dollars, and whether another model finishes what a dying stream began."""
+    nano-dollars, whether another model finishes what a dying stream began, and whether contexts are looked at."""
 
     timeout_s: float
     second_nano_usd: int = 0
     continue_streams: bool = False
+    context_report: bool = False
 
 
 class Pipeline:
@@ -88,7 +89,7 @@ class Pipeline:
         self._providers = providers
         self._delivery = delivery
         self._rules = rules
-        self._guard = Guard(brakes, memory)
+        self._guard = Guard(brakes, memory, watches=rules.context_report)
         self._sessions = memory.sessions
         self._ledger = memory.ledger
         self._budgets = memory.budgets
