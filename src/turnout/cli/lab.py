@@ -89,8 +89,8 @@ NOTES = (
     "Measured: which tools were called, which results are there twice. Estimated: tokens; which results nobody refers "
     "to (a model can use what it does not quote). Assumed: a warm cache from step to step and a cold one at the start; "
     "list prices. Net is after the cache that leaving out breaks: tools go before a session begins, duplicates before "
-    "they are sent, results after the patience. Unused tools are known when a session is over; `never called` are those "
-    "that no session of the kind called"
+    "they are sent, results after the patience. Unused tools are known when a session is over; `never called` are "
+    "those that no session of the kind called"
 )
 
 
@@ -147,7 +147,8 @@ def _told_of_results(kind: KindReport, patience: int) -> str:
     """How results are referred to, and how far the tokens are off."""
     referred = sum(kind.delays)
     unused = kind.sums["unreferenced_result"].findings
-    told = f"{kind.sessions:,} sessions, {kind.requests:,} requests; {kind.results:,} results, {kind.judged:,} judged; {referred:,} referred to, {unused:,} not"
+    told = f"{kind.sessions:,} sessions, {kind.requests:,} requests; {kind.results:,} results, "
+    told += f"{kind.judged:,} judged: {referred:,} referred to, {unused:,} not"
     if referred:
         told += f"; {sum(kind.delays[:1]) / referred:.0%} in the next answer"
         told += f", {kind.late / referred:.0%} only after {patience} answers"

@@ -69,7 +69,8 @@ def bill(
     intact: bool = False,
 ) -> int:
     """The input of requests of `totals` tokens with `cuts` made, in pico-dollars. `opening`: where the first request is
-    marked before its end (behind the tools, behind the system text). `intact`: as if no cut broke the cache."""
+    marked before its end (behind the tools, behind the system text); what is left out later stands behind it.
+    `intact`: as if no cut broke the cache."""
     starting: dict[int, list[Cut]] = {}
     for cut in cuts:
         starting.setdefault(cut.since, []).append(cut)

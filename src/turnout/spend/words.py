@@ -11,8 +11,9 @@ MAX_CHARS = 64 * 1024
 
 SLICES = 16
 
-_WORD = re.compile(r"\d+(?:[.,:-]\d+)+|\w{8,}|(?=\w*\d)\w{3,}")
-"""Figures with their signs, words of eight letters, and from three on whatever has a digit in it: ids, names, dates."""
+_WORD = re.compile(r"\d+(?:[.,:-]\d+)+|\w{8,}|(?=[\w-]{0,24}\d)\w[\w-]+\w")
+"""Figures with their signs, words of eight letters, and from three on whatever has a digit in it: ids, names, dates.
+How far is looked for the digit has a bound: else a long line of dashes takes quadratic time."""
 
 _DENSE = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3\uf900-\ufaff\U00020000-\U0003ffff]{4,}")
 """Chinese, Japanese, Korean: a word has one to four letters, and mostly no space after it."""
