@@ -16,7 +16,7 @@ from turnout.dialects.base import Dialect
 from turnout.dialects.ends import newest, opened
 from turnout.errors import InvalidRequest
 from turnout.routing.calibration import FAMILIES, family_of
-from turnout.routing.tokens import approximate, sample
+from turnout.routing.tokens import approximate
 from turnout.spend.hygiene import ContextTrail, Finding, Weights
 from turnout.spend.trimming import Billing
 
@@ -25,7 +25,9 @@ __all__ = ["CONTEXT_NOTES", "Contexts", "Watched", "context_story", "tokens_of",
 CAPACITY = 500
 """Conversations remembered, those used last. `bench/hygiene.py` prints what one takes."""
 
-SAMPLED_FROM = 16 * 1024
+SAMPLED_FROM = 2_048
+SLICES, SLICE = 8, 128
+"""Coarser than `routing/tokens.py` measures a request: a report of many messages adds up, and their errors cancel."""
 
 UNPRICED = Billing(price=Price(input=0, output=0), rule=NO_CACHE)
 
@@ -94,8 +96,12 @@ def _whole(dialect: Dialect, outline: RequestOutline) -> ChatRequest:
 
 
 def tokens_of(text: str) -> float:
-    """Estimated o200k tokens of a text; of a long one, a sample is measured."""
-    return approximate(text) if len(text) < SAMPLED_FROM else sample(text.encode("utf-8", "replace"), approximate)
+    """Estimated o200k tokens of a text; of a longer one, slices of about 1 KB in all are measured."""
+    if len(text) <= SAMPLED_FROM:
+        return approximate(text)
+    step = (len(text) - SLICE) / (SLICES - 1)
+    seen = "\n".join(text[round(n * step) : round(n * step) + SLICE] for n in range(SLICES))
+    return approximate(seen) * len(text) / len(seen)
 
 
 def weights_of(model: str) -> Weights:

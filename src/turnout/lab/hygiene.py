@@ -18,7 +18,7 @@ from turnout.routing.tokens import approximate
 from turnout.spend.hygiene import FINDING_KINDS, PATIENCE, ContextTrail, FindingKind, HygieneReport, KindSum
 from turnout.spend.trimming import Billing
 
-__all__ = ["KindReport", "SessionHygiene", "look", "summed"]
+__all__ = ["KindReport", "SessionHygiene", "decoded", "look", "summed"]
 
 
 class SessionHygiene(Struct, frozen=True, kw_only=True):
@@ -71,11 +71,10 @@ def look(
     offered = tools_of(session, tools) or []
     known = session.tools is not None and session.tools in tools
     trail = ContextTrail(approximate, _specs(offered))
-    before: tuple[dict[str, Json], ...] = ()
-    for step in session.steps:
-        trail.step(_messages((*before, *step.add)))
-        before = (step.out,)
-    trail.end(_messages(before))
+    for messages in decoded(session):
+        trail.step(messages)
+    if session.steps:
+        trail.end(_messages((session.steps[-1].out,)))
     report = trail.report(billing, weights, patience=patience)
     totals = trail.totals(weights)
     alike = family_of(session.model) == family_of(model)
@@ -89,6 +88,14 @@ def look(
         recorded_tokens=sum(recorded for recorded, _ in both),
         estimated_tokens=sum(total for _, total in both),
     )
+
+
+def decoded(session: Session) -> Iterator[tuple[Message, ...]]:
+    """What is new in each request of a session: the answer before it, and what came after that."""
+    before: tuple[dict[str, Json], ...] = ()
+    for step in session.steps:
+        yield _messages((*before, *step.add))
+        before = (step.out,)
 
 
 def _messages(told: Iterable[dict[str, Json]]) -> tuple[Message, ...]:

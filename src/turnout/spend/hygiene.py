@@ -67,13 +67,13 @@ MESSAGE_TOKENS = 4
 MEDIA_TOKENS = 1_000
 """Any image or attachment. A guess."""
 
-MAX_REQUESTS = 2_000
+MAX_REQUESTS = 1_000
 MAX_RESULTS = 2_000
 MAX_TOOLS = 500
 MAX_WORDS = 20_000
 """What is remembered of one conversation: beyond it the report says `truncated`. Words take about 100 bytes each."""
 
-MOST_FINDINGS = 100
+MOST_FINDINGS = 50
 """Findings in a report, those with the most tokens billed first."""
 
 _NAME = 200
@@ -189,6 +189,7 @@ class ContextTrail:
         self._results: list[_Result] = []
         self._texts: dict[int, int] = {}
         self._owners: dict[int, int] = {}
+        self._met = 0
         self._totals = array("d")
         self._messages = 0.0
         self._system = 0.0
@@ -280,19 +281,23 @@ class ContextTrail:
         them could not be kept."""
         owners = self._owners
         fresh = found.difference(owners)
-        if len(owners) + len(fresh) > MAX_WORDS:
-            self._sweep()
+        self._met += len(fresh)
+        # Not at each step of a conversation that is full.
+        if len(owners) + len(fresh) > MAX_WORDS and self._met > MAX_WORDS // 4:
+            owners = self._swept()
         room = max(0, MAX_WORDS - len(owners))
         if dropped := len(fresh) > room:
             fresh = set(sorted(fresh)[:room])
         owners.update(dict.fromkeys(fresh, index))
         return len(fresh), dropped
 
-    def _sweep(self) -> None:
+    def _swept(self) -> dict[int, int]:
         """Forget words that tell of nothing any more. One that comes again then counts as new: a result may look
         referred to that is not, never the other way round."""
         results = self._results
         self._owners = {w: i for w, i in self._owners.items() if i != _NOBODY and not results[i].referred}
+        self._met = 0
+        return self._owners
 
     def _seen(self, found: set[int]) -> None:
         """Words that stand in the conversation and tell of no result."""
