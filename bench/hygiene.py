@@ -1,14 +1,20 @@
 """What looking at contexts costs a request, and the memory of a conversation: python bench/hygiene.py [FILE.jsonl ...]
 
-Made-up steps: 4 KB of code a step, a call with its result and the model's next words, 200 steps. Recorded ones: session
-traces, one session a line. Times are of `ContextTrail.step` alone: the messages are decoded for the brakes anyway.
+A coding agent that reads 4 KB of the standard library a step: the model's words, its call, the result. Recorded ones:
+session traces, one session a line. Times are of `ContextTrail.step` alone: the messages are decoded anyway.
 """
 
 from __future__ import annotations
 
+import argparse
+import doctest
+import inspect
 import sys
+import tarfile
 import time
 import tracemalloc
+import typing
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,13 +32,23 @@ GPT = Billing(price=Price(input=2_000_000, output=0, cache_read=500_000), rule=c
 STEPS, STEP_CHARS = 200, 4_096
 
 
-def made_up(step: int) -> list[Message]:
-    line = "    total_{0} = compute_total(order_{0}, discount={1}.{2})  # see ticket {3}\n"
-    code = "".join(line.format(step * 100 + n, n, step, step * 7919 + n) for n in range(100))[:STEP_CHARS]
+def sources() -> str:
+    """Code as an agent reads it: the standard library's own."""
+    return "".join(inspect.getsource(module) for module in (argparse, inspect, typing, tarfile, doctest, zipfile))
+
+
+def read_file(step: int, code: str) -> list[Message]:
+    code = code[step * STEP_CHARS % len(code) :][:STEP_CHARS]
     call = ToolCall(id=f"c{step}", name="read", arguments=f'{{"path": "src/module_{step}.py"}}')
     result = ToolResult(call_id=f"c{step}", parts=(Text(text=code),))
-    said = Text(text=f"Let me look at total_{step * 100} first, then go on with the next file.")
+    said = Text(text=f"Let me look at {code[400:450]!r} first, then go on with the next file.")
     return [Message(role="assistant", parts=(said, call)), Message(role="tool", parts=(result,))]
+
+
+def dense(step: int) -> list[Message]:
+    """Nothing but words that are new."""
+    text = " ".join(f"name_{step * 400 + n}" for n in range(400))
+    return [Message(role="tool", parts=(ToolResult(call_id=f"c{step}", parts=(Text(text=text),)),))]
 
 
 def texts_of(messages: Sequence[Message]) -> list[str]:
@@ -58,13 +74,14 @@ def told(name: str, spent: list[float]) -> None:
 
 
 def main() -> None:
-    steps = [made_up(step) for step in range(STEPS)]
+    code = sources()
+    steps = [read_file(step, code) for step in range(STEPS)]
     told("4 KB a step", fed(steps)[1])
     tracemalloc.start()
     before = tracemalloc.get_traced_memory()[0]
     trail = fed(steps)[0]
     print(f"memory of it: {(tracemalloc.get_traced_memory()[0] - before) / 1024:.0f} KB, {trail.size:,} hashes")
-    long = fed([made_up(step) for step in range(5 * STEPS)])[0]
+    long = fed([dense(step) for step in range(5 * STEPS)])[0]
     print(f"at its bounds (1,000 steps): {(tracemalloc.get_traced_memory()[0] - before) / 1024:.0f} KB for both")
     tracemalloc.stop()
     begun = time.process_time()

@@ -121,22 +121,23 @@ def _tracked(sessions: list[tuple[Session, ToolTable]]) -> Iterable[tuple[Sessio
 
 def _print_context(kinds: list[KindReport], priced: str, patience: int) -> None:
     console = Console()
-    table = Table(title=f"input, at prices of {priced}", box=None, pad_edge=False)
+    table = Table(title=f"input, and shares of its bill at prices of {priced}", box=None, pad_edge=False)
     table.add_column("")
     for name in ("found", "of input", "gross", "net", "worth it", "net of these"):
         table.add_column(name, justify="right", no_wrap=True)
     for kind in kinds:
-        bill = format_usd(kind.billed_nano_usd)
-        table.add_row(f"[bold]{escape(kind.kind)}[/]", f"{kind.billed_tokens:,}", "tokens", bill)
+        bill = kind.billed_nano_usd
+        table.add_row(f"[bold]{escape(kind.kind)}[/]", f"{kind.billed_tokens:,}", "tokens", format_usd(bill))
         table.add_row("tool schemas", f"{kind.offered}", f"{kind.tools_share:.1%}")
         for finding in FINDING_KINDS:
             told = kind.sums[finding]
-            gross, net, worth = map(format_usd, (told.gross_nano_usd, told.net_nano_usd, told.worth_nano_usd))
+            amounts = (told.gross_nano_usd, told.net_nano_usd, told.worth_nano_usd)
+            gross, net, worth = (f"{amount / max(1, bill):.1%}" for amount in amounts)
             row = (f"{told.findings:,}", f"{kind.shares[finding]:.1%}", gross, net, f"{told.worth:,}", worth)
             table.add_row(finding.replace("_", " "), *row)
-        never = format_usd(kind.never_called_nano_usd)
+        never = f"{kind.never_called_nano_usd / max(1, bill):.1%}"
         table.add_row("tools never called", f"{len(kind.never_called)}", f"{kind.never_called_share:.1%}", never, never)
-        table.add_row("together", "", "", "", "", f"{kind.net_share:.1%}", format_usd(kind.net_nano_usd))
+        table.add_row("together", "", "", "", "", "", f"{kind.net_share:.1%}")
     console.print(table)
     for kind in kinds:
         console.print(f"{kind.kind}: {_told_of_results(kind, patience)}", highlight=False)

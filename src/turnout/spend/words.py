@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 
 __all__ = ["MAX_CHARS", "unescaped", "words"]
 
@@ -12,9 +11,14 @@ MAX_CHARS = 32 * 1024
 
 SLICES = 16
 
-_WORD = re.compile(r"[\w.-]+")
-_BREAKS = {code: " " for code in range(128) if not (chr(code).isalnum() or chr(code) in "_.-")}
-"""A word is letters, digits and what joins them; of ASCII alone, a translation finds it in a fifth of the time."""
+_WORD = re.compile(r"[\w-]+")
+_FIGURE = re.compile(r"\d+(?:[.,:]\d+)+")
+_ASCII = bytes(
+    ord(chr(code).lower()) if code < 128 and (chr(code).isalnum() or chr(code) in "_-") else ord(" ")
+    for code in range(256)
+)
+"""A word is letters, digits and hyphens, a figure has signs within. In ASCII alone a translation finds words, which is
+quicker."""
 
 LONG = 8
 SHORT = 3
@@ -34,25 +38,21 @@ _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 def words(text: str) -> set[int]:
     """Hashes of what is distinctive in a text, the same for the same words within one process. Scripts without spaces
     give runs of four letters (eight where vowels are written as signs)."""
-    told = _sampled(text).casefold()
-    runs = set(told.translate(_BREAKS).split() if told.isascii() else _WORD.findall(told))
-    joined = {run for run in runs if "." in run or run[0] == "-" or run[-1] == "-"}
-    runs -= joined
-    runs.update(word for run in joined for word in _parts(run))
-    found = {hash(word) for word in runs if len(word) >= LONG or (len(word) >= SHORT and not word.isalpha())}
-    if not told.isascii():
-        for script, size in _UNSPACED:
-            for run in script.findall(told):
-                found.update(hash(run[at : at + size]) for at in range(len(run) - size + 1))
+    told = _sampled(text)
+    found = set(map(hash, _FIGURE.findall(told)))
+    if told.isascii():
+        runs = set(told.encode().translate(_ASCII).split())
+        some = [run for run in runs if len(run) >= LONG or (len(run) >= SHORT and not run.isalpha())]
+        found.update(hash(run.strip(b"-") if b"-" in run else run) for run in some)
+        return found
+    told = told.casefold()
+    for word in {run.strip("-") for run in _WORD.findall(told)}:
+        if len(word) >= LONG or (len(word) >= SHORT and not word.isalpha()):
+            found.add(hash(word.encode("utf-8", "surrogatepass")))
+    for script, size in _UNSPACED:
+        for run in script.findall(told):
+            found.update(hash(run[at : at + size]) for at in range(len(run) - size + 1))
     return found
-
-
-def _parts(run: str) -> Sequence[str]:
-    """A run of letters, digits, hyphens and dots as words: dots stay in figures alone."""
-    run = run.strip(".-")
-    if run.replace(".", "").isdecimal():
-        return (run,)
-    return [part.strip("-") for part in run.split(".")]
 
 
 def unescaped(json: str) -> str:
