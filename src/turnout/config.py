@@ -28,6 +28,7 @@ __all__ = [
     "BudgetConfig",
     "CacheConfig",
     "Config",
+    "ContextConfig",
     "DeliveryConfig",
     "EndpointConfig",
     "KeyConfig",
@@ -256,6 +257,13 @@ class BrakesConfig(BrakeLimits, frozen=True, kw_only=True):
     keys: dict[str, BrakeLimits] = {}
 
 
+class ContextConfig(Struct, frozen=True, kw_only=True):
+    """`report`: look at what conversations carry for nothing, for `GET /admin/sessions/ID/context` (docs/context.md).
+    No request is changed."""
+
+    report: bool = False
+
+
 class PricesConfig(Struct, frozen=True, kw_only=True):
     """`refresh`: fetch newer list prices from `url` (genai-prices' own table) every so many hours while the gateway
     runs. They are kept beside the ledger and hold for requests after; without it nothing is fetched."""
@@ -286,6 +294,7 @@ class Config(Struct, frozen=True, kw_only=True):
     answers: AnswerRules = AnswerRules()
     store: StoreConfig = StoreConfig()
     prices: PricesConfig = PricesConfig()
+    context: ContextConfig = ContextConfig()
 
 
 def load_config(path: str | Path, env: Mapping[str, str] | None = None) -> Config:

@@ -555,6 +555,7 @@ def _rules(config: Config) -> Rules:
             ttl=config.cache.ttl,
             without=frozenset(name for name, told in config.models.items() if not told.cache_repair),
         ),
+        context_report=config.context.report,
     )
 
 

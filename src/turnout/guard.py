@@ -22,7 +22,7 @@ __all__ = ["Guard", "spender_of", "thrifty"]
 class Guard:
     """Admits a request, looks what its agent has done so far, and asks budgets how they fare."""
 
-    def __init__(self, brakes: BrakeRules, memory: Memory) -> None:
+    def __init__(self, brakes: BrakeRules, memory: Memory, *, watches: bool = False) -> None:
         self._brakes = brakes
         self._gates = memory.gates
         self._sessions = memory.sessions
@@ -31,6 +31,7 @@ class Guard:
         self._pacing = memory.pacing
         self._tokens = memory.tokens
         self._prefixes = memory.prefixes
+        self._contexts = memory.contexts if watches else None
 
     def admit(self, ctx: RequestContext) -> None:
         """Hold the key's limits. Raises RateLimited: such a request was never opened, and has no row."""
@@ -91,9 +92,10 @@ class Guard:
         ctx.repeated_tokens = before if start == begun else min(before, ctx.parts.system + ctx.parts.tools)
         if chat is not None:
             with contextlib.suppress(InvalidRequest):  # whoever answers it will say what is wrong
-                messages = newest(chat, outline, start)
-                agent.trail.feed(messages)
-                self._sessions.trajectory(owner, session).feed(messages)
+                watched = self._contexts
+                told = newest(chat, outline, start) if watched is None else watched.look(ctx, chat, start)
+                agent.trail.feed(told)
+                self._sessions.trajectory(owner, session).feed(told)
         for verdict in rules.check(run, agent, now_s=now_s, p99_nano_usd=self._runs.costs.p99(feature)):
             self.act(ctx, call, agent, verdict)
         return agent

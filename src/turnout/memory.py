@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from msgspec import Struct, field
 
+from turnout.contexts import Contexts
 from turnout.conversations import Conversations
 from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
@@ -36,3 +37,4 @@ class Memory(Struct, frozen=True, kw_only=True):
     drains: Drains
     prefixes: PrefixWatch
     answers: AnswerCache
+    contexts: Contexts = field(default_factory=Contexts)

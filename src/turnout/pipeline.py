@@ -75,12 +75,14 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 class Rules(Struct, frozen=True, kw_only=True):
     """What the config says of every request: seconds for a whole answer, the worth of a caller's second in
-    nano-dollars, whether another model finishes what a dying stream began, and what is done for providers' caches."""
+    nano-dollars, whether another model finishes what a dying stream began, what is done for providers' caches, and
+    whether contexts are looked at."""
 
     timeout_s: float
     second_nano_usd: int = 0
     continue_streams: bool = False
     repair: RepairRules = RepairRules()
+    context_report: bool = False
 
 
 class Pipeline:
@@ -100,7 +102,7 @@ class Pipeline:
         self._providers = providers
         self._delivery = delivery
         self._rules = rules
-        self._guard = Guard(brakes, memory)
+        self._guard = Guard(brakes, memory, watches=rules.context_report)
         self._sessions = memory.sessions
         self._foresight = memory.foresight
         self._ledger = memory.ledger

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from turnout.dialects import DIALECTS
-from turnout.dialects.ends import newest, noted
+from turnout.dialects.ends import newest, noted, opened
 
 TEXT = {
     "openai-chat": {"model": "m", "messages": [{"role": "user", "content": "hé"}], "max_tokens": 5},
@@ -45,3 +45,36 @@ def test_the_newest_messages_are_read_alone(name):
     assert message.parts[0].text == "second"
     assert len(newest(dialect, outline, 0)) == 2
     assert newest(dialect, outline, 2) == ()
+
+
+FULL = {
+    "openai-chat": {
+        "messages": [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "hé"}],
+        "tools": [{"type": "function", "function": {"name": "look", "parameters": {}}}],
+    },
+    "openai-responses": {
+        "instructions": "Be kind.",
+        "input": "hé",
+        "tools": [{"type": "function", "name": "look", "parameters": {}}],
+    },
+    "anthropic-messages": {
+        "system": "Be kind.",
+        "messages": [{"role": "user", "content": "hé"}],
+        "max_tokens": 5,
+        "tools": [{"name": "look", "input_schema": {"type": "object"}}],
+    },
+    "gemini": {
+        "systemInstruction": {"parts": [{"text": "Be kind."}]},
+        "contents": [{"role": "user", "parts": [{"text": "hé"}]}],
+        "tools": [{"functionDeclarations": [{"name": "look"}]}],
+    },
+}
+
+
+@pytest.mark.parametrize("name", FULL)
+def test_a_conversation_is_read_with_what_stands_before_it_and_nothing_else(name):
+    dialect = DIALECTS[name]
+    odd = {"temperature": "far too warm"}
+    request = opened(dialect, dialect.outline(json.dumps({"model": "m", **FULL[name], **odd}).encode()))
+    assert [tool.name for tool in request.tools] == ["look"]
+    assert [m.parts[0].text for m in request.messages] == ["Be kind.", "hé"]

@@ -44,10 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     add_replay(verbs.add_parser("replay", help="what recorded sessions would have cost under other policies"))
 
     lab = verbs.add_parser("lab", help="simulations that show what a policy does, before money is at stake")
-    experiments = lab.add_subparsers(dest="experiment", required=True, metavar="EXPERIMENT")
-    pacing = experiments.add_parser("pacing", help="a month of agents against a budget: paced, capped, and neither")
-    pacing.add_argument("--seed", type=int, default=1)
-    pacing.add_argument("--json", action="store_true")
+    add_experiments(lab)
 
     budgets = verbs.add_parser("budgets", help="what each budget may spend, has spent, and until when")
     budgets.add_argument("--config", metavar="FILE")
@@ -79,6 +76,18 @@ def add_replay(replay: argparse.ArgumentParser) -> None:
     )
     replay.add_argument("--seed", type=int, default=0, help="of the intervals (default 0)")
     replay.add_argument("--json", action="store_true")
+
+
+def add_experiments(lab: argparse.ArgumentParser) -> None:
+    experiments = lab.add_subparsers(dest="experiment", required=True, metavar="EXPERIMENT")
+    pacing = experiments.add_parser("pacing", help="a month of agents against a budget: paced, capped, and neither")
+    pacing.add_argument("--seed", type=int, default=1)
+    pacing.add_argument("--json", action="store_true")
+    context = experiments.add_parser("context", help="what recorded sessions carried for nothing, and what that cost")
+    context.add_argument("paths", nargs="*", metavar="PATH", help="traces, or folders of them (default: the packaged)")
+    context.add_argument("--model", default="openai/gpt-4.1", help="at whose prices (default openai/gpt-4.1)")
+    context.add_argument("--patience", type=int, default=3, metavar="ANSWERS", help="until a result counts as unused")
+    context.add_argument("--json", action="store_true")
 
 
 def add_key_verbs(keys: argparse.ArgumentParser) -> None:
@@ -153,8 +162,10 @@ def _look(args: argparse.Namespace) -> int:
 
             return replay(args)
         case "lab":
-            from turnout.cli.lab import pacing
+            from turnout.cli.lab import context, pacing
 
+            if args.experiment == "context":
+                return context(args.paths, args.model, patience=args.patience, as_json=args.json)
             return pacing(args.seed, as_json=args.json)
         case _:
             from turnout.cli.budgets import budgets

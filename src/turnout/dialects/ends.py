@@ -1,4 +1,4 @@
-"""The end of a conversation: its newest messages alone, and a word of ours behind them, where no cached prefix is."""
+"""The ends of a conversation: its newest messages, a note of ours behind them, and what stands before its first."""
 
 from __future__ import annotations
 
@@ -13,10 +13,20 @@ from turnout.dialects.base import Dialect
 from turnout.dialects.fields import join_fields
 from turnout.errors import InvalidRequest
 
-__all__ = ["newest", "noted", "said_in", "said_of"]
+__all__ = ["newest", "noted", "opened", "said_in", "said_of"]
 
 LISTS = ("messages", "input", "contents")
 """Where the APIs keep the conversation."""
+
+OPENING = ("model", "max_tokens", "tools", "toolConfig", "system", "instructions", "systemInstruction")
+"""What the APIs put before it, and what no request goes without."""
+
+
+def opened(dialect: Dialect, outline: RequestOutline) -> ChatRequest:
+    """A whole conversation with the tools and the system text before it; fields that say other things are left out.
+    Raises InvalidRequest."""
+    kept = {key: raw for key, raw in outline.fields.items() if key in OPENING or key in LISTS}
+    return dialect.decode_request(join_fields(kept))
 
 
 def newest(dialect: Dialect, outline: RequestOutline, start: int) -> tuple[Message, ...]:

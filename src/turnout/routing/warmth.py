@@ -71,7 +71,7 @@ class Warmth:
             if target.partition("@")[0] == deployment.id and visit.at_s + visit.ttl_s > now_s
         ]
         shared = self._prefixes.get((*agent, deployment.id))
-        if shared is not None and shared.at_s + shared.ttl_s > now_s:
+        if not found and shared is not None and shared.at_s + shared.ttl_s > now_s:
             found.append(self._warm(rule, shared, "first", now_s))
         return max(found, key=lambda warm: warm.tokens, default=Warm())
 

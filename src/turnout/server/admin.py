@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from turnout.catalog.prices import NANO_PER_USD
 from turnout.config import MOST_USD, check_key
+from turnout.contexts import CONTEXT_NOTES, context_story
 from turnout.engine import Engine
 from turnout.errors import ConfigError, InvalidRequest, NotFound
 from turnout.keys import Key, StoredKey
@@ -103,6 +104,16 @@ def _resume(engine: Engine, name: str, _: bytes) -> object:
     if not runs.resume(name):
         raise NotFound(f"there is no session {name!r} in memory; GET /admin/sessions lists them")
     return {"data": [_session(owner, found, run) for owner, found, run in runs if found == name]}
+
+
+def _context(engine: Engine, name: str, _: bytes) -> object:
+    told = [context_story(watched, engine.fleet) for watched in engine.state.memory.contexts.of(name)]
+    if not told:
+        raise NotFound(
+            f"no conversation of a session {name!r} has been looked at; set context.report = true in the config "
+            "(GET /admin/sessions lists sessions)"
+        )
+    return {"data": told, "notes": CONTEXT_NOTES}
 
 
 class _NewKey(Key, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -214,6 +225,7 @@ CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
     ("DELETE", "/admin/keys/([^/]+)"): ("revoke a key", _revoke_key),
     ("POST", "/admin/keys/([^/]+)/rotate"): ("another secret for a key, shown once", _rotate_key),
     ("GET", "/admin/sessions"): ("the sessions in memory, the latest first", _sessions),
+    ("GET", "/admin/sessions/([^/]+)/context"): ("what its conversations carry for nothing", _context),
     ("POST", "/admin/sessions/([^/]+)/resume"): ("let a paused session go on", _resume),
 }
 """Method and path, what it is for, and who answers."""

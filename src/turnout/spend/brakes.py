@@ -118,11 +118,6 @@ class Brakes(Struct, frozen=True, kw_only=True):
 
     brakes: dict[BrakeName, Brake] = {}
 
-    @property
-    def looks(self) -> bool:
-        """Whether anybody asks what an agent does: else its conversation need not be decoded."""
-        return not self.brakes.keys().isdisjoint({"repeat_call", "cycle", "tool_errors", "no_progress"})
-
     def check(
         self, run: SessionRun, agent: AgentRun, *, now_s: float, p99_nano_usd: int | None = None
     ) -> list[Verdict]:

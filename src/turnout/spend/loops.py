@@ -5,19 +5,15 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterable
 
-import msgspec
 import xxhash
-from msgspec import Struct
 
-from turnout.chat import Message, Text, ToolCall, ToolResult
+from turnout.chat import Message, ToolCall, ToolResult
+from turnout.spend.calls import Calls, result_text
 
 __all__ = ["Trail"]
 
 MAX_KINDS = 5_000
 """Different results remembered of one agent; the oldest go first."""
-
-MAX_PENDING = 256
-"""Calls whose result has not come yet."""
 
 LONGEST_CYCLE = 5
 
@@ -25,16 +21,11 @@ Print = tuple[str, int]
 """A tool's name, and a hash of it with its arguments and its result."""
 
 
-class _Pending(Struct, frozen=True):
-    name: str
-    arguments: bytes
-
-
 class Trail:
     """Fed with what a conversation has grown by. A call counts when its result has come."""
 
     def __init__(self) -> None:
-        self._pending: dict[str, _Pending] = {}
+        self._calls = Calls()
         self._counts: Counter[Print] = Counter()
         self._latest: deque[Print] = deque(maxlen=LONGEST_CYCLE * 16)
         self._errors: tuple[str, int] = "", 0
@@ -45,7 +36,7 @@ class Trail:
         for message in messages:
             for part in message.parts:
                 if isinstance(part, ToolCall):
-                    self._called(part)
+                    self._calls.called(part)
                 elif isinstance(part, ToolResult):
                     self._came(part)
 
@@ -89,17 +80,12 @@ class Trail:
         """Results in a row that had all been seen before."""
         return self._stale
 
-    def _called(self, call: ToolCall) -> None:
-        while len(self._pending) >= MAX_PENDING:
-            del self._pending[next(iter(self._pending))]
-        self._pending[call.id] = _Pending(call.name, _canonical(call.arguments))
-
     def _came(self, result: ToolResult) -> None:
-        call = self._pending.pop(result.call_id, None)
+        call = self._calls.answered(result)
         if call is None:
             return
-        text = "\0".join(part.text if isinstance(part, Text) else repr(part) for part in result.parts)
-        whole = b"\0".join((call.name.encode(), call.arguments, text.encode("utf-8", "surrogatepass")))
+        text = result_text(result).encode("utf-8", "surrogatepass")
+        whole = b"\0".join((call.name.encode("utf-8", "surrogatepass"), call.arguments, text))
         told = call.name, xxhash.xxh3_64_intdigest(whole)
         self._stale = self._stale + 1 if told in self._counts else 0
         self._counts[told] += 1
@@ -111,11 +97,3 @@ class Trail:
             self._errors = call.name, count + 1 if name == call.name else 1
         elif name == call.name:
             self._errors = "", 0
-
-
-def _canonical(arguments: str) -> bytes:
-    """Arguments without differences of white space or key order; malformed ones as they are."""
-    try:
-        return msgspec.json.encode(msgspec.json.decode(arguments), order="sorted")
-    except (msgspec.DecodeError, RecursionError):
-        return arguments.encode("utf-8", "surrogatepass")
