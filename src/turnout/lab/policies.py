@@ -158,7 +158,13 @@ def turnout(score: Score, fleet: Fleet, habits: Habits, *, warm: bool = False) -
                 share=share,
             )
             options = [
-                option_of(c.model.deployment, outlook, Warm(tokens=c.warm_at(beat.at_s)), beat.context, output)
+                option_of(
+                    c.model.deployment,
+                    outlook,
+                    Warm(tokens=c.warm_at(beat.at_s)),
+                    context=beat.context,
+                    output=output,
+                )
                 for c in (caches["small"], caches["frontier"])
             ]
             run: Run = outlook.run(beat.context, output)

@@ -35,6 +35,7 @@ __all__ = [
     "detour_gain",
     "per_solved",
     "rest_cost",
+    "step_cost",
     "unit_prices",
     "with_escalation",
 ]
@@ -84,10 +85,12 @@ class Run(Struct, frozen=True, kw_only=True):
     lapse: float = 0.0
 
 
-def unit_prices(price: Price, rule: CacheRule, input_tokens: int, *, long: bool = False) -> Unit:
-    """A price list's figures for a request of that size, with the rule's multipliers where the list has none.
-    `long`: writes are kept for the longer lifetime."""
-    rates = rates_for(price, None, input_tokens)
+def unit_prices(
+    price: Price, rule: CacheRule, input_tokens: int, *, long: bool = False, service: str | None = None
+) -> Unit:
+    """A price list's figures for a request of that size in the service tier asked for (standard where that is
+    unpriced), with the rule's multipliers where the list has none. `long`: writes are kept for the longer lifetime."""
+    rates = rates_for(price, service, input_tokens)
     told_write = rates.cache_write_1h if long and rates.cache_write_1h is not None else rates.cache_write
     multiplier = rule.long_write_multiplier if long else rule.write_multiplier
     write = told_write if told_write is not None else rates.input * (1.0 if multiplier is None else multiplier)
@@ -103,6 +106,16 @@ def unit_prices(price: Price, rule: CacheRule, input_tokens: int, *, long: bool 
     )
 
 
+def step_cost(option: Option, context: float, output: float) -> float:
+    """Nano-dollars for one step, where others write `output` tokens."""
+    unit = option.unit
+    written = output * option.verbosity * unit.output
+    if not option.keeps(context):
+        return context * unit.fresh + written
+    warm = min(context, option.warm)
+    return warm * unit.read + (context - warm) * unit.write + written
+
+
 def rest_cost(option: Option, run: Run) -> float:
     """Nano-dollars for the whole run with one model."""
     n = run.steps
@@ -114,14 +127,14 @@ def rest_cost(option: Option, run: Run) -> float:
     if not option.caches:
         return unit.fresh * _contexts(run.context, d, 0, n) + written
     # Steps whose context is below the minimum keep nothing and read nothing.
-    small = 0 if d <= 0 else min(n, max(0, math.ceil((option.minimum - run.context) / d)))
-    if d <= 0 and run.context < option.minimum:
-        small = n
+    small = 0
+    if run.context < option.minimum:
+        small = n if d <= 0 else min(n, math.ceil((option.minimum - run.context) / d))
     cost = unit.fresh * _contexts(run.context, d, 0, small) + written
     if small == n:
         return cost
     first = run.context + small * d
-    warm = min(option.warm, first) if small == 0 else 0.0
+    warm = 0.0 if small else min(option.warm, first)
     cost += warm * unit.read + (first - warm) * unit.write
     more = n - small - 1
     again = (1 - run.lapse) * unit.read + run.lapse * unit.write

@@ -31,25 +31,40 @@ class Habits:
         self._lengths = [0] * (LONGEST + 1)
         for length in PRIOR_LENGTHS:
             self._lengths[length] += 1
+        self._known: dict[tuple[int, float | None], float] = {}
         self._written: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._all: tuple[int, int] = 0, 0
 
     def ended(self, steps: int) -> None:
         """A session is over after so many steps."""
         self._lengths[min(steps, LONGEST)] += 1
+        self._known.clear()
 
     def remaining(self, step: int) -> float:
         """Steps still expected of a session that has taken `step` already, the one that begins now among them: the mean
         of what those that came so far went on to take, at least one."""
-        later = self._lengths[step + 1 :] if step < LONGEST else []
-        count = sum(later)
-        return sum(n * more for more, n in enumerate(later, start=1)) / count if count else 1.0
+        found = self._known.get((step, None))
+        if found is None:
+            later = self._later(step)
+            count = sum(later)
+            found = sum(n * more for more, n in enumerate(later, start=1)) / count if count else 1.0
+            self._known[step, None] = found
+        return found
 
     def at_least(self, step: int, share: float) -> int:
         """Steps that `share` of the sessions that came as far as this one still take, this one among them."""
-        later = self._lengths[step + 1 :] if step < LONGEST else []
-        count = sum(later)
-        gone = 0
+        found = self._known.get((step, share))
+        if found is None:
+            found = self._known[step, share] = self._quantile(self._later(step), share)
+        return int(found)
+
+    def _later(self, step: int) -> list[int]:
+        """How many sessions took one step more than that, two, three, ..."""
+        return self._lengths[step + 1 :] if step < LONGEST else []
+
+    @staticmethod
+    def _quantile(later: list[int], share: float) -> int:
+        count, gone = sum(later), 0
         for more, n in enumerate(later, start=1):
             gone += n
             if gone > (1 - share) * count:

@@ -7,15 +7,14 @@ from typing import Literal
 
 from msgspec import Struct
 
-from turnout.catalog.cache_rules import cache_rule_of, readable_tokens
+from turnout.catalog.cache_rules import cache_rule_of
 from turnout.catalog.models import Deployment
-from turnout.catalog.prices import Price, Rates, ServicePrice, cost_nano_usd
-from turnout.chat import RequestOutline, Usage
+from turnout.catalog.prices import Price, Rates, ServicePrice
+from turnout.chat import RequestOutline
 from turnout.routing.calibration import FAMILIES, family_of
 
 __all__ = [
     "Needs",
-    "expected_cost",
     "expected_output",
     "needs_of",
     "signed",
@@ -140,26 +139,6 @@ def why_not(deployment: Deployment, needs: Needs) -> str | None:
 def expected_output(needs: Needs) -> int:
     """Tokens of a typical answer."""
     return min(needs.max_output_tokens or TYPICAL_OUTPUT_TOKENS, TYPICAL_OUTPUT_TOKENS)
-
-
-def expected_cost(
-    deployment: Deployment, needs: Needs, *, warm_tokens: int = 0, output_tokens: float | None = None
-) -> int | None:
-    """Nano-dollars for a typical answer (or one of `output_tokens`) with so much read from the cache, in the service
-    tier asked for where that is priced; None: unpriced."""
-    if deployment.price is None:
-        return None
-    rule = cache_rule_of(deployment.provider, deployment.upstream_model)
-    read = min(warm_tokens, needs.input_tokens)
-    writes = rule.max_breakpoints > 0 and readable_tokens(rule, needs.input_tokens) > 0
-    usage = Usage(
-        input=needs.input_tokens,
-        cache_read=read,
-        cache_write=needs.input_tokens - read if writes and (needs.caches or not rule.by_marks or read) else 0,
-        output=expected_output(needs) if output_tokens is None else round(output_tokens),
-        service_tier=needs.service_tier,
-    )
-    return cost_nano_usd(usage, deployment.price)
 
 
 def worst_cost(deployment: Deployment, needs: Needs) -> int | None:

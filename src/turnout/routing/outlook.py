@@ -8,7 +8,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from turnout.catalog.cache_rules import cache_rule_of
-from turnout.catalog.models import Deployment
+from turnout.catalog.models import Deployment, Pace
 from turnout.context import Candidate, RequestContext, Visit, Warm
 from turnout.routing.economics import (
     TIER_SUCCESS,
@@ -16,13 +16,15 @@ from turnout.routing.economics import (
     Run,
     per_solved,
     rest_cost,
+    step_cost,
     unit_prices,
     with_escalation,
 )
 from turnout.routing.habits import Habits
+from turnout.routing.needs import Needs, expected_output
 from turnout.routing.warmth import Warmth, kept_by
 
-__all__ = ["Foresight", "Outlook", "expected_visits", "option_of", "routine_share", "with_rest"]
+__all__ = ["Foresight", "Outlook", "Scales", "Weight", "expected_visits", "option_of", "routine_share"]
 
 HALF = 0.5
 """A detour counts on the steps that half of the sessions still take; of these, on as many routine ones as this session
@@ -128,39 +130,83 @@ class Foresight:
         return visit
 
 
-def option_of(deployment: Deployment, outlook: Outlook, warm: Warm, context: int, output: float) -> Option | None:
+class Weight(Struct, frozen=True, kw_only=True):
+    """A deployment weighed for a request: what is `warm` there, the way to go on (None: unpriced), and nano-dollars for
+    this step and for the rest of the session."""
+
+    warm: Warm
+    option: Option | None = None
+    step: float | None = None
+    rest: float | None = None
+
+
+class Scales:
+    """Weighs deployments for one request, each once."""
+
+    def __init__(self, outlook: Outlook, needs: Needs, pace: Callable[[Deployment], Pace]) -> None:
+        self._outlook = outlook
+        self._output = expected_output(needs)
+        self._service = needs.service_tier
+        self._pace = pace
+        self._weights: dict[str, Weight] = {}
+        self._seconds: dict[str, float | None] = {}
+        self.run = outlook.run(needs.input_tokens, self._output)
+
+    def seconds(self, deployment: Deployment) -> float | None:
+        """How long an answer takes; None where that is not known."""
+        if deployment.id not in self._seconds:
+            self._seconds[deployment.id] = self._pace(deployment).seconds(self._output)
+        return self._seconds[deployment.id]
+
+    def of(self, deployment: Deployment) -> Weight:
+        found = self._weights.get(deployment.id)
+        if found is None:
+            found = self._weights[deployment.id] = self._weigh(deployment)
+        return found
+
+    def _weigh(self, deployment: Deployment) -> Weight:
+        outlook, context = self._outlook, int(self.run.context)
+        warm = outlook.warm(deployment)
+        option = option_of(deployment, outlook, warm, context=context, output=self._output, service=self._service)
+        if option is None:
+            return Weight(warm=warm)
+        step = step_cost(option, context, self._output)
+        rest = step if self.run.steps == 1 else rest_cost(option, self.run)
+        return Weight(warm=warm, option=option, step=step, rest=rest)
+
+    def with_rest(self, candidates: list[Candidate]) -> list[Candidate]:
+        """The candidates with what the rest of the session costs with each, for every task that is solved: what a model
+        fails at is done over by the one that most likely succeeds, from a cold cache unless that is warm now."""
+        weights = [self.of(c.deployment) for c in candidates]
+        known = [(w.option, w.rest) for w in weights if w.option is not None and w.rest is not None]
+        if not known:
+            return candidates
+        best = max(known, key=lambda one: (one[0].success, -one[1]))[0]
+        return [self._told(c, w, best) for c, w in zip(candidates, weights, strict=True)]
+
+    def _told(self, candidate: Candidate, weight: Weight, best: Option) -> Candidate:
+        option, rest = weight.option, weight.rest
+        if option is None or rest is None:
+            return candidate
+        solved = option.success
+        if solved < best.success:
+            rest = with_escalation(option, best, self.run, gone=0.0 if best.warm else 1.0)
+            solved += (1 - solved) * best.success
+        return replace(candidate, rest_nano_usd=round(per_solved(rest, solved)), success=option.success)
+
+
+def option_of(
+    deployment: Deployment, outlook: Outlook, warm: Warm, *, context: int, output: float, service: str | None = None
+) -> Option | None:
     """A deployment as a way to go on, where others write `output` tokens an answer; None: unpriced."""
     if deployment.price is None:
         return None
     rule = cache_rule_of(deployment.provider, deployment.upstream_model)
     return Option(
-        unit=unit_prices(deployment.price, rule, context),
+        unit=unit_prices(deployment.price, rule, context, service=service),
         warm=min(warm.tokens, context),
         minimum=rule.minimum_tokens,
         verbosity=outlook.output(deployment, output) / output if output > 0 else 1.0,
         success=TIER_SUCCESS[deployment.tier] if deployment.tier else TIER_SUCCESS["mid"],
         caches=rule.granularity_tokens > 0 and (outlook.marks or not rule.by_marks),
     )
-
-
-def with_rest(candidates: list[Candidate], outlook: Outlook, context: int, output: float) -> list[Candidate]:
-    """The candidates with what the rest of the session costs with each, for every task that is solved: what a model
-    fails at is done over by the one that most likely succeeds, from a cold cache unless that is warm now."""
-    options = [option_of(c.deployment, outlook, c.warm, context, output) for c in candidates]
-    known = [option for option in options if option is not None]
-    if not known:
-        return candidates
-    run = outlook.run(context, output)
-    best = max(known, key=lambda option: (option.success, -rest_cost(option, run)))
-    told: list[Candidate] = []
-    for candidate, option in zip(candidates, options, strict=True):
-        if option is None:
-            told.append(candidate)
-            continue
-        if option.success >= best.success:
-            cost, solved = rest_cost(option, run), option.success
-        else:
-            cost = with_escalation(option, best, run, gone=0.0 if best.warm else 1.0)
-            solved = option.success + (1 - option.success) * best.success
-        told.append(replace(candidate, rest_nano_usd=round(per_solved(cost, solved)), success=option.success))
-    return told

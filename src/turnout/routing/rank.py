@@ -15,8 +15,8 @@ from turnout.errors import BudgetExhausted, ModelNotAllowed, ModeNotAllowed, NoC
 from turnout.keys import Key
 from turnout.routing.moves import Evidence, Move, detour, next_move, routine
 from turnout.routing.names import Names, Selection
-from turnout.routing.needs import Needs, expected_cost, expected_output, needs_of, why_not, worst_cost
-from turnout.routing.outlook import Outlook, option_of, with_rest
+from turnout.routing.needs import Needs, needs_of, why_not, worst_cost
+from turnout.routing.outlook import Outlook, Scales
 
 __all__ = ["Ask", "Router", "placed"]
 
@@ -26,6 +26,9 @@ _FALLBACK_ORDER: dict[Tier, tuple[Tier, ...]] = {
     "frontier": ("frontier", "mid", "small"),
 }
 _MID_PROMPT_FACTOR = 8
+
+MOST_TOLD = 4
+"""Candidates that are told what the rest of the session costs with failures done over: those that may be tried."""
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -90,17 +93,17 @@ class Router:
         needs = needs_of(ask.outline, ask.input_tokens)
         if ask.quality is None:
             ask = replace(ask, quality=self._quality)
-        ranked, reason, explanation = self._rank(selection, needs, ask)
+        scales = Scales(ask.outlook, needs, self._pace)
+        ranked, reason, explanation = self._rank(selection, needs, ask, scales)
         able: list[Candidate] = []
         rejected: list[Candidate] = []
         for deployment in ranked:
-            candidate = self._weigh(deployment, needs, ask)
+            candidate = self._weigh(deployment, needs, ask, scales)
             (able if candidate.rejected is None else rejected).append(candidate)
         if not able:
             raise self._nobody(selection, rejected, ask.key)
-        output = expected_output(needs)
-        able = with_rest(able, ask.outlook, needs.input_tokens, output)
-        if reason == "pinned" and self._detours and (away := self._detour(able, needs, ask)) is not None:
+        able = [*scales.with_rest(able[:MOST_TOLD]), *able[MOST_TOLD:]]
+        if reason == "pinned" and self._detours and (away := self._detour(able, ask, scales)) is not None:
             able, reason, explanation = away
         return Decision(
             candidates=placed(able, selection),
@@ -113,29 +116,25 @@ class Router:
             pins=selection.kind != "model" and reason != "detour",
         )
 
-    def _detour(self, able: list[Candidate], needs: Needs, ask: Ask) -> tuple[list[Candidate], str, str] | None:
+    def _detour(self, able: list[Candidate], ask: Ask, scales: Scales) -> tuple[list[Candidate], str, str] | None:
         """The candidates with a small model first, where this step is routine and that pays; None where not."""
         home, *others = able
         if not routine(tool_result_last=ask.outline.tool_result_last, evidence=ask.evidence, signed=ask.signed):
             return None
-        output, outlook, tokens = expected_output(needs), ask.outlook, needs.input_tokens
         small = [c for c in others if c.deployment.tier == "small" and c.expected_cost_nano_usd is not None]
-        staying = option_of(home.deployment, outlook, home.warm, tokens, output)
-        if not small or staying is None:
+        if not small:
             return None
         there = min(small, key=lambda c: c.expected_cost_nano_usd or 0)
-        going = option_of(there.deployment, outlook, there.warm, tokens, output)
-        if going is None:
+        going, staying = scales.of(there.deployment).option, scales.of(home.deployment).option
+        if going is None or staying is None:
             return None
-        move = detour(going, staying, outlook.run(tokens, output), visits=outlook.visits, share=outlook.share)
+        move = detour(going, staying, scales.run, visits=ask.outlook.visits, share=ask.outlook.share)
         if move.kind != "down":
             return None
         return sorted(able, key=lambda c: c is not there), "detour", f"{move.why}; then back to {home.deployment.id}"
 
-    def _weigh(self, deployment: Deployment, needs: Needs, ask: Ask) -> Candidate:
-        warm = ask.outlook.warm(deployment)
-        output = ask.outlook.output(deployment, expected_output(needs))
-        cost = expected_cost(deployment, needs, warm_tokens=warm.tokens, output_tokens=output)
+    def _weigh(self, deployment: Deployment, needs: Needs, ask: Ask, scales: Scales) -> Candidate:
+        weight = scales.of(deployment)
         why = why_not(deployment, needs)
         if ask.key is not None and not ask.key.opens(deployment):
             why = f"key {ask.key.name} does not open it"
@@ -149,13 +148,13 @@ class Router:
                 why = "may cost more than x-turnout-max-cost-usd allows"
         return Candidate(
             deployment=deployment,
-            expected_cost_nano_usd=cost,
-            warm=warm,
-            expected_s=self._pace(deployment).seconds(expected_output(needs)),
+            expected_cost_nano_usd=None if weight.step is None else round(weight.step),
+            warm=weight.warm,
+            expected_s=scales.seconds(deployment),
             rejected=why,
         )
 
-    def _rank(self, selection: Selection, needs: Needs, ask: Ask) -> tuple[list[Deployment], str, str]:
+    def _rank(self, selection: Selection, needs: Needs, ask: Ask, scales: Scales) -> tuple[list[Deployment], str, str]:
         """All deployments that may serve, best first, whether able or not; the reason and its sentence."""
         source = f"mode {selection.mode}" if selection.mode else f"the request names {selection.name}"
         reason = "mode" if selection.mode else "explicit"
@@ -163,14 +162,18 @@ class Router:
             return list(selection.deployments), reason, f"{source}: {selection.deployments[0].id}"
         if selection.kind == "tier" and selection.tier is not None:
             why = f"{source}: cheapest able {selection.tier} model"
-            return self._pinned_first(self._by_tier(selection.tier, needs, ask), ask, selection.tier), reason, why
+            return (
+                self._pinned_first(self._by_tier(selection.tier, ask, scales), ask, selection.tier),
+                reason,
+                why,
+            )
         tier, rule, why = self._begun_tier(needs, ask)
         pinned = ask.session.pinned
         move = self._move(ask, tier)
         if move.kind == "up":
             tier = self._above(pinned, tier)
-            return self._by_tier(tier, needs, ask), "escalated", f"{move.why}: one tier up, {tier}"
-        ranked = self._by_tier(tier, needs, ask)
+            return self._by_tier(tier, ask, scales), "escalated", f"{move.why}: one tier up, {tier}"
+        ranked = self._by_tier(tier, ask, scales)
         if move.kind == "back" and ask.session.rose_from and self._may_stay(ranked, ask.session.rose_from, needs, ask):
             ranked.sort(key=lambda d: d.id != ask.session.rose_from)
             return ranked, "returned", f"{move.why}: back to {ask.session.rose_from}"
@@ -225,24 +228,23 @@ class Router:
         """Within the tier asked for, stay with the deployment that holds the session's cache."""
         return sorted(ranked, key=lambda d: not (d.id == ask.session.pinned and d.tier == tier))
 
-    def _by_tier(self, tier: Tier, needs: Needs, ask: Ask) -> list[Deployment]:
+    def _by_tier(self, tier: Tier, ask: Ask, scales: Scales) -> list[Deployment]:
         """Every deployment: `tier` first, then the tiers that may stand in; cheapest first within one."""
         order: list[Deployment] = []
         for t in _FALLBACK_ORDER[tier]:
-            order.extend(self._cheapest_first(self._fleet.tier(t), needs, ask))
-        order.extend(self._cheapest_first((d for d in self._fleet.all if d.tier not in TIERS), needs, ask))
+            order.extend(self._cheapest_first(self._fleet.tier(t), ask, scales))
+        order.extend(self._cheapest_first((d for d in self._fleet.all if d.tier not in TIERS), ask, scales))
         return order
 
-    def _cheapest_first(self, deployments: Iterable[Deployment], needs: Needs, ask: Ask) -> list[Deployment]:
-        """Known prices first, lowest expected cost first, the caller's waiting counted in; order of the config among
-        equals. A pace that is not known counts as no waiting: that is how it comes to be known."""
+    def _cheapest_first(self, deployments: Iterable[Deployment], ask: Ask, scales: Scales) -> list[Deployment]:
+        """Known prices first, those first with which the rest of the session is expected to cost least, the caller's
+        waiting counted in; order of the config among equals. A pace that is not known counts as no waiting: that is
+        how it comes to be known."""
 
         def cost(deployment: Deployment) -> tuple[bool, float]:
-            output = ask.outlook.output(deployment, expected_output(needs))
-            warm = ask.outlook.warm(deployment).tokens
-            money = expected_cost(deployment, needs, warm_tokens=warm, output_tokens=output)
-            waiting = self._pace(deployment).seconds(expected_output(needs)) or 0.0 if ask.second_nano_usd else 0.0
-            return money is None, (money or 0) * ask.thrift + waiting * ask.second_nano_usd
+            money = scales.of(deployment).rest
+            waiting = scales.seconds(deployment) or 0.0 if ask.second_nano_usd else 0.0
+            return money is None, (money or 0) * ask.thrift + waiting * ask.second_nano_usd * scales.run.steps
 
         return sorted(deployments, key=cost)
 
