@@ -129,6 +129,8 @@ class Board:
 
     def pace(self, deployment: Deployment) -> Pace:
         """The best that a place of `deployment` has shown."""
+        if not self._states:
+            return WELL.pace
         paces = [self.health(t.id).pace for t in self.targets(deployment)]
         return min(paces, key=lambda p: (p.ttft_s is None, p.ttft_s or 0.0))
 

@@ -16,10 +16,10 @@ from turnout.catalog.prices import Price, cost_nano_usd
 from turnout.chat import Usage
 from turnout.context import Warm
 from turnout.lab.beats import Beat, Score
-from turnout.routing.economics import Run
+from turnout.routing.economics import unit_prices
 from turnout.routing.habits import Habits
 from turnout.routing.moves import detour
-from turnout.routing.outlook import Outlook, expected_visits, option_of, routine_share
+from turnout.routing.outlook import Known, Outlook, expected_visits, option_of, routine_share
 
 __all__ = ["Bill", "Fleet", "Model", "Policy", "Tally", "oracle", "per_beat", "play", "turnout"]
 
@@ -157,20 +157,19 @@ def turnout(score: Score, fleet: Fleet, habits: Habits, *, warm: bool = False) -
                 visits=expected_visits(habits, step, share),
                 share=share,
             )
-            options = [
+            going, staying = (
                 option_of(
-                    c.model.deployment,
+                    Known(c.model.deployment, c.model.rule, unit_prices(c.model.price, c.model.rule, beat.context)),
                     outlook,
                     Warm(tokens=c.warm_at(beat.at_s)),
                     context=beat.context,
                     output=output,
                 )
                 for c in (caches["small"], caches["frontier"])
-            ]
-            run: Run = outlook.run(beat.context, output)
-            if options[0] is not None and options[1] is not None:
-                move = detour(options[0], options[1], run, visits=outlook.visits, share=outlook.share)
-                tier = "small" if move.kind == "down" else "frontier"
+            )
+            run = outlook.run(beat.context, output)
+            move = detour(going, staying, run, visits=outlook.visits, share=outlook.share)
+            tier = "small" if move.kind == "down" else "frontier"
         caches[tier].send(beat)
         written += beat.output
         tiers.append(tier)

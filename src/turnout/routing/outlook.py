@@ -7,13 +7,14 @@ from collections.abc import Callable
 from msgspec import Struct
 from msgspec.structs import replace
 
-from turnout.catalog.cache_rules import cache_rule_of
+from turnout.catalog.cache_rules import CacheRule, cache_rule_of
 from turnout.catalog.models import Deployment, Pace
 from turnout.context import Candidate, RequestContext, Visit, Warm
 from turnout.routing.economics import (
     TIER_SUCCESS,
     Option,
     Run,
+    Unit,
     per_solved,
     rest_cost,
     step_cost,
@@ -24,7 +25,17 @@ from turnout.routing.habits import Habits
 from turnout.routing.needs import Needs, expected_output
 from turnout.routing.warmth import Warmth, kept_by
 
-__all__ = ["Foresight", "Outlook", "Scales", "Weight", "expected_visits", "option_of", "routine_share"]
+__all__ = [
+    "Foresight",
+    "Known",
+    "Outlook",
+    "Scales",
+    "Weight",
+    "expected_visits",
+    "known_of",
+    "option_of",
+    "routine_share",
+]
 
 HALF = 0.5
 """A detour counts on the steps that half of the sessions still take; of these, on as many routine ones as this session
@@ -140,10 +151,22 @@ class Weight(Struct, frozen=True, kw_only=True):
     rest: float | None = None
 
 
-class Scales:
-    """Weighs deployments for one request, each once."""
+class Known(Struct, frozen=True):
+    """A deployment's prices, which are the same for every request, and its provider's rule."""
 
-    def __init__(self, outlook: Outlook, needs: Needs, pace: Callable[[Deployment], Pace]) -> None:
+    deployment: Deployment
+    rule: CacheRule
+    unit: Unit
+
+
+class Scales:
+    """Weighs deployments for one request, each once. `units` remembers from request to request what deployments cost
+    whose price is one for all requests."""
+
+    def __init__(
+        self, outlook: Outlook, needs: Needs, pace: Callable[[Deployment], Pace], units: dict[str, Known]
+    ) -> None:
+        self._units = units
         self._outlook = outlook
         self._output = expected_output(needs)
         self._service = needs.service_tier
@@ -165,14 +188,27 @@ class Scales:
         return found
 
     def _weigh(self, deployment: Deployment) -> Weight:
-        outlook, context = self._outlook, int(self.run.context)
-        warm = outlook.warm(deployment)
-        option = option_of(deployment, outlook, warm, context=context, output=self._output, service=self._service)
+        context = int(self.run.context)
+        warm = self._outlook.warm(deployment)
+        option = self._option(deployment, warm, context)
         if option is None:
             return Weight(warm=warm)
         step = step_cost(option, context, self._output)
         rest = step if self.run.steps == 1 else rest_cost(option, self.run)
         return Weight(warm=warm, option=option, step=step, rest=rest)
+
+    def _option(self, deployment: Deployment, warm: Warm, context: int) -> Option | None:
+        known = self._units.get(deployment.id)
+        if known is None or known.deployment is not deployment:
+            known = self._remembered(deployment, context)
+        return None if known is None else option_of(known, self._outlook, warm, context=context, output=self._output)
+
+    def _remembered(self, deployment: Deployment, context: int) -> Known | None:
+        known = known_of(deployment, context, self._service)
+        price = deployment.price
+        if known is not None and price is not None and not price.tiers and not price.service:
+            self._units[deployment.id] = known
+        return known
 
     def with_rest(self, candidates: list[Candidate]) -> list[Candidate]:
         """The candidates with what the rest of the session costs with each, for every task that is solved: what a model
@@ -195,15 +231,19 @@ class Scales:
         return replace(candidate, rest_nano_usd=round(per_solved(rest, solved)), success=option.success)
 
 
-def option_of(
-    deployment: Deployment, outlook: Outlook, warm: Warm, *, context: int, output: float, service: str | None = None
-) -> Option | None:
-    """A deployment as a way to go on, where others write `output` tokens an answer; None: unpriced."""
+def known_of(deployment: Deployment, context: int, service: str | None = None) -> Known | None:
+    """What a deployment costs a request of that size in the service tier asked for; None: unpriced."""
     if deployment.price is None:
         return None
     rule = cache_rule_of(deployment.provider, deployment.upstream_model)
+    return Known(deployment, rule, unit_prices(deployment.price, rule, context, service=service))
+
+
+def option_of(known: Known, outlook: Outlook, warm: Warm, *, context: int, output: float) -> Option:
+    """A deployment as a way to go on, where others write `output` tokens an answer."""
+    deployment, rule = known.deployment, known.rule
     return Option(
-        unit=unit_prices(deployment.price, rule, context, service=service),
+        unit=known.unit,
         warm=min(warm.tokens, context),
         minimum=rule.minimum_tokens,
         verbosity=outlook.output(deployment, output) / output if output > 0 else 1.0,

@@ -16,7 +16,7 @@ from turnout.keys import Key
 from turnout.routing.moves import Evidence, Move, detour, next_move, routine
 from turnout.routing.names import Names, Selection
 from turnout.routing.needs import Needs, needs_of, why_not, worst_cost
-from turnout.routing.outlook import Outlook, Scales
+from turnout.routing.outlook import Known, Outlook, Scales
 
 __all__ = ["Ask", "Router", "placed"]
 
@@ -73,6 +73,7 @@ class Router:
         detours: bool = False,
     ) -> None:
         self._detours = detours
+        self._units: dict[str, Known] = {}
         self._pace = pace
         self._fleet = fleet
         self._quality = quality
@@ -93,7 +94,7 @@ class Router:
         needs = needs_of(ask.outline, ask.input_tokens)
         if ask.quality is None:
             ask = replace(ask, quality=self._quality)
-        scales = Scales(ask.outlook, needs, self._pace)
+        scales = Scales(ask.outlook, needs, self._pace, self._units)
         ranked, reason, explanation = self._rank(selection, needs, ask, scales)
         able: list[Candidate] = []
         rejected: list[Candidate] = []
