@@ -287,7 +287,7 @@ class Pipeline:
                 compacted=ctx.session.compacted,
             ),
             signed=signed(ctx.outline),
-            outlook=self._foresight.outlook(ctx, time.monotonic()),
+            outlook=self._foresight.outlook(ctx, time.monotonic(), marks=self._rules.repair.writes(ctx) is not None),
             key=ctx.key,
             second_nano_usd=self._rules.second_nano_usd if ctx.latency == "interactive" else 0,
             kept_at=ctx.kept_at,

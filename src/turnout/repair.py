@@ -7,7 +7,7 @@ from typing import Literal
 from msgspec import Struct
 
 from turnout.catalog.affinity_hints import affinity_hint_of, opaque_session
-from turnout.catalog.cache_rules import CacheRule, cache_rule_of
+from turnout.catalog.cache_rules import cache_rule_of
 from turnout.catalog.models import Deployment
 from turnout.context import RequestContext
 from turnout.dialects.marks import End, Marks
@@ -43,7 +43,7 @@ def repair_of(rules: RepairRules, ctx: RequestContext, deployment: Deployment) -
     talks = _talks(ctx)
     ends: tuple[End, ...] = tuple(end for end in _ends(ctx, talks=talks) if end not in hint.unmarked)
     marks = None
-    if ends and _reads_marks(rule) and ctx.input_tokens_estimate * MARGIN >= rule.minimum_tokens:
+    if ends and rule.by_marks and ctx.input_tokens_estimate * MARGIN >= rule.minimum_tokens:
         long = rules.ttl == "1h" and rule.long_ttl_s is not None
         marks = Marks(
             ends=ends,
@@ -68,8 +68,3 @@ def _talks(ctx: RequestContext) -> bool:
     """Whether a next request will have all of this one: an agent's with tools, or one that has an answer in it. What
     is asked once and not gone on with would pay for writing (a quarter more) and never be read."""
     return ctx.outline.tools > 0 or "assistant" in ctx.outline.roles
-
-
-def _reads_marks(rule: CacheRule) -> bool:
-    """Who caches unasked needs no marks of ours."""
-    return not rule.automatic and rule.max_breakpoints > 0

@@ -45,6 +45,14 @@ async def asked(gw, body, session="s1"):
     return headers["x-turnout-model"], headers["x-turnout-reason"]
 
 
+async def get(url, path):
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    writer.write(f"GET {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n".encode())
+    raw = await reader.read()
+    writer.close()
+    return raw.partition(b"\r\n\r\n")[2]
+
+
 async def explained(gw, body, session="s1"):
     status, _, told = await post(gw.url, "/v1/route", body, [("x-turnout-session", session)])
     assert status == 200
@@ -83,6 +91,9 @@ async def test_what_the_provider_reports_corrects_what_is_expected(tmp_path):
         told = await explained(gw, request(*results))
         tokens, warm = told["request"]["input_tokens_estimate"], told["candidates"][0]["warm_tokens"]
         assert 0 < warm < 0.4 * tokens, "it has broken its promise eleven times: the rule weighs as much as five"
+        (figure,) = json.loads(await get(gw.url, "/admin/caches"))["data"]
+        assert (figure["rule"], figure["visit"], figure["age_below"]) == ("openai-automatic", "stay", "1m")
+        assert (figure["requests"], figure["read"]) == (11, 0)
 
 
 async def test_a_session_on_a_small_model_rises_on_evidence_and_comes_back_when_it_recovers(tmp_path):

@@ -88,8 +88,9 @@ class Foresight:
         self.warmth = warmth
         self.habits = habits
 
-    def outlook(self, ctx: RequestContext, now_s: float) -> Outlook:
-        """What is expected of the session that a request belongs to."""
+    def outlook(self, ctx: RequestContext, now_s: float, *, marks: bool = True) -> Outlook:
+        """What is expected of the session that a request belongs to. `marks`: where a provider keeps only what is
+        marked, we mark it."""
         session = ctx.session
         known: dict[str, Warm] = {}
 
@@ -113,6 +114,7 @@ class Foresight:
             growth=GROWTH if session.growth is None else session.growth,
             visits=expected_visits(self.habits, session.step, share) if agent else 1,
             share=share,
+            marks=marks or ctx.outline.caches is not None,
         )
 
     def learn(self, ctx: RequestContext) -> Visit | None:

@@ -74,6 +74,25 @@ def _usage(engine: Engine, query: str, _: bytes) -> object:
     return report_story(found, limit=int(limit))
 
 
+def _caches(engine: Engine, _: str, __: bytes) -> object:
+    figures = engine.state.memory.foresight.warmth.figures
+    return {
+        "data": [
+            {
+                "rule": rule,
+                "visit": kind,
+                "age_below": age,
+                **msgspec.to_builtins(told),
+                "believed": round(told.share, 4),
+            }
+            for (rule, kind, age), told in sorted(figures.items())
+        ],
+        "notes": "tokens in our own count. visit: stay (the model that served the step before), return (one of an "
+        "earlier step), first (one that knows the agent's system text and tools alone). believed: share of what a "
+        "rule promises that is counted on, the promise itself weighing as much as five requests. Lost at a restart",
+    }
+
+
 def _budgets(engine: Engine, _: str, __: bytes) -> object:
     return {"data": [budget_story(state) for state in engine.state.memory.budgets.states()]}
 
@@ -219,6 +238,10 @@ CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
     ("GET", "/admin/budgets"): ("what each budget may spend, has spent and holds", _budgets),
     ("POST", "/admin/budgets/([^/]+)/add"): ("more money for a budget's current period", _add),
     ("GET", "/admin/usage"): ("token volume, and what would save most; ?by=feature&since=7d", _usage),
+    ("GET", "/admin/caches"): (
+        "how far providers keep what their cache rules promise, by kind and age of visit",
+        _caches,
+    ),
     ("GET", "/admin/keys"): ("the virtual keys, without their secrets", _keys),
     ("POST", "/admin/keys"): ("a new key, shown once", _create_key),
     ("PATCH", "/admin/keys/([^/]+)"): ("other limits for a key", _update_key),
