@@ -101,6 +101,7 @@ async def test_an_agent_works_with_its_tools(program, family, home, tmp_path):
     assert (home / "weather.txt").read_text() == "sunny\n"
     assert b"weather.txt" in last
     assert {row.session_id for row in rows[:2]} == {rows[0].session_id}, "the steps are one session"
+    assert [row.step for row in rows[:2]] == [1, 0], "and one conversation, wherever the client moves its cache marks"
     assert all(row.outcome == "ok" for row in rows)
 
 
