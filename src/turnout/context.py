@@ -230,7 +230,6 @@ class RequestContext(Struct, kw_only=True):
     latency: Literal["interactive", "batch"] = "interactive"
     max_cost_nano_usd: int | None = None
     begins: bool = False
-    lifted: bool = False
     pressure: Pressure = Pressure()
     parts: Parts | None = None
     repeated_tokens: int = 0

@@ -107,7 +107,8 @@ class Guard:
             raise paused(ctx.session.id, verdict)
         ctx.warn(f"brake {verdict.brake}: {verdict.why}")
         if verdict.action == "escalate" and not agent.escalated:
-            agent.escalated = ctx.lifted = True
+            agent.escalated = True
+            self._sessions.loops(ctx.key_id or "", ctx.session)
         chat = call.operation.chat
         if self._brakes.note and chat is not None and (body := noted(chat, ctx.outline, verdict.note)) is not None:
             ctx.body, ctx.outline = body, call.operation.outline(body)

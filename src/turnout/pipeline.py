@@ -283,7 +283,7 @@ class Pipeline:
             evidence=Evidence(
                 signs=self._sessions.trajectory(owner, ctx.session).signs,
                 blamed=self._sessions.blamed(owner, ctx.session),
-                looping=ctx.lifted,
+                looping=self._sessions.looping(owner, ctx.session),
                 compacted=ctx.session.compacted,
             ),
             signed=signed(ctx.outline),

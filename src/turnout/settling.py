@@ -84,7 +84,8 @@ class Settling:
             served=ctx.served_by is not None,
         )
         visit = self._foresight.learn(ctx)
-        pinned = ctx.served_by.id if ctx.served_by and ctx.decision and ctx.decision.pins else None
+        meant = served_as_meant(ctx)
+        pinned = ctx.served_by.id if meant and ctx.served_by and ctx.decision and ctx.decision.pins else None
         self._sessions.settle(
             ctx.key_id or "",
             ctx.session,
@@ -99,18 +100,28 @@ class Settling:
     def _note_evidence(self, ctx: RequestContext, source: SettlingStream | Exchange | None) -> None:
         """What an answer shows of its session: that it moved, that it was no good, what it says."""
         owner, session = ctx.key_id or "", ctx.session
-        if ctx.decision is not None and ctx.served_by is not None and ctx.decision.reason in MOVES:
+        if ctx.decision is not None and ctx.decision.reason in MOVES and served_as_meant(ctx):
             self._sessions.moved(owner, session, up=MOVES[ctx.decision.reason])
         if source is None:
             return
         if ctx.finish is not None and ctx.finish.unified in REFUSALS:
             self._sessions.blame(owner, session, "the model refused")
+            return
+        self._sessions.blame(owner, session, None)
         if not (session.alike or ctx.outline.json_schema) or (parts := source.parts) is None:
             return
-        if ctx.outline.json_schema and not_json(parts):
+        ended = ctx.finish is not None and ctx.finish.unified == "stop"
+        if ended and ctx.outline.json_schema and not_json(parts):
             self._sessions.blame(owner, session, "its structured output was invalid")
         if session.alike:
             self._sessions.answered(owner, session, said_of(parts))
+
+
+def served_as_meant(ctx: RequestContext) -> bool:
+    """Whether the tier answered that the decision put first: a stand-in for one request is no choice for a session."""
+    if ctx.decision is None or ctx.served_by is None:
+        return False
+    return ctx.served_by.tier == ctx.decision.candidates[0].deployment.tier
 
 
 def not_json(parts: Iterable[Part]) -> bool:

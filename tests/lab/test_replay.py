@@ -73,6 +73,10 @@ def test_another_routers_decisions_are_a_policy(tmp_path: Path):
         ([TRACES, "--policy", "best"], "there is no policy 'best'"),
         ([TRACES, "--pair", "openai/gpt-4.1"], "write FRONTIER:SMALL"),
         ([TRACES, "--pair", "openai/gpt-4.1:no/such"], "no list price of 'no/such'"),
+        (
+            [TRACES, "--pair", "openrouter/qwen/qwen3-coder:free:openai/gpt-5-nano"],
+            "costs nothing",
+        ),
         ([TRACES, "--decisions", "turnout=x"], "a name of its own"),
         ([TRACES, "--decisions", "peer=/nowhere"], "cannot read"),
     ],
@@ -115,6 +119,14 @@ def test_no_task_is_chosen_for_with_its_own_outcome():
     openings = {"a": "alpha alpha", "b": "beta beta", "c": "gamma gamma"}
     told = [outcome(task, "big", 1.0) for task in openings] + [outcome(task, "small", 0.0) for task in openings]
     before = choose(openings, told)
+    alone = choose(
+        {"a": "alpha", "b": "beta"},
+        [outcome("a", "small", 1.0), outcome("b", "small", 0.0)] + [outcome(t, "big", 0.0) for t in "ab"],
+    )
+    assert (
+        alone["a"]
+        == choose({"a": "alpha", "b": "beta"}, [outcome(t, m, 0.0) for t in "ab" for m in ("big", "small")])["a"]
+    )
     changed = [o if (o.task, o.model) != ("a", "small") else outcome("a", "small", 1.0) for o in told]
     # A rate of one in three is known of small now; but a alone is still told of by b and c.
     assert choose(openings, changed)["a"] == before["a"] == "big"

@@ -1,5 +1,7 @@
 """Sessions found again step by step, with and without an id."""
 
+import msgspec
+
 from support.fleets import outline
 from turnout.context import Visit
 from turnout.routing.affinity import SessionTable
@@ -206,3 +208,44 @@ def test_nothing_is_left_of_what_is_forgotten():
     sessions._expire()
     held = (sessions._threads, sessions._heads, sessions._earlier, sessions._loose, sessions._costs, sessions._members)
     assert [len(what) for what in held] == [0] * 6
+
+
+def test_one_cache_key_for_all_users_makes_nobody_anothers_summary():
+    sessions, clock = table()
+    shared = Hints(session="app", session_source="prompt_cache_key")
+    alice = sessions.locate("", shared, talk("a", "b", "c"), tokens=50_000)
+    clock.now = 1
+    bob = sessions.locate("", shared, talk("hello"), tokens=500)
+    assert not bob.compacted
+    assert sessions.trajectory("", alice) is not sessions.trajectory("", bob)
+
+
+def test_what_was_kept_of_another_prompt_is_not_warm_again():
+    sessions, _ = table()
+    named = Hints(session="s1")
+    first = sessions.locate("", named, talk("a", "b", "c", system="It is 10:00."), tokens=2_000)
+    sessions.settle("", first, pinned="x/big", cost_nano_usd=0, home="x/big", visit=visit(4, 2_000))
+    assert sessions.locate("", named, talk("a", "b", "c", "d", "e", system="It is 10:05.")).volatile
+    again = sessions.locate("", named, talk("a", "b", "c", "d", "e", "f", "g", system="It is 10:05."))
+    assert (again.step, again.visits) == (2, {})
+
+
+def test_the_same_request_again_and_again_is_one_place_in_the_conversation():
+    sessions, _ = table()
+    first = sessions.locate("", NONE, talk("a"))
+    for _ in range(40):
+        last = sessions.locate("", NONE, talk("a", "b", "c"))
+    branch = sessions.locate("", NONE, talk("a", "x", "y"))
+    assert (last.thread, branch.parent) == (first.thread, first.thread)
+
+
+def test_only_agents_teach_how_long_sessions_last():
+    ended = []
+    clock = Clock()
+    sessions = SessionTable(clock=clock, ttl_s=60, on_end=ended.append)
+    sessions.locate("", NONE, talk("a question"))
+    raw = msgspec.Raw(b'[{"name": "run"}]')
+    sessions.locate("", NONE, outline(("user", "mend it"), fields={"tools": raw}))
+    clock.now = 61
+    sessions._expire()
+    assert ended == [1]

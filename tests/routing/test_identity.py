@@ -99,3 +99,17 @@ def test_a_kept_conversation_names_the_session():
         assert (hints.session, hints.session_source) == ("conv_1", "conversation")
     for told in (b"7", b"null", b"{}"):
         assert read_hints({}, replace(HELLO, fields={"conversation": msgspec.Raw(told)})).session is None
+
+
+def test_hostile_hints_and_spaces_are_read_in_their_stride():
+    deep = '{"a":' * 100_000
+    assert read_hints({}, outline(("user", "hi"), metadata={"user_id": deep})).session is None
+    # Were each space a new beginning, this would take hours.
+    assert len(message_digests(outline(("user", " " * 2_000_000), caches="5m"))) == 1
+
+
+def test_a_mark_on_the_system_text_makes_no_other_agent():
+    bare = msgspec.Raw(b'[{"type":"text","text":"You plan."}]')
+    marked = msgspec.Raw(b'[{"type":"text","text":"You plan.","cache_control":{"type":"ephemeral"}}]')
+    first = msgspec.Raw(b'[{"cache_control":{"type":"ephemeral"},"type":"text","text":"You plan."}]')
+    assert len({agent_hash(outline(("user", "a"), prefix=(raw,), caches="5m")) for raw in (bare, marked, first)}) == 1

@@ -229,3 +229,11 @@ def test_a_dollar_weighs_more_against_waiting_while_money_is_short():
         return ids(router.decide(ask))[0]
 
     assert (best(1.0), best(50.0)) == ("a/quick", "b/cheap")
+
+
+def test_who_cannot_rise_is_told_so_and_stays():
+    """Every larger model is left out by a budget: the session is no other's because of that."""
+    agent = outline(SHORT, tools=3)
+    decision = weighed(agent, pinned="openai/mini", step=4, evidence=Evidence(looping=True), small_only="team")
+    assert decision.reason == "pinned"
+    assert "nobody there can take it" in decision.explanation

@@ -153,3 +153,24 @@ async def test_parallel_sub_agents_of_one_session_do_not_disturb_each_other(tmp_
         await asyncio.gather(*(asked(gw, json.dumps(body).encode()) for body in bodies))
         assert len(gw.engine.state.memory.sessions) == 5
         assert {row.session_id for row in gw.rows()} == {"s1"}
+
+
+async def test_an_answer_that_was_kept_here_warms_no_provider(tmp_path):
+    extra = "[answers]\nenabled = true\n"
+    body = json.loads(request())
+    body["temperature"] = 0
+    async with ScriptedUpstream(usage(3_000)) as up, gateway(toml(up.url, extra), tmp_path) as gw:
+        raw = json.dumps(body).encode()
+        await asked(gw, raw)
+        prefixes = dict(gw.engine.state.memory.foresight.warmth._prefixes)
+        status, headers, _ = await post(gw.url, PATH, raw, [("x-turnout-session", "s2")])
+        assert (status, headers["x-turnout-cache"]) == (200, "hit")
+        assert gw.engine.state.memory.foresight.warmth._prefixes == prefixes
+
+
+async def test_a_stand_in_for_one_request_is_no_choice_for_the_session(tmp_path):
+    async with ScriptedUpstream(usage(3_000)) as up, gateway(toml(up.url), tmp_path) as gw:
+        up._scripts[:] = [answer({"error": {"message": "no"}}, status=500), usage(3_000)]
+        assert (await asked(gw, request()))[0] == "openai/gpt-4.1-nano"
+        up._scripts[:] = [usage(3_000)]
+        assert (await asked(gw, request("fine")))[0] == "openai/gpt-4.1"

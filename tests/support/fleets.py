@@ -56,7 +56,7 @@ def outline(*messages: tuple[str, str], model: str = "auto", **facts: object) ->
     raws = tuple(msgspec.Raw(msgspec.json.encode({"role": r, "content": t})) for r, t in messages)
     return RequestOutline(
         model=model,
-        fields={},
+        fields=facts.pop("fields", {}),
         messages=raws,
         roles=tuple(role for role, _ in messages),
         messages_bytes=sum(len(memoryview(raw)) for raw in raws),

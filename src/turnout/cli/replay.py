@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -91,11 +92,12 @@ def replay(args: argparse.Namespace) -> int:
 
 
 def _pair(text: str) -> Pair:
-    names = text.split(":")
+    names = re.split(r":(?=[\w.-]+/)", text)  # a model's own name may have a colon
     if len(names) not in {2, 3}:
         raise InvalidRequest(f"--pair {text}: write FRONTIER:SMALL or FRONTIER:MID:SMALL, each as provider/model")
     for name in names:
-        model_named(name, "small")  # said now, and not by a child process later
+        if not model_named(name, "small").price.input:  # said now, and not by a child process later
+            raise InvalidRequest(f"--pair {text}: {name} costs nothing, so there is no share of its price to save")
     return Pair(frontier=names[0], small=names[-1], mid=names[1] if len(names) == 3 else None)
 
 

@@ -39,15 +39,16 @@ def choose(openings: Mapping[str, str], outcomes: Sequence[Outcome], *, weight: 
     for outcome in outcomes:
         by_task[outcome.task].append(outcome)
     vectors = _vectors({task: openings[task] for task in by_task})
-    rates = {m: _mean([o.solved for o in outcomes if o.model == m]) for m in models}
-    costs = {m: _mean([o.cost for o in outcomes if o.model == m]) for m in models}
-    strongest = max(models, key=lambda m: (rates[m], -costs[m]))
     chosen: dict[str, str] = {}
     for task in by_task:
         near = {other: _cosine(vectors[task], vectors[other]) ** SHARPNESS for other in by_task if other != task}
+        others = [o for o in outcomes if o.task != task]
+        rates = {m: _mean([o.solved for o in others if o.model == m]) for m in models}
+        costs = {m: _mean([o.cost for o in others if o.model == m]) for m in models}
+        strongest = max(models, key=lambda m: (rates[m], -costs[m]))
         worth: dict[str, float] = {}
         for model in models:
-            told = [(near[o.task], o.solved) for o in outcomes if o.model == model and o.task != task]
+            told = [(near[o.task], o.solved) for o in others if o.model == model]
             total = sum(w for w, _ in told)
             solved = (sum(w * s for w, s in told) + PRIOR * rates[model]) / (total + PRIOR)
             worth[model] = solved - weight * costs[model] / max(costs[strongest], 1e-12)

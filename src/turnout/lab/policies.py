@@ -35,6 +35,9 @@ class Model(Struct, frozen=True, kw_only=True):
 Fleet = Mapping[Tier, Model]
 """A model for each tier; `small` and `frontier` are always there."""
 
+FIRST_OUTPUT = 100.0
+"""Tokens of an answer, where a session has given none yet."""
+
 Policy = Callable[[Score, Fleet], "list[Tier]"]
 """Which tier answers each beat of a session."""
 
@@ -147,13 +150,13 @@ def turnout(score: Score, fleet: Fleet, habits: Habits, *, warm: bool = False) -
     for step, beat in enumerate(score.beats):
         tier: Tier = "frontier"
         if beat.routine:
-            output = (written / step) if step else float(beat.output)
-            growth = (beat.context - score.beats[0].context) / step - output if step else 0.0
+            output = written / step if step else FIRST_OUTPUT
+            gain = (beat.context - score.beats[0].context) / step if step else 0.0
             results += 1
             share = routine_share(step, results)
             outlook = Outlook(
                 steps=round(habits.remaining(step)),
-                growth=max(0.0, growth),
+                gain=gain,
                 visits=expected_visits(habits, step, share),
                 share=share,
             )

@@ -222,7 +222,8 @@ def table_of(
     usd = {policy: [bill.nano_usd / 1e9 for bill in found] for policy, found in bills.items()}
     solved = [s.outcome for s in scores if s.outcome is not None]
     count = sum(outcome >= 1 for outcome in solved) if solved else None
-    rows = [_row(p, bills[p], usd, count, seed=seed) for p in asked]
+    judged = count if len(solved) == len(scores) else None
+    rows = [_row(p, bills[p], usd, judged, seed=seed) for p in asked]
     base = bills[BASELINE]
     beats = [beat for score in scores for beat in score.beats]
     tallies = _tallies(bills.get("turnout", base))
@@ -295,12 +296,13 @@ def _row(
         saved_cached=1 - sum(mine) / sum(base),
         low=low,
         high=high,
-        read_share=sum(b.read for b in bills) / max(1, sum(b.repeated for b in bills)),
+        # What others left in a cache is read beside what the step before had sent.
+        read_share=min(1.0, sum(b.read for b in bills) / max(1, sum(b.repeated for b in bills))),
         small_share=sum(b.small for b in bills) / steps,
         off=off / steps,
         switches=sum(b.switches for b in bills) / len(bills),
         dearer=sum(m > b * (1 + 1e-9) for m, b in zip(mine, base, strict=True)) / len(bills),
-        of_oracle=(sum(base) - sum(mine)) / best if best > 0 and not off and policy != "frontier" else None,
+        of_oracle=(sum(base) - sum(mine)) / best if best > 0 and not off and policy in POLICIES[1:] else None,
     )
 
 
@@ -356,10 +358,7 @@ def session_routing(scores: Sequence[Score]) -> SessionRouting | None:
     chosen = {f"always {m}": dict.fromkeys(tasks, m) for m in models}
     chosen["session (learned)"] = choose(openings, outcomes)
     strongest = max(models, key=lambda m: (sum(runs[t, m].solved for t in tasks), m))
-    chosen["oracle"] = {
-        t: min((m for m in models if runs[t, m].solved), key=lambda m: runs[t, m].cost, default=strongest)
-        for t in tasks
-    }
+    chosen["oracle"] = {t: min(models, key=lambda m: (-runs[t, m].solved, runs[t, m].cost)) for t in tasks}
     return SessionRouting(
         kind=scores[0].kind,
         tasks=len(tasks),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 
 import msgspec
 import xxhash
@@ -63,6 +64,7 @@ class _Thread(Struct, kw_only=True):
     twin: bool = False
     trajectory: Trajectory = msgspec.field(default_factory=Trajectory)
     blamed: str | None = None
+    looping: bool = False
     rose_from: str | None = None
     came_back: bool = False
     results: int = 0
@@ -151,7 +153,9 @@ class SessionTable:
         thread.answer = None
         thread.results += outline.tool_result_last
         if view.compacted and thread.parent is not None:
-            thread.trajectory = self._threads[owner, thread.parent].trajectory
+            thread.trajectory = deepcopy(self._threads[owner, thread.parent].trajectory)
+        if found.volatile:  # what was kept is of another prefix
+            thread.visits.clear()
         self._threads[thread.key] = thread
         self._threads.move_to_end(thread.key)
         members = self._members.setdefault((owner, thread.session), [])
@@ -211,10 +215,20 @@ class SessionTable:
         thread = self._threads.get((owner, session.thread))
         return thread.blamed if thread is not None else None
 
-    def blame(self, owner: str, session: SessionView, what: str) -> None:
-        """Its last answer was no good."""
+    def blame(self, owner: str, session: SessionView, what: str | None) -> None:
+        """What is held against its last answer; None: nothing."""
         if (thread := self._threads.get((owner, session.thread))) is not None:
             thread.blamed = what
+
+    def loops(self, owner: str, session: SessionView) -> None:
+        """A brake says that it repeats itself: known until somebody acts on it."""
+        if (thread := self._threads.get((owner, session.thread))) is not None:
+            thread.looping = True
+
+    def looping(self, owner: str, session: SessionView) -> bool:
+        """Whether a brake has said so."""
+        thread = self._threads.get((owner, session.thread))
+        return thread is not None and thread.looping
 
     def moved(self, owner: str, session: SessionView, *, up: bool) -> None:
         """The thread was taken up on evidence, or came back: what was seen so far is acted on. It comes back once."""
@@ -223,7 +237,7 @@ class SessionTable:
             return
         thread.rose_from = session.pinned if up and not thread.came_back else None
         thread.came_back = thread.came_back or not up
-        thread.blamed = None
+        thread.blamed, thread.looping = None, False
         thread.trajectory.settled()
 
     # ---- Finding ---------------------------------------------------------------------------------------------------
@@ -322,7 +336,11 @@ class SessionTable:
             growth=_growth(thread, tokens) if found.shared else None,
             results=thread.results + asked.outline.tool_result_last,
             visits=dict(thread.visits) if not found.volatile else {},
-            compacted=thread.named and cut > COMPACTED_FROM and tokens < cut // 2,
+            # A cache key may be one for all users of an application: what another conversation did says nothing.
+            compacted=thread.named
+            and thread.source != "prompt_cache_key"
+            and cut > COMPACTED_FROM
+            and tokens < cut // 2,
             volatile=found.volatile,
             rose_from=thread.rose_from,
         )
@@ -330,6 +348,8 @@ class SessionTable:
     # ---- Remembering -----------------------------------------------------------------------------------------------
 
     def _move_head(self, thread: _Thread, asked: _Asked, tokens: int) -> None:
+        if asked.chain and thread.heads and thread.heads[-1].digest == asked.chain[-1]:
+            return  # the same request again
         self._leave_head(thread, keep=True)
         if asked.chain:
             head = _Head(asked.chain[-1], len(asked.chain), tokens)
@@ -364,7 +384,8 @@ class SessionTable:
 
     def _forget(self, key: Key) -> None:
         thread = self._threads.pop(key)
-        self._on_end(thread.step)
+        if thread.tools:  # an agent's
+            self._on_end(thread.step)
         self._leave_head(thread, keep=False)
         for head in thread.heads:
             self._drop_earlier(head, key)

@@ -25,7 +25,9 @@ _SESSION_HEADERS = (
     "x-opencode-session",
     "x-litellm-trace-id",
 )
-_MARK = re.compile(rb',?\s*"cache_control"\s*:\s*(\{[^{}]*\}|null)')
+# Bounded spaces: a caller's megabyte of them must not be scanned again from each.
+_VALUE = rb'"cache_control"\s{0,8}:\s{0,8}(?:\{[^{}]{0,200}\}|null)'
+_MARK = re.compile(rb",\s{0,8}" + _VALUE + rb"|" + _VALUE + rb"\s{0,8},?")
 _ONE_TEXT = re.compile(
     rb'"content"\s*:\s*\[\s*\{\s*"type"\s*:\s*"text"\s*,\s*"text"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}\s*\]'
 )
@@ -95,7 +97,7 @@ def _conversation(raw: msgspec.Raw | None) -> str | None:
         return None
     try:
         told = msgspec.json.decode(raw, type=str | _Conversation | None)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, RecursionError):
         return None  # whoever serves the request will say what is wrong
     return told.id if isinstance(told, _Conversation) else told
 
@@ -108,7 +110,7 @@ def _session_in_user_id(user_id: object) -> str | None:
     if user_id.startswith("{"):
         try:
             told = msgspec.json.decode(user_id, type=dict[str, Any])
-        except msgspec.DecodeError:
+        except (msgspec.DecodeError, RecursionError):
             return None
         session = told.get("session_id")
         return session if isinstance(session, str) and session else None
@@ -130,7 +132,7 @@ def agent_hash(outline: RequestOutline) -> str:
     """Names the (sub-)agent within a session: a hash of system text and tools, 16 hex digits."""
     digest = xxhash.xxh3_64()
     for raw in outline.prefix:
-        digest.update(memoryview(raw))
+        digest.update(memoryview(raw) if outline.caches is None else _unmarked(bytes(raw)))
     for role, raw in zip(outline.roles, outline.messages, strict=True):
         if role not in {"system", "developer"}:
             break
@@ -147,7 +149,7 @@ def message_digests(outline: RequestOutline) -> list[bytes]:
 
 
 def _unmarked(raw: bytes) -> bytes:
-    bare = _MARK.sub(b"", raw)
+    bare = _MARK.sub(b"", raw) if b'"cache_control"' in raw else raw
     # One block of text alone: then the list is what its text is.
     return _ONE_TEXT.sub(rb'"content":\1', bare) if bare.count(b'"type"') == 1 else bare
 

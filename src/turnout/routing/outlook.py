@@ -41,8 +41,8 @@ HALF = 0.5
 """A detour counts on the steps that half of the sessions still take; of these, on as many routine ones as this session
 has had so far, a half of them counted in beforehand (45 to 60 % of the recorded steps read a tool's result)."""
 
-GROWTH = 500.0
-"""Tokens that come in with a step, where the session has not shown it yet."""
+GAIN = 700.0
+"""Tokens that a context gains with a step, what is written among them, where the session has not shown it yet."""
 
 
 def _cold(_: Deployment) -> Warm:
@@ -54,21 +54,21 @@ def _assumed(_: Deployment, tokens: float) -> float:
 
 
 class Outlook(Struct, frozen=True, kw_only=True):
-    """`warm`: what a deployment has of the request in its cache. `steps` to come, this one among them; `growth` tokens
-    that come in with each. `output(deployment, assumed)`: tokens that it writes an answer. `visits`: steps that a
-    detour surely lasts, of which `share` of all steps may be. `marks`: where a provider keeps only what is marked, it
-    is."""
+    """`warm`: what a deployment has of the request in its cache. `steps` to come, this one among them; `gain`: tokens
+    that the context grows by with each, what is written among them. `output(deployment, assumed)`: tokens that it
+    writes an answer. `visits`: steps that a detour is expected to last, of which `share` of all steps may be. `marks`:
+    where a provider keeps only what is marked, it is."""
 
     warm: Callable[[Deployment], Warm] = _cold
     output: Callable[[Deployment, float], float] = _assumed
     steps: int = 1
-    growth: float = 0.0
+    gain: float = 0.0
     visits: int = 1
     share: float = 0.5
     marks: bool = True
 
     def run(self, context: int, output: float) -> Run:
-        return Run(context=context, growth=self.growth, output=output, steps=max(1, self.steps))
+        return Run(context=context, growth=max(0.0, self.gain - output), output=output, steps=max(1, self.steps))
 
 
 def routine_share(step: int, results: int) -> float:
@@ -111,7 +111,7 @@ class Foresight:
             warm=warm,
             output=self.habits.output,
             steps=round(self.habits.remaining(session.step)) if agent else 1,
-            growth=GROWTH if session.growth is None else session.growth,
+            gain=GAIN if session.growth is None else session.growth,
             visits=expected_visits(self.habits, session.step, share) if agent else 1,
             share=share,
             marks=marks or ctx.outline.caches is not None,
@@ -120,7 +120,8 @@ class Foresight:
     def learn(self, ctx: RequestContext) -> Visit | None:
         """What came of a request that was served; what its target keeps of it from now on."""
         served, usage = ctx.served_by, ctx.usage
-        if served is None or ctx.outcome == "error":
+        # An answer of our own cache was sent to nobody.
+        if served is None or ctx.target is None or ctx.outcome == "error":
             return None
         if usage is not None and usage.output and not ctx.usage_estimated:
             self.habits.wrote(served, usage.output)

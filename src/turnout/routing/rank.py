@@ -27,6 +27,8 @@ _FALLBACK_ORDER: dict[Tier, tuple[Tier, ...]] = {
 }
 _MID_PROMPT_FACTOR = 8
 
+_MOVES = frozenset({"escalated", "returned"})
+
 MOST_TOLD = 4
 """Candidates that are told what the rest of the session costs with failures done over: those that may be tried."""
 
@@ -103,6 +105,9 @@ class Router:
             (able if candidate.rejected is None else rejected).append(candidate)
         if not able:
             raise self._nobody(selection, rejected, ask.key)
+        if reason in _MOVES and not self._moves(able[0].deployment, reason, ask):
+            reason, explanation = "pinned", f"{explanation}; but nobody there can take it"
+            able.sort(key=lambda c: c.deployment.id != ask.session.pinned)
         able = [*scales.with_rest(able[:MOST_TOLD]), *able[MOST_TOLD:]]
         if reason == "pinned" and self._detours and (away := self._detour(able, ask, scales)) is not None:
             able, reason, explanation = away
@@ -116,6 +121,13 @@ class Router:
             # A detour is a step away from home, and home stays where it is.
             pins=selection.kind != "model" and reason != "detour",
         )
+
+    def _moves(self, first: Deployment, reason: str, ask: Ask) -> bool:
+        """Whether the best that is able is where the session was to go."""
+        if reason == "returned":
+            return first.id == ask.session.rose_from
+        pinned = self._tier_of(ask.session.pinned)
+        return pinned is None or (first.tier is not None and TIERS.index(first.tier) > TIERS.index(pinned))
 
     def _detour(self, able: list[Candidate], ask: Ask, scales: Scales) -> tuple[list[Candidate], str, str] | None:
         """The candidates with a small model first, where this step is routine and that pays; None where not."""
