@@ -1,5 +1,7 @@
-"""What makes an evaluation look better than it is: the same prompts on both sides, empty prompts, and datasets whose name is
-the answer. Pure."""
+"""What makes an evaluation look better than it is: prompts on both sides, empty ones, datasets that are an answer.
+
+Pure.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ MOST_SHINGLES = 400
 """Of a prompt: a longer one is judged by those with the smallest hashes, a fair sample of its set (bottom-k)."""
 
 HELD = 0.95
-"""Share of a prompt's shingles from which it counts as held by a longer one: the same question with instructions around it."""
+"""Share of a prompt's shingles from which it counts as held by a longer one: the same question with instructions
+around it."""
 
 FEW = 8
 """Shingles below which a prompt is held by others for being short."""
@@ -50,10 +53,11 @@ class Leakage(Struct, frozen=True, kw_only=True):
     """Counts of a table's queries.
 
     `empty`: without a letter or digit. `repeated`: whose text stands in the table more than once. `near`: with a
-    near-duplicate in the table, repeated ones included. `elsewhere`: other table -> how many of ours it has, exactly or
-    nearly. `one_answer`: datasets in which no query is answered otherwise than another by any model. `name_tells`: the
-    share of the oracle's gain over chance that the name of the dataset alone reaches (two models, in sample); None where
-    there is one dataset only. `bounded`: some large buckets were not compared throughout, so `near` is at least that many.
+    near-duplicate in the table, repeated ones included. `elsewhere`: other table -> how many of ours it has, exactly
+    or nearly. `one_answer`: datasets in which no query is answered otherwise than another by any model. `name_tells`:
+    the share of the oracle's gain over chance that the name of the dataset alone reaches (two models, in sample);
+    None where there is one dataset only. `bounded`: some large buckets were not compared throughout, so `near` is at
+    least that many.
     """
 
     queries: int
@@ -74,7 +78,7 @@ class Leakage(Struct, frozen=True, kw_only=True):
             yield f"leakage: {at_least}{self.near:,} of {self.queries:,} queries have a near-duplicate in the table"
         for name, found in self.elsewhere.items():
             if found:
-                yield f"leakage: {found:,} of {self.queries:,} queries are in {name} too: a router that learned there knows them"
+                yield f"leakage: {name} has {found:,} of {self.queries:,} queries too: what learned there knows them"
         for name in self.one_answer:
             yield f"leakage: {name} has one answer only: nothing can be learned there but its name"
         if self.name_tells is not None and self.name_tells >= NAME_TELLS:
@@ -100,8 +104,8 @@ def leakage_of(table: OutcomeTable, pair: Pair, others: Mapping[str, Sequence[st
 
 
 def near_duplicates(groups: Sequence[Sequence[str]]) -> tuple[NDArray[np.bool_], bool]:
-    """Which normalised texts of the first group have a near-duplicate (another text, or the same once more) in each group:
-    [texts, groups]; and whether the search was cut short somewhere.
+    """Which normalised texts of the first group have a near-duplicate (another text, or the same once more) in each
+    group: [texts, groups]; and whether the search was cut short somewhere.
 
     MinHash over shingles of three words finds candidates, the shingles decide. Under a millisecond a text.
     """
@@ -110,16 +114,17 @@ def near_duplicates(groups: Sequence[Sequence[str]]) -> tuple[NDArray[np.bool_],
         for text in texts:
             places[text][number] += 1
     unique = [t for t in places if t]
-    held = np.array([[places[t][k] for k in range(len(groups))] for t in unique], dtype=np.int64).reshape(-1, len(groups))
+    held = np.array([[places[t][k] for k in range(len(groups))] for t in unique], dtype=np.int64).reshape(
+        -1, len(groups)
+    )
     found = held.astype(bool)
     found[:, 0] = held[:, 0] > 1
     shingles = [_shingles(t) for t in unique]
     pairs, bounded = _candidates(shingles)
     for one, other in pairs:
-        if held[one, 0] or held[other, 0]:
-            if _alike(shingles[one], shingles[other]):
-                found[one] |= held[other] > 0
-                found[other] |= held[one] > 0
+        if (held[one, 0] or held[other, 0]) and _alike(shingles[one], shingles[other]):
+            found[one] |= held[other] > 0
+            found[other] |= held[one] > 0
     where = {t: i for i, t in enumerate(unique)}
     nothing = np.zeros(len(groups), dtype=bool)
     told = [found[where[t]] if t else nothing for t in groups[0]]
@@ -157,8 +162,8 @@ def _candidates(shingles: Sequence[Hashes]) -> tuple[set[tuple[int, int]], bool]
 
 
 def _alike(one: Hashes, other: Hashes) -> bool:
-    """Jaccard of two sets of shingles, or the smaller held by the larger. Of prompts cut to their smallest hashes, the same
-    sample of the union is compared."""
+    """Jaccard of two sets of shingles, or the smaller held by the larger. Of prompts cut to their smallest hashes,
+    the same sample of the union is compared."""
     cut = len(one) == MOST_SHINGLES or len(other) == MOST_SHINGLES
     union = np.union1d(one, other)[: MOST_SHINGLES if cut else None]
     both = np.intersect1d(one, other, assume_unique=True)

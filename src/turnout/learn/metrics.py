@@ -1,7 +1,7 @@
 """How good a router is: pure functions of numbers. Each says whose definition it follows.
 
-RouteLLM: Ong et al., arXiv:2406.18665, and its `routellm/evals`. RouterBench: Hu et al., arXiv:2403.12031. RouterArena: Lu et
-al., arXiv:2510.00202.
+RouteLLM: Ong et al., arXiv:2406.18665, and its `routellm/evals`. RouterBench: Hu et al., arXiv:2403.12031.
+RouterArena: Lu et al., arXiv:2510.00202.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ ARENA_BETA = 0.1
 
 
 class Curve(NamedTuple):
-    """What a two-model router reaches, [resamples, points]: the share that goes to the strong model, rising, and the quality;
-    and each model's own quality, [resamples]."""
+    """What a two-model router reaches, [resamples, points]: the share that goes to the strong model, rising, and the
+    quality; and each model's own quality, [resamples]."""
 
     share: Floats
     quality: Floats
@@ -58,8 +58,8 @@ class Hull(NamedTuple):
 
 
 def resamples(queries: int, number: int, seed: int) -> NDArray[np.int64]:
-    """How often each query is drawn in each bootstrap resample, [number, queries]. The same for every router that is given
-    the same seed, so that their differences are paired."""
+    """How often each query is drawn in each bootstrap resample, [number, queries]. The same for every router that is
+    given the same seed, so that their differences are paired."""
     return np.random.default_rng(seed).multinomial(queries, np.full(queries, 1 / queries), size=number)
 
 
@@ -73,13 +73,13 @@ def interval(values: Floats) -> tuple[float, float] | None:
 
 
 def routing_curve(need: Floats, weak: Floats, strong: Floats, counts: NDArray[np.int64] | None = None) -> Curve:
-    """RouteLLM's points of a router. `need`: the score of each query, higher where the strong model is wanted; `weak` and
-    `strong`: what each model scored.
+    """RouteLLM's points of a router. `need`: the score of each query, higher where the strong model is wanted; `weak`
+    and `strong`: what each model scored.
 
-    The thresholds are the edges of 10 bins of equal count (`pandas.qcut`, linear interpolation between order statistics);
-    a query goes to the strong model where its score is at least the threshold, at the last one where it is above it. Equal
-    edges give equal points, where RouteLLM would fail. `counts` [resamples, queries]: each query as often; the edges are
-    those of the resample.
+    The thresholds are the edges of 10 bins of equal count (`pandas.qcut`, linear interpolation between order
+    statistics); a query goes to the strong model where its score is at least the threshold, at the last one where it
+    is above it. Equal edges give equal points, where RouteLLM would fail. `counts` [resamples, queries]: each query
+    as often; the edges are those of the resample.
     """
     order = np.argsort(need, kind="stable")
     need, weak, strong = need[order], weak[order], strong[order]
@@ -107,9 +107,10 @@ def _points(need: Floats, gain: Floats, drawn: NDArray[np.int64]) -> tuple[Float
 
 
 def apgr(curve: Curve) -> Floats:
-    """RouteLLM's average performance gap recovered, [resamples]: the area (trapezoids) between the router's quality and the
-    weak model's over the share of strong calls, divided by that between the strong model's and the weak one's, both over
-    the router's own points. 0 is the weak model, 0.5 chance; NaN where the two models are equally good."""
+    """RouteLLM's average performance gap recovered, [resamples]: the area (trapezoids) between the router's quality
+    and the weak model's over the share of strong calls, divided by that between the strong model's and the weak
+    one's, both over the router's own points. 0 is the weak model, 0.5 chance; NaN where the two models are equally
+    good."""
     width = curve.share[:, -1] - curve.share[:, 0]
     gap = curve.strong - curve.weak
     area = np.trapezoid(curve.quality - curve.weak[:, None], curve.share, axis=1)
@@ -119,9 +120,9 @@ def apgr(curve: Curve) -> Floats:
 
 
 def cpt(curve: Curve, recovered: float) -> Floats:
-    """RouteLLM's call-performance threshold, [resamples]: the percentage of strong calls at which `recovered` (0..1) of the gap
-    between the models is recovered, interpolated between the router's points (`numpy.interp`, as RouteLLM does, also where
-    quality does not rise throughout)."""
+    """RouteLLM's call-performance threshold, [resamples]: the percentage of strong calls at which `recovered` (0..1)
+    of the gap between the models is recovered, interpolated between the router's points (`numpy.interp`, as RouteLLM
+    does, also where quality does not rise throughout)."""
     goal = curve.weak + recovered * (curve.strong - curve.weak)
     told = [np.interp(g, q, s) for g, q, s in zip(goal, curve.quality, curve.share, strict=True)]
     return 100 * np.array(told, dtype=np.float64)
@@ -147,8 +148,9 @@ def _below(one: tuple[float, float], middle: tuple[float, float], other: tuple[f
 
 
 def aiq(hull: Hull, largest_cost: float) -> float:
-    """RouterBench's average improvement in quality: the area under the hull, extended flat to the largest cost of all that are
-    compared, divided by that cost. Below its cheapest corner a router answers nothing, so there is no area."""
+    """RouterBench's average improvement in quality: the area under the hull, extended flat to the largest cost of all
+    that are compared, divided by that cost. Below its cheapest corner a router answers nothing, so there is no
+    area."""
     inside = hull.cost < largest_cost
     cost = np.append(hull.cost[inside], largest_cost)
     quality = np.append(hull.quality[inside], np.interp(largest_cost, hull.cost, hull.quality))
@@ -156,17 +158,19 @@ def aiq(hull: Hull, largest_cost: float) -> float:
 
 
 def saved(hull: Hull, level: float, best_quality: float, best_cost: float) -> float | None:
-    """The share of the best single model's cost that is saved by the cheapest mix on the hull which reaches `level` (0..1) of
-    its quality. None: no mix does. Negative: it costs more."""
+    """The share of the best single model's cost that is saved by the cheapest mix on the hull which reaches `level`
+    (0..1) of its quality. None: no mix does. Negative: it costs more."""
     goal = level * best_quality
     if hull.quality[-1] < goal - 1e-12 or best_cost <= 0:
         return None
-    return 1 - float(np.interp(goal, hull.quality, hull.cost)) / best_cost
+    told = 1 - float(np.interp(goal, hull.quality, hull.cost)) / best_cost
+    return 0.0 if abs(told) < 1e-12 else told
 
 
 def arena_score(quality: float, usd_a_query: float) -> float:
-    """RouterArena's score of one setting: the weighted harmonic mean, with beta = 0.1, of quality A and of cost on a log scale,
-    C = (log2 200 - log2 c) / (log2 200 - log2 0.0044), c in USD per 1,000 queries, held within the scale."""
+    """RouterArena's score of one setting: the weighted harmonic mean, with beta = 0.1, of quality A and of cost on a
+    log scale, C = (log2 200 - log2 c) / (log2 200 - log2 0.0044), c in USD per 1,000 queries, held within the
+    scale."""
     per_thousand = min(max(usd_a_query * 1_000, ARENA_CHEAPEST), ARENA_DEAREST)
     cheap = math.log2(ARENA_DEAREST / per_thousand) / math.log2(ARENA_DEAREST / ARENA_CHEAPEST)
     below = ARENA_BETA * quality + cheap
@@ -174,8 +178,8 @@ def arena_score(quality: float, usd_a_query: float) -> float:
 
 
 def calibration_error(chances: Floats, scores: Floats, bins: int = BINS) -> float | None:
-    """Expected calibration error: the mean distance between predicted and found success over bins of equal count (Nixon et al.,
-    arXiv:1904.01685, its adaptive form with one class). None without predictions."""
+    """Expected calibration error: the mean distance between predicted and found success over bins of equal count
+    (Nixon et al., arXiv:1904.01685, its adaptive form with one class). None without predictions."""
     if not len(chances):
         return None
     order = np.argsort(chances, kind="stable")

@@ -54,8 +54,8 @@ class _Row(NamedTuple):
 
 
 class OutcomeTable(Struct, frozen=True, kw_only=True, eq=False):
-    """Matrices are [queries, models]; `costs` in USD. `meta` is the query's own remark. `left_out` counts the rows of the
-    file that are not in here, by reason; `estimated_costs`: priced from tokens, and not recorded."""
+    """Matrices are [queries, models]; `costs` in USD. `meta` is the query's own remark. `left_out` counts the rows of
+    the file that are not in here, by reason; `estimated_costs`: priced from tokens, and not recorded."""
 
     name: str
     datasets: tuple[str, ...]
@@ -187,7 +187,8 @@ def _rows(file: Path) -> list[_Row]:
 
 
 def _selection(file: Path, columns: Sequence[str]) -> str:
-    """What to select, in the order of `_Row`: a number that is none reads as NULL. Column names are ours, not the file's."""
+    """What to select, in the order of `_Row`: a number that is none reads as NULL. Column names are ours, not the
+    file's."""
     lacking = [name for name in NEEDED if name not in columns]
     if lacking:
         raise InvalidRequest(f"{file}: lacks {', '.join(lacking)}; it has {', '.join(columns)}")

@@ -78,8 +78,8 @@ def _bare(name: str) -> str:
 
 
 def read_prices(file: Path) -> dict[str, Price]:
-    """Prices of a CSV file with the head `model,input,output`, or of a TOML file of `"model" = {input = 1, output = 2}`,
-    in USD per million tokens. Raises InvalidRequest, or ConfigError for a figure that is no price."""
+    """Prices of a CSV file with the head `model,input,output`, or of a TOML file of `"model" = {input = 1, output =
+    2}`, in USD per million tokens. Raises InvalidRequest, or ConfigError for a figure that is no price."""
     try:
         text = file.read_text(encoding="utf-8")
         if file.suffix.lower() == ".toml":

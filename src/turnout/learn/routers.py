@@ -1,4 +1,4 @@
-"""What a router is to an evaluation: needs and picks for the rows of a table; and what a learned one must be able to do."""
+"""What a router is to an evaluation: needs and picks for rows of a table; and what a learned one must be able to do."""
 
 from __future__ import annotations
 
@@ -64,8 +64,8 @@ class Pair(Struct, frozen=True, kw_only=True):
 
 class Decisions(Struct, frozen=True, kw_only=True, eq=False):
     """What a router decided for `rows` of a table. `need` [rows]: higher where the strong model is wanted; `picks`
-    [settings, rows]: the column of the model, for each setting of what the router may be set to; `chances` [rows, models]
-    as it predicted them. None: it has none."""
+    [settings, rows]: the column of the model, for each setting of what the router may be set to; `chances` [rows,
+    models] as it predicted them. None: it has none."""
 
     rows: Rows
     need: Floats | None = None
@@ -82,9 +82,12 @@ def from_need(rows: Rows, need: Floats, pair: Pair) -> Decisions:
     return Decisions(rows=rows, need=need, picks=np.where(strong, pair.strong, pair.weak).astype(np.intp))
 
 
-def from_chances(rows: Rows, chances: Floats, costs: Floats | None, pair: Pair, need: Floats | None = None) -> Decisions:
-    """Decisions of predicted chances: the need is the strong model's chance less the weak one's (unless `need` is told), and
-    the settings are willingnesses to pay. `costs`: expected USD, [models] or [rows, models]; None: not known."""
+def from_chances(
+    rows: Rows, chances: Floats, costs: Floats | None, pair: Pair, need: Floats | None = None
+) -> Decisions:
+    """Decisions of predicted chances: the need is the strong model's chance less the weak one's (unless `need` is
+    told), and the settings are willingnesses to pay. `costs`: expected USD, [models] or [rows, models]; None: not
+    known."""
     if need is None:
         need = chances[:, pair.strong] - chances[:, pair.weak]
     picks = None if costs is None else willing(chances, costs)
@@ -92,7 +95,8 @@ def from_chances(rows: Rows, chances: Floats, costs: Floats | None, pair: Pair, 
 
 
 def willing(worth: Floats, costs: Floats) -> Rows:
-    """The model with the most worth less price, [settings, rows], for prices of cost from nearly nothing to prohibitive."""
+    """The model with the most worth less price, [settings, rows], for prices of cost from nearly nothing to
+    prohibitive."""
     wide = np.broadcast_to(costs, worth.shape)
     scale = float(wide.mean(axis=0).max()) or 1.0
     return np.stack([np.argmax(worth - paid / scale * wide, axis=1) for paid in (1e-9, *PAID)])

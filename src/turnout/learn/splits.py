@@ -27,10 +27,12 @@ def normal_text(text: str) -> str:
 
 
 def labelled(table: OutcomeTable, labels: int, draws: int, seed: int) -> list[Part]:
-    """`draws` times: learn from `labels` queries, chosen by the hash of their text, and test on the rest (what has the text of a
-    labelled query is on neither side). Raises InvalidRequest where too few would be left."""
+    """`draws` times: learn from `labels` queries, chosen by the hash of their text, and test on the rest (what has
+    the text of a labelled query is on neither side). Raises InvalidRequest where too few would be left."""
     if not 0 < labels <= len(table) // 2:
-        raise InvalidRequest(f"--labels {labels}: {table.name} has {len(table)} queries; ask for 1 to {len(table) // 2}")
+        raise InvalidRequest(
+            f"--labels {labels}: {table.name} has {len(table)} queries; ask for 1 to {len(table) // 2}"
+        )
     parts: list[Part] = []
     for draw in range(draws):
         hashes = _hashes(table.queries, seed + draw)
@@ -41,18 +43,20 @@ def labelled(table: OutcomeTable, labels: int, draws: int, seed: int) -> list[Pa
 
 
 def folds(table: OutcomeTable, number: int, seed: int) -> list[Part]:
-    """Each query tested once, by what was learned from the other folds. Raises InvalidRequest for fewer than two folds, or more
-    than there are queries for."""
+    """Each query tested once, by what was learned from the other folds. Raises InvalidRequest for fewer than two
+    folds, or more than there are queries for."""
     if number < 2 or number > len(table) // 2:
-        raise InvalidRequest(f"--folds {number}: for the {len(table)} queries of {table.name} write 2 to {len(table) // 2}")
+        raise InvalidRequest(
+            f"--folds {number}: for the {len(table)} queries of {table.name} write 2 to {len(table) // 2}"
+        )
     _, texts = np.unique(_hashes(table.queries, seed), return_inverse=True)
     fold = texts % number
     return [Part(train=np.flatnonzero(fold != k), test=np.flatnonzero(fold == k)) for k in range(number)]
 
 
 def by_dataset(table: OutcomeTable) -> list[Part]:
-    """Each dataset tested by what was learned from the others (without texts that it has too). Raises InvalidRequest where there
-    is but one."""
+    """Each dataset tested by what was learned from the others (without texts that it has too). Raises InvalidRequest
+    where there is but one."""
     names = np.array(table.datasets)
     found = sorted(set(table.datasets))
     if len(found) < 2:
