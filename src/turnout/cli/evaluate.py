@@ -22,15 +22,18 @@ __all__ = ["add_evaluation", "evaluation"]
 
 LEARNED = "turnout"
 EXTRA = frozenset({"duckdb", "numpy", "sklearn"})
-WIDTH = 150
+WIDTH = 170
 """Of what is piped."""
 
-COLUMNS = "queries,APGR,,CPT50,CPT80,AIQ,,saved@95,@98,@100,arena,ECE,p50/p99 ms,below".split(",")
+COLUMNS = (
+    *("queries", "APGR", "", "CPT50", "CPT80"),
+    *("AIQ", "", "saved@95", "@98", "@100", "arena", "ECE", "p50/p99 ms", "below"),
+)
 
 NOTES = (
     "APGR, CPT (percent of strong calls): as RouteLLM, between the two models named",
-    "AIQ as RouterBench; saved: beside the best single model, at 95, 98, 100 % of its quality; arena: as RouterArena, its",
-    "  best setting: all three over all models, by what they cost",
+    "AIQ as RouterBench; saved: beside the best single model, at 95, 98, 100 % of its quality; arena: as RouterArena,",
+    "  its best setting: all three over all models, by what they cost",
     "brackets: 95 % over queries (bootstrap, the same resamples for every router); published: as printed elsewhere",
 )
 

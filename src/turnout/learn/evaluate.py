@@ -25,7 +25,6 @@ from turnout.learn.splits import Part, by_dataset, folds, labelled
 
 __all__ = ["ALL", "Learned", "Plan", "Report", "Row", "Scores", "TableStory", "evaluate", "read_scores", "usable"]
 
-RESAMPLES = 400
 DRAWS = 5
 """Of `--labels N`: other queries are labelled each time."""
 
@@ -60,6 +59,7 @@ class Plan(Struct, frozen=True, kw_only=True):
     strong: str | None = None
     weak: str | None = None
     seed: int = 0
+    resamples: int = 400
 
 
 class TableStory(Struct, frozen=True, kw_only=True):
@@ -135,10 +135,10 @@ def usable(table: OutcomeTable, models: Sequence[str]) -> tuple[OutcomeTable, li
     if not clean.all():
         notes.append(f"{int((~clean).sum()):,} contaminated prompts are left out, as RouteLLM does")
         table = table.of_rows(np.flatnonzero(clean))
-    chosen = list(models) or _asked_everything(table, notes)
-    if len(set(chosen)) < 2:
-        raise InvalidRequest(f"{table.name}: no two models were asked everything; name some with --models")
-    table = table.of_models(list(dict.fromkeys(chosen)))
+    chosen = list(dict.fromkeys(models)) or _asked_everything(table, notes)
+    table = table.of_models(chosen)
+    if len(chosen) < 2:
+        raise InvalidRequest(f"{table.name}: no two models were asked everything; name two or more with --models")
     complete = ~np.isnan(table.scores).any(axis=1)
     if not complete.all():
         notes.append(f"{int((~complete).sum()):,} queries are left out, which not every one of the models was asked")
@@ -176,7 +176,7 @@ def evaluate(
     """Measure baselines, learned routers and those known by their scores on a `usable` table. `others`: prompts of
     other tables, by name, for the leakage check. Raises InvalidRequest."""
     pair = _pair(table, plan)
-    counts = resamples(len(table), RESAMPLES, plan.seed)
+    counts = resamples(len(table), plan.resamples, plan.seed)
     setting = _Setting(table=table, pair=pair, seed=plan.seed, counts=counts)
     leakage = leakage_of(table, pair, others)
     notes = list(leakage.notes())
@@ -334,12 +334,15 @@ def _below(setting: _Setting, draws: Sequence[Decisions], told: Figures) -> tupl
 
 
 def _said(rows: Sequence[Row]) -> Iterator[str]:
+    """Where routers lose, one sentence for each router, protocol and baseline."""
+    lost: dict[tuple[str, str, str], list[str]] = {}
     for row in rows:
-        if row.below:
-            where = "" if row.dataset == ALL else f" on {row.dataset}"
-            under = {"length": "prompt length alone", "zero": "the zero router"}
-            told = " and below ".join(under[name] for name in row.below)
-            yield f"{row.name} ({row.protocol}){where} is below {told}"
+        for name in row.below:
+            lost.setdefault((row.name, row.protocol, name), []).append(row.dataset)
+    for (router, protocol, name), datasets in lost.items():
+        under = {"length": "prompt length alone (APGR)", "zero": "the zero router"}[name]
+        how = "" if protocol == "none" else f" ({protocol})"
+        yield f"{router}{how} is below {under} on {', '.join(datasets)}"
 
 
 def _timed(predictor: Predictor, table: OutcomeTable) -> dict[str, float] | None:

@@ -24,6 +24,7 @@ __all__ = [
     "arena_score",
     "calibration_error",
     "cpt",
+    "edges_of",
     "hull_of",
     "interval",
     "resamples",
@@ -72,6 +73,11 @@ def interval(values: Floats) -> tuple[float, float] | None:
     return float(low), float(high)
 
 
+def edges_of(need: Floats) -> Floats:
+    """The thresholds of `pandas.qcut` for 10 bins of equal count, its rounding included."""
+    return np.quantile(need, np.linspace(0, 1, BINS + 1))
+
+
 def routing_curve(need: Floats, weak: Floats, strong: Floats, counts: NDArray[np.int64] | None = None) -> Curve:
     """RouteLLM's points of a router. `need`: the score of each query, higher where the strong model is wanted; `weak`
     and `strong`: what each model scored.
@@ -96,11 +102,7 @@ def _points(need: Floats, gain: Floats, drawn: NDArray[np.int64]) -> tuple[Float
     before = np.concatenate(([0], np.cumsum(drawn)))
     gained = np.concatenate(([0.0], np.cumsum(drawn * gain)))
     total = before[-1]
-    places = np.arange(BINS + 1) / BINS * (total - 1)
-    whole = np.floor(places)
-    low = need[np.searchsorted(before[1:], whole, side="right")]
-    high = need[np.searchsorted(before[1:], np.ceil(places), side="right")]
-    edges = low + (places - whole) * (high - low)
+    edges = edges_of(np.repeat(need, drawn))
     first = np.searchsorted(need, edges, side="left")
     first[-1] = np.searchsorted(need, edges[-1], side="right")
     return ((total - before[first]) / total)[::-1], ((gained[-1] - gained[first]) / total)[::-1]

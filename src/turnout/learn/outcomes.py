@@ -32,7 +32,7 @@ CONTAMINATED = "contaminated"
 
 READERS = {
     ".parquet": "read_parquet(?)",
-    ".csv": "read_csv(?, header = true)",
+    ".csv": "read_csv(?, header = true, all_varchar = true)",
     ".jsonl": "read_json(?, format = 'newline_delimited')",
     ".ndjson": "read_json(?, format = 'newline_delimited')",
 }
@@ -182,7 +182,9 @@ def _rows(file: Path) -> list[_Row]:
             wanted = _selection(file, [str(row[0]) for row in found])
             told = database.execute(f"SELECT {wanted} FROM {reader}", [str(file)]).fetchall()  # noqa: S608
     except duckdb.Error as error:
-        raise InvalidRequest(f"{file}: cannot be read as {file.suffix[1:]}: {_first_line(error)}") from None
+        raise InvalidRequest(
+            f"{file}: cannot be read as {file.suffix[1:]}: {' '.join(str(error).split())[:200]}"
+        ) from None
     return [_Row(*row) for row in told]
 
 
@@ -193,12 +195,17 @@ def _selection(file: Path, columns: Sequence[str]) -> str:
     if lacking:
         raise InvalidRequest(f"{file}: lacks {', '.join(lacking)}; it has {', '.join(columns)}")
     told = [f'CAST("{name}" AS VARCHAR)' for name in NEEDED[:-1]]
-    told.append('TRY_CAST("score" AS DOUBLE)')
+    told.append(_number("score"))
     for names in NUMBERS.values():
         name = next((n for n in names if n in columns), None)
-        told.append(f'TRY_CAST("{name}" AS DOUBLE)' if name else "NULL")
+        told.append(_number(name) if name else "NULL")
     told.append('CAST("meta" AS VARCHAR)' if "meta" in columns else "NULL")
     return ", ".join(told)
+
+
+def _number(name: str) -> str:
+    # Trimmed, or duckdb would let its CSV reader convert, which fails where TRY_CAST gives NULL.
+    return f'TRY_CAST(trim(CAST("{name}" AS VARCHAR)) AS DOUBLE)'
 
 
 def _fault(row: _Row) -> str | None:
@@ -217,7 +224,3 @@ def _positive(value: float | None) -> float:
 
 def _told(left_out: Mapping[str, int]) -> str:
     return "; ".join(f"{n:,} x {why}" for why, n in left_out.items()) or "it is empty"
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 from numpy.typing import NDArray
 
-from turnout.learn.metrics import BINS
+from turnout.learn.metrics import edges_of
 from turnout.learn.outcomes import Floats, OutcomeTable, Rows
 
 __all__ = [
@@ -76,7 +76,7 @@ class Decisions(Struct, frozen=True, kw_only=True, eq=False):
 
 def from_need(rows: Rows, need: Floats, pair: Pair) -> Decisions:
     """Decisions of a score alone: its settings are RouteLLM's thresholds (see `metrics.routing_curve`)."""
-    edges = np.quantile(need, np.arange(BINS + 1) / BINS)
+    edges = edges_of(need)
     strong = need[None, :] >= edges[:, None]
     strong[-1] = need > edges[-1]
     return Decisions(rows=rows, need=need, picks=np.where(strong, pair.strong, pair.weak).astype(np.intp))
