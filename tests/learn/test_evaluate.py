@@ -89,6 +89,11 @@ def test_what_does_not_is_the_zero_router_and_that_is_said(table):
     assert any(note.startswith("gate: contrarian, 3-fold: 3 of 3 fits") for note in told.notes)
 
 
+def test_too_few_labels_to_validate_pass_nothing(table):
+    told = report(table, learned={"mine": Learned(fitter=Clairvoyant())}, labels=(3,))
+    assert rows_of(told)["mine", "3 labels"].gated
+
+
 def test_the_same_seed_gives_the_same_figures(table):
     one, two = (report(table, learned={"mine": Learned(fitter=Clairvoyant())}, labels=(30,), seed=5) for _ in range(2))
     assert one == two

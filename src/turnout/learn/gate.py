@@ -26,6 +26,8 @@ from turnout.learn.splits import Part, folds
 __all__ = ["Verdict", "fitted", "gated", "pooled", "transferred", "validated"]
 
 INNER_FOLDS = 3
+FEWEST = 4
+"""Training rows with which nothing can be validated, so nothing passes, are fewer than these."""
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -69,6 +71,8 @@ def gated(fitter: Fitter, table: OutcomeTable, pair: Pair, part: Part, seed: int
 def validated(fitter: Fitter, table: OutcomeTable, train: Rows, pair: Pair, seed: int) -> Verdict:
     """Judge a fitter on training rows alone: by what it predicts of each inner fold from the others, beside the hull
     of single models on the same rows."""
+    if len(train) < FEWEST:
+        return Verdict(apgr=False, aiq=False)
     inner = folds(table.of_rows(train), min(INNER_FOLDS, len(train) // 2), seed)
     parts = [Part(train=train[p.train], test=train[p.test]) for p in inner if len(p.train) and len(p.test)]
     learned = measure(table, pair, [pooled([fitted(fitter, table, pair, p) for p in parts])])
