@@ -29,15 +29,22 @@ PAIRS = (
 EXTRA = {"uncommon": ("httpx", "uvicorn", "starlette", "numpy")}
 
 
-def decisions(peer: str, traces: Path, folder: Path) -> list[str]:
-    """Install a peer, let it decide, and name the files for `turnout replay --decisions`."""
-    told, variants = PEERS[peer]
+def environment(peer: str, folder: Path) -> Path:
+    """Install a peer into a virtual environment of its own; the Python that has it."""
+    told, _ = PEERS[peer]
     venv.create(folder / peer, with_pip=True)
     python = folder / peer / "bin" / "python"
     pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, *told], check=True)
     if peer in EXTRA:
         subprocess.run([*pip, *EXTRA[peer]], check=True)
+    return python
+
+
+def decisions(peer: str, traces: Path, folder: Path) -> list[str]:
+    """Let a peer decide, and name the files for `turnout replay --decisions`."""
+    python = environment(peer, folder)
+    _, variants = PEERS[peer]
     found: list[str] = []
     for variant in variants:
         name = f"{peer}-{variant}".rstrip("-")

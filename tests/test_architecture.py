@@ -14,7 +14,18 @@ ROOT = Path(turnout.__file__).parent
 FILES = sorted(p for p in ROOT.rglob("*.py"))
 IDS = [str(p.relative_to(ROOT)) for p in FILES]
 MAX_LINES, MAX_FUNCTION_LINES = 600, 60
-HEAVY = ["openai", "anthropic", "pydantic", "httpx", "numpy", "xllamacpp", "genai_prices", "turnout.lab"]
+HEAVY = [
+    "openai",
+    "anthropic",
+    "pydantic",
+    "httpx",
+    "numpy",
+    "duckdb",
+    "xllamacpp",
+    "genai_prices",
+    "turnout.lab",
+    "turnout.learn",
+]
 
 
 def module_name(file: Path) -> str:

@@ -43,6 +43,10 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_replay(verbs.add_parser("replay", help="what recorded sessions would have cost under other policies"))
 
+    from turnout.cli.evaluate import add_evaluation
+
+    add_evaluation(verbs.add_parser("eval", help="how good routers are on recorded outcomes of several models"))
+
     lab = verbs.add_parser("lab", help="simulations that show what a policy does, before money is at stake")
     add_experiments(lab)
 
@@ -161,6 +165,10 @@ def _look(args: argparse.Namespace) -> int:
             from turnout.cli.replay import replay
 
             return replay(args)
+        case "eval":
+            from turnout.cli.evaluate import evaluation
+
+            return evaluation(args)
         case "lab":
             from turnout.cli.lab import context, pacing
 

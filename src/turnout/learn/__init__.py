@@ -1,0 +1,1 @@
+"""Learning from outcomes, away from the serving path: tables, metrics, baselines, evaluation (`turnout[learn]`)."""
