@@ -1,0 +1,192 @@
+"""What the predictor sees of a request: hashed words of the task, its structure, and how the agent fares. Pure, no text
+is kept, no word of any language is known here."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from itertools import pairwise
+
+import msgspec
+from msgspec import Struct
+from xxhash import xxh32_intdigest
+
+__all__ = ["BUCKETS", "DENSE", "STATE", "STRUCTURE", "Features", "State", "features_of", "structure_of"]
+
+BUCKETS = 8192
+"""Of hashed words and word pairs."""
+
+HEAD, TAIL = 1_400, 1_000
+"""Characters of a text that are looked at: the task is said at its beginning, what is asked often at its end."""
+
+_TOKEN = re.compile(
+    r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+    r"|\d+|[^\W\d]+|[^\w\s]"
+)
+"""Words, numbers, marks; letters one by one where words are written without spaces (Thai, Chinese, Japanese, ...)."""
+
+_SENTENCE = re.compile(r"[.!?\u3002\uff01\uff1f\u061f\u0964](?:\s|$)")
+_FRACTION = re.compile(r"\d[.,/]\d")
+_LIST = re.compile(r"^\s{0,8}(?:[-*\u2022]|\(?[0-9A-Za-z]{1,2}[.):])\s", re.MULTILINE)
+_FORMULA = re.compile(r"[\\^=<>+*/|\u2200-\u22ff]")
+_CODE = re.compile(r"[{}\[\]();_#`]")
+
+STRUCTURE = (
+    "length",
+    "words",
+    "sentences",
+    "lines",
+    "numbers",
+    "large_numbers",
+    "fractions",
+    "marks",
+    "mark_share",
+    "formulas",
+    "code",
+    "quotes",
+    "questions",
+    "long_words",
+    "capitals",
+    "list_items",
+    "variety",
+    "word_length",
+    "other_scripts",
+    "colons",
+)
+"""Of the text. Counts are logarithms of 1 + n, shares are 0..1."""
+
+STATE = (
+    "context",
+    "system",
+    "turns",
+    "step",
+    "tools",
+    "schema_size",
+    "schema",
+    "reads_result",
+    "severity",
+    "same_failure",
+    "only_reads",
+    "recovered",
+    "cached_share",
+    "media",
+    "reasoning",
+)
+"""Of the request around the text, all zero for a bare question."""
+
+DENSE = (*STRUCTURE, *STATE)
+
+
+class State(Struct, frozen=True, kw_only=True):
+    """The request around its text. Sizes in bytes but `context` (tokens); `severity`, `same_failure`, `only_reads` and
+    `recovered` as in `Signs`; `cached_share` 0..1 of the context that some provider has; `labels`: mode and tags."""
+
+    context: int = 0
+    system: int = 0
+    turns: int = 0
+    step: int = 0
+    tools: int = 0
+    schema_size: int = 0
+    schema: bool = False
+    reads_result: bool = False
+    severity: float = 0.0
+    same_failure: int = 0
+    only_reads: int = 0
+    recovered: bool = False
+    cached_share: float = 0.0
+    media: int = 0
+    reasoning: bool = False
+    labels: tuple[str, ...] = ()
+
+
+class Features(Struct, frozen=True, array_like=True):
+    """`dense`: one number per name of `DENSE`. `buckets`: those of the words and pairs that occur, sorted, each once,
+    and `weight` what each weighs, so that the vector has length 1."""
+
+    dense: tuple[float, ...]
+    buckets: tuple[int, ...]
+    weight: float
+
+    def pack(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> Features:
+        """Raises msgspec.MsgspecError."""
+        return msgspec.msgpack.decode(data, type=cls)
+
+
+def features_of(task: str, intent: str = "", state: State | None = None) -> Features:
+    """Of a conversation whose first user turn is `task` and whose newest is `intent` (empty where it is the first)."""
+    said = f"{cut(intent)}\n{cut(task)}" if intent and intent != task else cut(task)
+    state = state or State()
+    tokens = _TOKEN.findall(said)
+    buckets = _hashed([token.lower() for token in tokens], state.labels)
+    return Features(
+        dense=(*structure_of(said, tokens, len(intent or task)), *_state_of(state)),
+        buckets=buckets,
+        weight=1 / math.sqrt(len(buckets)) if buckets else 0.0,
+    )
+
+
+def cut(text: str) -> str:
+    """Head and tail of a text that is too long to be looked at whole."""
+    return text if len(text) <= HEAD + TAIL else f"{text[:HEAD]}\n{text[-TAIL:]}"
+
+
+def structure_of(said: str, tokens: list[str], length: int) -> tuple[float, ...]:
+    """The numbers of `STRUCTURE` of a text and its `tokens`; `length` in characters, of the whole text."""
+    size = max(1, len(said))
+    numbers = [token for token in tokens if token.isdigit()]
+    words = [token for token in tokens if token.isalpha()]
+    marks = len(tokens) - len(numbers) - len(words)
+    count = max(1, len(words))
+    return (
+        math.log1p(length),
+        math.log1p(len(words)),
+        math.log1p(len(_SENTENCE.findall(said))),
+        math.log1p(said.count("\n")),
+        math.log1p(len(numbers)),
+        math.log1p(sum(len(n) >= 4 for n in numbers)),
+        math.log1p(len(_FRACTION.findall(said))),
+        math.log1p(marks),
+        marks / size,
+        math.log1p(len(_FORMULA.findall(said))),
+        math.log1p(len(_CODE.findall(said))),
+        math.log1p(said.count('"') + said.count("\u201c")),
+        math.log1p(said.count("?") + said.count("\uff1f")),
+        sum(len(word) >= 9 for word in words) / count,
+        sum(word[0].isupper() for word in words) / count,
+        math.log1p(len(_LIST.findall(said))),
+        len(set(words)) / count,
+        sum(map(len, words)) / count / 10,
+        (len(said.encode("utf-8", "surrogatepass")) - len(said)) / size,
+        math.log1p(said.count(":")),
+    )
+
+
+def _state_of(state: State) -> tuple[float, ...]:
+    return (
+        math.log1p(state.context),
+        math.log1p(state.system),
+        math.log1p(state.turns),
+        math.log1p(state.step),
+        math.log1p(state.tools),
+        math.log1p(state.schema_size),
+        float(state.schema),
+        float(state.reads_result),
+        min(state.severity, 6.0),
+        min(state.same_failure, 6),
+        math.log1p(state.only_reads),
+        float(state.recovered),
+        state.cached_share,
+        math.log1p(state.media),
+        float(state.reasoning),
+    )
+
+
+def _hashed(tokens: list[str], labels: Iterable[str]) -> tuple[int, ...]:
+    """The buckets of words and pairs of words."""
+    grams = {*tokens, *map("\0".join, pairwise(tokens)), *(f"\1{label}" for label in labels)}
+    return tuple(sorted({xxh32_intdigest(gram.encode("utf-8", "surrogatepass")) % BUCKETS for gram in grams}))

@@ -1,0 +1,263 @@
+"""The chance that a model does a request well, as far as it is known: one difficulty for all models, a curve for each,
+and what became of requests that read alike. Plain Python: a prediction is a few hundred additions, and the base install
+has no room for numpy. Pure but for what it learns, which stays in memory.
+
+    d     = text . buckets + structure . dense                 how hard a request is, whoever answers it
+    logit = b0 + b1 d + b2 max(0, d) + b3 . dense + calibration   b of the model, else of its tier, else of all
+    p     = sigmoid(logit) + what requests that read alike differed by, shrunk by how few there are
+
+The shape is that of item response theory (Rasch 1960, two-parameter by Birnbaum 1968) with the item's difficulty
+predicted, after the finding that one difficulty fitted on the mean of all models ranks better than a model by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from heapq import nlargest
+from operator import mul
+from typing import NamedTuple
+
+import msgspec
+from msgspec import Struct
+
+from turnout.errors import ConfigError
+from turnout.routing.features import BUCKETS, DENSE, Features
+from turnout.routing.outcomes import Outcome
+
+__all__ = ["FORMAT", "Curve", "Exemplar", "Prediction", "Predictor", "Weights", "neighbours_of"]
+
+FORMAT = 1
+
+SHARPNESS = 5.0
+"""Weights of neighbours fall with exp(SHARPNESS (cosine - 1))."""
+
+UNIT = math.exp(SHARPNESS * (0.3 - 1))
+"""What a neighbour of cosine 0.3 weighs: `Weights.shrink` counts in these."""
+
+FOLDED = 2_048
+"""Bits that a request's buckets are folded into where it is compared: an AND and a count of bits."""
+
+MOST_EXEMPLARS = 2_000
+LEARNED_ROWS = 512
+"""Outcomes of one's own traffic that are kept as exemplars, beside those of the file."""
+
+Z90 = 1.645
+"""One-sided 95 %, so that both bounds make an interval of 90 %."""
+
+FORGETTING = 0.998
+"""Per outcome of a model: half of what it said counts after some 350 outcomes, so that a model that was changed under
+its name is seen as it is (recursive estimation with exponential forgetting)."""
+
+_CLIP = 30.0
+
+
+def neighbours_of(exemplars: int) -> int:
+    """How many are looked at among so many."""
+    return min(40, 10 + exemplars // 40)
+
+
+class Curve(Struct, frozen=True, array_like=True):
+    """How one model's chance depends on the difficulty: `mean` and `sd` of each coefficient [1, d, max(0, d), *DENSE],
+    from `count` outcomes."""
+
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+    count: int = 0
+
+
+class Exemplar(Struct, frozen=True, array_like=True):
+    """A request whose outcomes are known: by how much each model did better than its curve says."""
+
+    buckets: tuple[int, ...]
+    better: dict[str, float]
+
+
+class Weights(Struct, frozen=True, kw_only=True):
+    """One version of a predictor. `text` holds a signed byte a bucket, in steps of `text_scale`. `tiers` and `all` are
+    the curves that a model without one begins with. `platt`: slope and offset that `count` held-out outcomes call for.
+    `error`: the calibration error on them. `beats_length`, `beats_zero`: what validation found."""
+
+    format: int = FORMAT
+    name: str = ""
+    trained_on: tuple[str, ...] = ()
+    count: int = 0
+    text: bytes = bytes(BUCKETS)
+    text_scale: float = 0.0
+    centre: tuple[float, ...] = (0.0,) * len(DENSE)
+    spread: tuple[float, ...] = (1.0,) * len(DENSE)
+    structure: tuple[float, ...] = (0.0,) * len(DENSE)
+    d_centre: float = 0.0
+    d_spread: float = 1.0
+    d_error: float = 0.5
+    all: Curve = Curve((0.0,) * (3 + len(DENSE)), (1.5,) * (3 + len(DENSE)))
+    tiers: dict[str, Curve] = {}
+    models: dict[str, Curve] = {}
+    exemplars: tuple[Exemplar, ...] = ()
+    shrink: float = 10.0
+    platt: tuple[float, float] = (1.0, 0.0)
+    error: float | None = None
+
+    def encode(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Weights:
+        """Raises ConfigError."""
+        try:
+            weights = msgspec.msgpack.decode(data, type=cls)
+        except msgspec.MsgspecError as error:
+            raise ConfigError(f"this is no predictor file ({error}); write one with turnout train") from None
+        if weights.format != FORMAT or len(weights.text) != BUCKETS or len(weights.centre) != len(DENSE):
+            raise ConfigError("the predictor file is of another version of turnout; write it again with turnout train")
+        return weights
+
+
+class Prediction(NamedTuple):
+    """Chance of success 0..1, and bounds that hold it nine times in ten, as far as the model of it is right."""
+
+    success: float
+    low: float
+    high: float
+
+
+class _Posterior(Struct):
+    """What is believed of one model now: coefficients and their variances, independent."""
+
+    mean: list[float]
+    variance: list[float]
+    count: int = 0
+
+
+class Seen(NamedTuple):
+    """A request, prepared once for all models: `x` are the inputs of a curve, `near` weights of exemplars."""
+
+    difficulty: float
+    x: tuple[float, ...]
+    near: Sequence[tuple[int, float]]
+
+
+class Predictor:
+    """Predicts, and learns from outcomes. One event loop owns it."""
+
+    def __init__(self, weights: Weights, tiers: Mapping[str, str] | None = None) -> None:
+        """`tiers`: the tier of each model that may be asked for and has no curve."""
+        self.weights = weights
+        self._text = [step * weights.text_scale for step in memoryview(weights.text).cast("b")]
+        self._tiers = dict(tiers or {})
+        self._models: dict[str, _Posterior] = {}
+        self._better = [exemplar.better for exemplar in weights.exemplars[:MOST_EXEMPLARS]]
+        self._folded = [folded(exemplar.buckets) for exemplar in weights.exemplars[:MOST_EXEMPLARS]]
+        self._first = self._next = len(self._folded)
+
+    def see(self, features: Features) -> Seen:
+        """What all predictions of a request share."""
+        weights = self.weights
+        dense = [
+            max(-4.0, min(4.0, (value - centre) / spread))
+            for value, centre, spread in zip(features.dense, weights.centre, weights.spread, strict=True)
+        ]
+        text = self._text
+        d = features.weight * sum([text[bucket] for bucket in features.buckets])
+        d += sum(map(mul, dense, weights.structure))
+        d = (d - weights.d_centre) / weights.d_spread
+        return Seen(d, (1.0, d, max(0.0, d), *dense), self._near(features))
+
+    def predict(self, seen: Seen, model: str) -> Prediction:
+        """The chance that `model` (a deployment's id, or a name of the table it was trained on) does it well."""
+        now = self._posterior(model)
+        x = seen.x
+        logit = sum(map(mul, x, now.mean))
+        slope = now.mean[1] + (now.mean[2] if seen.difficulty > 0 else 0.0)
+        doubt = math.sqrt(
+            sum([v * value * value for v, value in zip(now.variance, x, strict=True)])
+            + (slope * self.weights.d_error) ** 2
+        )
+        a, b = self.weights.platt
+        alike = self._alike(seen, model)
+        success = _bounded(_sigmoid(a * logit + b) + alike)
+        low = _bounded(_sigmoid(a * (logit - Z90 * doubt) + b) + alike)
+        high = _bounded(_sigmoid(a * (logit + Z90 * doubt) + b) + alike)
+        return Prediction(success, low, high)
+
+    def observe(self, outcome: Outcome) -> None:
+        """Learn from one outcome: a step of assumed-density filtering for logistic regression with a diagonal
+        covariance (MacKay 1992; the update of Chapelle and Li, NeurIPS 2011), variances inflated by `FORGETTING`."""
+        if not outcome.features:
+            return
+        try:
+            features = Features.unpack(outcome.features)
+        except msgspec.MsgspecError:
+            return  # of another version: it says nothing any more
+        seen = self.see(features)
+        now = self._models[outcome.model] = self._posterior(outcome.model)
+        p = _sigmoid(sum(map(mul, seen.x, now.mean)))
+        prior = self._prior(outcome.model)
+        certainty = outcome.weight * p * (1 - p)
+        spread = sum([v * value * value for v, value in zip(now.variance, seen.x, strict=True)])
+        step = outcome.weight * (outcome.score - p) / (1 + certainty * spread)
+        for i, value in enumerate(seen.x):
+            if value:
+                now.mean[i] += now.variance[i] * value * step
+                now.variance[i] /= 1 + certainty * now.variance[i] * value * value
+            now.variance[i] = min(prior.sd[i] ** 2, now.variance[i] / FORGETTING)
+        now.count += 1
+        self._keep(features, {outcome.model: outcome.score - p})
+
+    def count(self, model: str) -> int:
+        """Outcomes of the model that this process has learned from."""
+        found = self._models.get(model)
+        return found.count if found else 0
+
+    def _prior(self, model: str) -> Curve:
+        weights = self.weights
+        return weights.models.get(model) or weights.tiers.get(self._tiers.get(model, "")) or weights.all
+
+    def _posterior(self, model: str) -> _Posterior:
+        if (found := self._models.get(model)) is None:
+            prior = self._prior(model)
+            # Not kept until it learns: names come from callers.
+            found = _Posterior(list(prior.mean), [sd * sd for sd in prior.sd])
+        return found
+
+    def _near(self, features: Features) -> Sequence[tuple[int, float]]:
+        """The exemplars that read most alike, and what each weighs by the cosine of the buckets."""
+        mine, size = folded(features.buckets)
+        cosines = [(mine & bits).bit_count() / size_of for bits, size_of in self._folded]
+        nearest = nlargest(neighbours_of(len(cosines)), range(len(cosines)), key=cosines.__getitem__)
+        return [(number, math.exp(SHARPNESS * (cosines[number] / size - 1))) for number in nearest]
+
+    def _alike(self, seen: Seen, model: str) -> float:
+        """By how much this model did better than its curve on what reads alike; nothing where nothing does."""
+        better = weights = 0.0
+        for number, weight in seen.near:
+            own = self._better[number].get(model)
+            if own is not None:
+                better += weight * own
+                weights += weight
+        return better / (weights + self.weights.shrink * UNIT) if weights else 0.0
+
+    def _keep(self, features: Features, better: dict[str, float]) -> None:
+        """In a ring behind the exemplars of the file."""
+        if self._next >= self._first + LEARNED_ROWS:
+            self._next = self._first
+        kept = slice(self._next, self._next + 1)
+        self._better[kept], self._folded[kept] = [better], [folded(features.buckets)]
+        self._next += 1
+
+
+def folded(buckets: Sequence[int]) -> tuple[int, float]:
+    """The buckets as one number of `FOLDED` bits, and the length of that vector."""
+    bits = bytearray(FOLDED // 8)
+    for bucket in buckets:
+        bits[bucket >> 3 & FOLDED // 8 - 1] |= 1 << (bucket & 7)
+    number = int.from_bytes(bits, "little")
+    return number, math.sqrt(number.bit_count()) or 1.0
+
+
+def _sigmoid(x: float) -> float:
+    return 1 / (1 + math.exp(-max(-_CLIP, min(_CLIP, x))))
+
+
+def _bounded(p: float) -> float:
+    return min(0.999, max(0.001, p))
