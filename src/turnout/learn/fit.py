@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
 from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.linear_model import Ridge
@@ -43,11 +42,19 @@ class Fitted:
 
     def __init__(self, weights: Weights, tiers: Mapping[str, str] | None = None) -> None:
         self.weights = weights
+        self.models = frozenset(weights.models)
         self._predictor = Predictor(weights, tiers)
 
     def predict(self, queries: Sequence[str], models: Sequence[str]) -> NDArray[np.float64]:
         seen = map(self._predictor.see, map(features_of, queries))
         return np.array([[self._predictor.predict(one, model).success for model in models] for one in seen])
+
+    def need(self, queries: Sequence[str], weak: str, strong: str) -> NDArray[np.float64]:
+        """What the strong model is expected to add; of models that it has no outcomes of: as a larger model to a small
+        one."""
+        pair = (weak, strong) if self.models.issuperset((weak, strong)) else ("small", "mid")
+        seen = map(self._predictor.see, map(features_of, queries))
+        return np.array([self._predictor.need(one, *pair) for one in seen])
 
 
 class Fit:
@@ -237,7 +244,3 @@ def _shrinkage(text: sparse.csr_matrix, said: Floats, scores: Floats, seed: int)
         for shrink in SHRINKS
     ]
     return SHRINKS[int(np.argmin(errors))]
-
-
-def renamed(weights: Weights, name: str, trained_on: Sequence[str]) -> Weights:
-    return replace(weights, name=name, trained_on=tuple(trained_on))

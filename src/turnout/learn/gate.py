@@ -19,6 +19,7 @@ from turnout.learn.routers import (
     Predictor,
     expected_costs,
     from_chances,
+    from_need,
     willing,
 )
 from turnout.learn.splits import Part, folds
@@ -44,8 +45,12 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 def transferred(predictor: Predictor, table: OutcomeTable, pair: Pair) -> Decisions:
     """Decisions of a predictor that has seen no label of the table. A model's expected cost is then not learned
-    either: it is its mean cost in the table, which is one number a model and tells nothing of a query."""
+    either: it is its mean cost in the table, which is one number a model and tells nothing of a query. Of models that
+    it has no outcomes of, it can only say where the strong one is needed more."""
     rows = np.arange(len(table), dtype=np.intp)
+    if isinstance(predictor, NeedPredictor) and not predictor.models.issuperset(table.models):
+        weak, strong = table.models[pair.weak], table.models[pair.strong]
+        return from_need(rows, predictor.need(table.queries, weak, strong), pair)
     return _decided(predictor, table, rows, expected_costs(table, rows), pair)
 
 

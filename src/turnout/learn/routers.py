@@ -38,7 +38,10 @@ class Predictor(Protocol):
 
 @runtime_checkable
 class NeedPredictor(Predictor, Protocol):
-    """A predictor that says by itself how much a query needs the strong of two models."""
+    """A predictor that says by itself how much a query needs the strong of two models, whoever they are. `models`:
+    those that it has outcomes of."""
+
+    models: frozenset[str]
 
     def need(self, queries: Sequence[str], weak: str, strong: str) -> NDArray[np.float64]:
         """[queries]; only their order counts."""

@@ -29,7 +29,7 @@ __all__ = ["FORMAT", "Curve", "Exemplar", "Prediction", "Predictor", "Weights", 
 
 FORMAT = 1
 
-SHARPNESS = 5.0
+SHARPNESS = 10.0
 """Weights of neighbours fall with exp(SHARPNESS (cosine - 1))."""
 
 UNIT = math.exp(SHARPNESS * (0.3 - 1))
@@ -76,7 +76,8 @@ class Exemplar(Struct, frozen=True, array_like=True):
 class Weights(Struct, frozen=True, kw_only=True):
     """One version of a predictor. `text` holds a signed byte a bucket, in steps of `text_scale`. `tiers` and `all` are
     the curves that a model without one begins with. `platt`: slope and offset that `count` held-out outcomes call for.
-    `error`: the calibration error on them. `beats_length`, `beats_zero`: what validation found."""
+    `error`: the calibration error on them. `keeps`: pairs of a quality and the highest `Predictor.need` up to which a
+    small model kept that share of the larger's success, on requests that the exemplars were not taken from."""
 
     format: int = FORMAT
     name: str = ""
@@ -97,6 +98,7 @@ class Weights(Struct, frozen=True, kw_only=True):
     shrink: float = 10.0
     platt: tuple[float, float] = (1.0, 0.0)
     error: float | None = None
+    keeps: tuple[tuple[float, float], ...] = ()
 
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self)
@@ -141,7 +143,7 @@ class Predictor:
     """Predicts, and learns from outcomes. One event loop owns it."""
 
     def __init__(self, weights: Weights, tiers: Mapping[str, str] | None = None) -> None:
-        """`tiers`: the tier of each model that may be asked for and has no curve."""
+        """`tiers`: the tier of each model that may be asked for; a tier's own name stands for any model of it."""
         self.weights = weights
         self._text = [step * weights.text_scale for step in memoryview(weights.text).cast("b")]
         self._tiers = dict(tiers or {})
@@ -180,6 +182,15 @@ class Predictor:
         high = _bounded(_sigmoid(a * (logit + Z90 * doubt) + b) + alike)
         return Prediction(success, low, high)
 
+    def need(self, seen: Seen, weak: str = "small", strong: str = "mid") -> float:
+        """By how much a strong model's chance is above a weak one's: names of models, or of tiers."""
+        return self.predict(seen, strong).success - self.predict(seen, weak).success
+
+    def simple(self, seen: Seen, quality: float) -> bool:
+        """Whether a small model keeps `quality` (0..1) of a larger one's success on requests like this, as far as the
+        file's outcomes tell. False where they tell nothing."""
+        return any(kept >= quality and self.need(seen) <= need for kept, need in self.weights.keeps)
+
     def observe(self, outcome: Outcome) -> None:
         """Learn from one outcome: a step of assumed-density filtering for logistic regression with a diagonal
         covariance (MacKay 1992; the update of Chapelle and Li, NeurIPS 2011), variances inflated by `FORGETTING`."""
@@ -211,7 +222,7 @@ class Predictor:
 
     def _prior(self, model: str) -> Curve:
         weights = self.weights
-        return weights.models.get(model) or weights.tiers.get(self._tiers.get(model, "")) or weights.all
+        return weights.models.get(model) or weights.tiers.get(self._tiers.get(model, model)) or weights.all
 
     def _posterior(self, model: str) -> _Posterior:
         if (found := self._models.get(model)) is None:
@@ -230,8 +241,10 @@ class Predictor:
     def _alike(self, seen: Seen, model: str) -> float:
         """By how much this model did better than its curve on what reads alike; nothing where nothing does."""
         better = weights = 0.0
+        tier = self._tiers.get(model, model)
         for number, weight in seen.near:
-            own = self._better[number].get(model)
+            known = self._better[number]
+            own = known.get(model, known.get(tier))
             if own is not None:
                 better += weight * own
                 weights += weight
