@@ -175,15 +175,17 @@ class ModeConfig(Struct, frozen=True, kw_only=True):
 
 class RoutingConfig(Struct, frozen=True, kw_only=True):
     """`quality`: share of the best model's expected success that must be kept (0..1).
-    `baseline`: the model that savings are reported against. `short_prompt_tokens`: what `auto` takes
-    for a short question (see docs/routing.md). `second_usd`: what a second of waiting is worth to a caller
+    `baseline`: the model that savings are reported against. `short_prompt_tokens`: what `auto` takes for a simple
+    question by its size alone; left out, the predictor tells (docs/learning.md). `predictor`: the folder of one that
+    `turnout train` fitted, in place of the packaged. `second_usd`: what a second of waiting is worth to a caller
     who waits (`x-turnout-latency: interactive`), in the choice among models of one tier. `detours`: routine steps of a
     session that `auto` keeps on a dear model may go to a small one where both caches' state says that it pays."""
 
     default: str = "auto"
     quality: float = 0.95
     baseline: str | None = None
-    short_prompt_tokens: int = 400
+    short_prompt_tokens: int | None = None
+    predictor: str | None = None
     second_usd: Decimal = Decimal("0.0002")
     detours: bool = False
 

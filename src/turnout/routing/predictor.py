@@ -216,9 +216,9 @@ class Predictor:
         self._keep(features, {outcome.model: outcome.score - p})
 
     def count(self, model: str) -> int:
-        """Outcomes of the model that this process has learned from."""
-        found = self._models.get(model)
-        return found.count if found else 0
+        """Outcomes of the model that are known, the file's and those learned since."""
+        found, taught = self._models.get(model), self.weights.models.get(model)
+        return (found.count if found else 0) + (taught.count if taught else 0)
 
     def _prior(self, model: str) -> Curve:
         weights = self.weights

@@ -13,10 +13,13 @@ from turnout.chat import RequestOutline
 from turnout.context import Candidate, Decision, SessionView
 from turnout.errors import BudgetExhausted, ModelNotAllowed, ModeNotAllowed, NoCapacity, TurnoutError
 from turnout.keys import Key
+from turnout.routing.features import Features
 from turnout.routing.moves import Evidence, Move, detour, next_move, routine
 from turnout.routing.names import Names, Selection
 from turnout.routing.needs import Needs, needs_of, why_not, worst_cost
 from turnout.routing.outlook import Known, Outlook, Scales
+from turnout.routing.predictor import Predictor, Seen
+from turnout.routing.verdict import Verdict, verdict_of
 
 __all__ = ["Ask", "Router", "placed"]
 
@@ -25,7 +28,14 @@ _FALLBACK_ORDER: dict[Tier, tuple[Tier, ...]] = {
     "mid": ("mid", "frontier", "small"),
     "frontier": ("frontier", "mid", "small"),
 }
-_MID_PROMPT_FACTOR = 8
+MOST_SIMPLE_TOKENS = 3_200
+"""Of a plain question that does not go to the frontier at once."""
+
+QUALITY = 0.95
+"""Where nothing says what quality must be kept."""
+
+MID_KEEPS = 0.9
+"""Where a small model keeps so much, the middle tier is held to keep what was asked for. Assumed."""
 
 _MOVES = frozenset({"escalated", "returned"})
 
@@ -40,7 +50,8 @@ class Ask(Struct, frozen=True, kw_only=True):
     `evidence` is how the agent fares, `signed` that only the author of its newest thinking can go on from it, `outlook`
     what is expected of the rest of the session;
     `small_only` names the exhausted budget that leaves only small models; `kept_at` the provider that keeps the
-    conversation, and alone can go on with it; `key` leaves out what it does not open."""
+    conversation, and alone can go on with it; `key` leaves out what it does not open. `look` tells what the predictor
+    sees of the request; it is asked at most once, where a session begins."""
 
     outline: RequestOutline
     input_tokens: int
@@ -57,19 +68,21 @@ class Ask(Struct, frozen=True, kw_only=True):
     small_only: str | None = None
     kept_at: str | None = None
     key: Key | None = None
+    look: Callable[[], Features] | None = None
 
 
 class Router:
-    """Ranks the fleet for a request. `short_prompt_tokens` is the threshold of `_wanted_tier`, `quality`
-    what holds where the request says nothing; `pace` tells how fast a deployment has been. `detours`: routine steps of
-    a session may go to a small model where that pays."""
+    """Ranks the fleet for a request. `quality` holds where the request says nothing; `pace` tells how fast a deployment
+    has been. `detours`: routine steps of a session may go to a small model where that pays. `predictor`: what is known
+    of who succeeds at what. `short_prompt_tokens`: a question so short is simple, whatever the predictor thinks."""
 
     def __init__(
         self,
         fleet: Fleet,
         names: Names,
         *,
-        short_prompt_tokens: int = 400,
+        short_prompt_tokens: int | None = None,
+        predictor: Predictor | None = None,
         quality: float | None = None,
         pace: Callable[[Deployment], Pace] = lambda _: Pace(),
         detours: bool = False,
@@ -81,6 +94,7 @@ class Router:
         self._quality = quality
         self._names = names
         self._short = short_prompt_tokens
+        self._predictor = predictor
 
     def decide(self, ask: Ask) -> Decision:
         """The decision for one request.
@@ -180,8 +194,13 @@ class Router:
                 reason,
                 why,
             )
-        tier, rule, why = self._begun_tier(needs, ask)
         pinned = ask.session.pinned
+        seen = self._seen(ask) if pinned is None else None
+        verdict = None if seen is None else self._verdict(seen, needs, ask, scales)
+        if verdict is not None:
+            ranked = self._by_tier(verdict.first.tier or "frontier", ask, scales)
+            return sorted(ranked, key=lambda d: d is not verdict.first), "predicted", verdict.why
+        tier, rule, why = self._begun_tier(needs, ask, seen)
         move = self._move(ask, tier)
         if move.kind == "up":
             tier = self._above(pinned, tier)
@@ -200,9 +219,26 @@ class Router:
             )
         return ranked, rule, why
 
-    def _begun_tier(self, needs: Needs, ask: Ask) -> tuple[Tier, str, str]:
+    def _seen(self, ask: Ask) -> Seen | None:
+        return None if self._predictor is None or ask.look is None else self._predictor.see(ask.look())
+
+    def _verdict(self, seen: Seen, needs: Needs, ask: Ask, scales: Scales) -> Verdict | None:
+        """What the predictor says of a session that begins; nothing where full quality is asked for, or a budget asks
+        for smaller models."""
+        quality = QUALITY if ask.quality is None else ask.quality
+        if self._predictor is None or quality >= 1 or ask.smaller or ask.small_only is not None:
+            return None
+        able = [d for d in self._fleet.all if why_not(d, needs) is None and (ask.key is None or ask.key.opens(d))]
+
+        def cost(deployment: Deployment) -> float | None:
+            told = self._cost(deployment, ask, scales)
+            return None if told[0] else told[1]
+
+        return verdict_of(self._predictor, seen, able, quality, cost)
+
+    def _begun_tier(self, needs: Needs, ask: Ask, seen: Seen | None) -> tuple[Tier, str, str]:
         """The tier that a session begins in: lower than wanted while a budget asks for that."""
-        tier, rule, why = self._wanted_tier(needs, ask)
+        tier, rule, why = self._wanted_tier(needs, ask, seen)
         if not ask.smaller or ask.session.pinned is not None or rule == "quality" or tier == TIERS[0]:
             return tier, rule, why
         lower = TIERS[max(0, TIERS.index(tier) - ask.smaller)]
@@ -254,23 +290,25 @@ class Router:
         waiting counted in; order of the config among equals. A pace that is not known counts as no waiting: that is
         how it comes to be known."""
 
-        def cost(deployment: Deployment) -> tuple[bool, float]:
-            money = scales.of(deployment).rest
-            waiting = scales.seconds(deployment) or 0.0 if ask.second_nano_usd else 0.0
-            return money is None, (money or 0) * ask.thrift + waiting * ask.second_nano_usd * scales.run.steps
+        return sorted(deployments, key=lambda d: self._cost(d, ask, scales))
 
-        return sorted(deployments, key=cost)
+    def _cost(self, deployment: Deployment, ask: Ask, scales: Scales) -> tuple[bool, float]:
+        """Whether it is unpriced, and what it costs."""
+        money = scales.of(deployment).rest
+        waiting = scales.seconds(deployment) or 0.0 if ask.second_nano_usd else 0.0
+        return money is None, (money or 0) * ask.thrift + waiting * ask.second_nano_usd * scales.run.steps
 
-    def _wanted_tier(self, needs: Needs, ask: Ask) -> tuple[Tier, str, str]:
-        """The first, honest rule of `auto`: the request's structure alone. Its thresholds are not fitted.
+    def _wanted_tier(self, needs: Needs, ask: Ask, seen: Seen | None) -> tuple[Tier, str, str]:
+        """Where a session begins while too little is known of the models: by the request's structure.
 
-        Prompt length alone ranks difficulty about as well as most published routers on data they were not
-        trained on, so this is a baseline worth having; agents with tools get the frontier model until there
-        is evidence that less will do, because a failed session costs more than it saves.
+        A small model for what it has kept the wanted quality of, on public outcomes of other models
+        (`tools/fit_predictor.py` fits the threshold); agents with tools get the frontier model until there is evidence
+        that less will do, because a failed session costs more than it saves.
         """
         outline = ask.outline
         tokens = needs.input_tokens
-        if ask.quality is not None and ask.quality >= 1:
+        quality = QUALITY if ask.quality is None else ask.quality
+        if quality >= 1:
             return "frontier", "quality", "full quality was asked for"
         if needs.tools:
             return (
@@ -280,12 +318,21 @@ class Router:
             )
         if outline.reasoning:
             return "frontier", "reasoning", "the caller asked for reasoning"
+        if tokens > MOST_SIMPLE_TOKENS:
+            return "frontier", "long", f"about {tokens:,} tokens of context"
         turns = sum(role == "user" for role in outline.roles)
-        if tokens <= self._short and turns == 1 and not (needs.vision or needs.files or needs.audio):
-            return "small", "short", f"one short question of about {tokens} tokens without tools"
-        if tokens <= self._short * _MID_PROMPT_FACTOR:
+        plain = turns == 1 and not (needs.vision or needs.files or needs.audio)
+        if plain and self._simple(tokens, seen, quality):
+            return "small", "short", f"one plain question of about {tokens} tokens without tools"
+        if self._simple(tokens, seen, min(quality, MID_KEEPS), factor=8):
             return "mid", "medium", f"about {tokens} tokens, no tools"
-        return "frontier", "long", f"about {tokens:,} tokens of context"
+        return "frontier", "hard", f"about {tokens} tokens; where such were answered, a larger model was worth it"
+
+    def _simple(self, tokens: int, seen: Seen | None, quality: float, *, factor: int = 1) -> bool:
+        """Whether a small model keeps that quality, as far as is known."""
+        if self._short is not None:
+            return tokens <= factor * self._short
+        return seen is not None and self._predictor is not None and self._predictor.simple(seen, quality)
 
     def _nobody(self, selection: Selection, rejected: list[Candidate], key: Key | None) -> TurnoutError:
         reasons = "; ".join(f"{c.deployment.id}: {c.rejected}" for c in rejected[:4])
