@@ -44,8 +44,11 @@ def build_parser() -> argparse.ArgumentParser:
     add_replay(verbs.add_parser("replay", help="what recorded sessions would have cost under other policies"))
 
     from turnout.cli.evaluate import add_evaluation
+    from turnout.cli.train import add_calibration, add_training
 
     add_evaluation(verbs.add_parser("eval", help="how good routers are on recorded outcomes of several models"))
+    add_training(verbs.add_parser("train", help="fit the predictor to your own outcomes"))
+    add_calibration(verbs.add_parser("calibrate", help="make a trained predictor's chances mean what they say"))
 
     lab = verbs.add_parser("lab", help="simulations that show what a policy does, before money is at stake")
     add_experiments(lab)
@@ -169,6 +172,14 @@ def _look(args: argparse.Namespace) -> int:
             from turnout.cli.evaluate import evaluation
 
             return evaluation(args)
+        case "train":
+            from turnout.cli.train import train
+
+            return train(args)
+        case "calibrate":
+            from turnout.cli.train import calibrate
+
+            return calibrate(args)
         case "lab":
             from turnout.cli.lab import context, pacing
 

@@ -23,7 +23,19 @@ from turnout.learn.outcomes import CONTAMINATED, OutcomeTable, Rows
 from turnout.learn.routers import Decisions, Fitter, Pair, Predictor, from_need
 from turnout.learn.splits import Part, by_dataset, folds, labelled
 
-__all__ = ["ALL", "Learned", "Plan", "Report", "Row", "Scores", "TableStory", "evaluate", "read_scores", "usable"]
+__all__ = [
+    "ALL",
+    "Learned",
+    "Plan",
+    "Report",
+    "Row",
+    "Scores",
+    "TableStory",
+    "evaluate",
+    "pair_of",
+    "read_scores",
+    "usable",
+]
 
 DRAWS = 5
 """Of `--labels N`: other queries are labelled each time."""
@@ -175,7 +187,7 @@ def evaluate(
 ) -> Report:
     """Measure baselines, learned routers and those known by their scores on a `usable` table. `others`: prompts of
     other tables, by name, for the leakage check. Raises InvalidRequest."""
-    pair = _pair(table, plan)
+    pair = pair_of(table, plan)
     counts = resamples(len(table), plan.resamples, plan.seed)
     setting = _Setting(table=table, pair=pair, seed=plan.seed, counts=counts)
     leakage = leakage_of(table, pair, others)
@@ -191,7 +203,8 @@ def evaluate(
     return Report(table=_story(table, pair), leakage=leakage, routers=rows, notes=notes)
 
 
-def _pair(table: OutcomeTable, plan: Plan) -> Pair:
+def pair_of(table: OutcomeTable, plan: Plan) -> Pair:
+    """The two models of RouteLLM's metrics: those named, or the best and the cheapest. Raises InvalidRequest."""
     rows = np.arange(len(table), dtype=np.intp)
     quality, costs = table.scores.mean(axis=0), table.costs.mean(axis=0)
     strong = table.index(plan.strong) if plan.strong else best_single(table, rows)

@@ -12,7 +12,9 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
+from turnout.errors import ConfigError
 from turnout.learn.outcomes import Floats, OutcomeTable, Rows
+from turnout.learn.versions import CURRENT
 from turnout.routing.features import BUCKETS, DENSE, Features, features_of
 from turnout.routing.predictor import (
     MOST_EXEMPLARS,
@@ -25,7 +27,7 @@ from turnout.routing.predictor import (
     neighbours_of,
 )
 
-__all__ = ["Fit", "Fitted", "fit_weights", "load"]
+__all__ = ["Fit", "Fitted", "fit_weights", "load", "validation_rows"]
 
 ALPHAS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 """Ridge penalties that are tried by cross-validation."""
@@ -33,7 +35,7 @@ ALPHAS = (0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 FOLDS = 5
 SHRINKS = (1.0, 3.0, 10.0, 30.0, 100.0, 1e6)
 VALIDATED = 1_500
-"""Rows on which the shrinkage of neighbours is chosen."""
+"""Rows on which the shrinkage of neighbours is chosen, and a fit is judged."""
 
 
 class Fitted:
@@ -72,8 +74,16 @@ def load(folder: str | None) -> Fitted:
     if folder is None:
         data = resources.files("turnout.routing").joinpath("data/predictor.bin").read_bytes()
     else:
-        data = (Path(folder) / "predictor.bin").read_bytes()
+        try:
+            data = (Path(folder) / CURRENT).read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{folder} holds no predictor ({error.strerror}); write one with turnout train") from None
     return Fitted(Weights.decode(data))
+
+
+def validation_rows(count: int, seed: int) -> Rows:
+    """Rows on which a fit is judged: enough to tell, not so many that it takes long."""
+    return np.sort(np.random.default_rng(seed).permutation(count)[:VALIDATED]).astype(np.intp)
 
 
 class Matrix(Struct, frozen=True, kw_only=True, eq=False):

@@ -102,7 +102,4 @@ def pooled(parts: Sequence[Decisions]) -> Decisions:
 
 def _decided(predictor: Predictor, table: OutcomeTable, rows: Rows, costs: Floats | None, pair: Pair) -> Decisions:
     queries = [table.queries[i] for i in rows]
-    need: Floats | None = None
-    if isinstance(predictor, NeedPredictor):
-        need = predictor.need(queries, table.models[pair.weak], table.models[pair.strong])
-    return from_chances(rows, predictor.predict(queries, table.models), costs, pair, need)
+    return from_chances(rows, predictor.predict(queries, table.models), costs, pair)
