@@ -117,6 +117,9 @@ def add_key_verbs(keys: argparse.ArgumentParser) -> None:
             action.add_argument(
                 "--no-cache-repair", action="store_true", help="put nothing into its requests for providers' caches"
             )
+            action.add_argument(
+                "--no-learning", action="store_true", help="record nothing of what becomes of its answers"
+            )
             action.add_argument("--expires", metavar="TIME", help="ISO 8601 with a zone, as 2027-01-01T00:00:00Z")
 
 
