@@ -196,6 +196,8 @@ class Learner:
         count, owner, session = len(ctx.outline.messages), ctx.key_id or "", ctx.session
         if (last := self._last.get((owner, session.thread))) is not None:
             again = count == last.messages and session.shared >= count
+            if again:  # there is nothing new in it
+                self._turns[ctx.request_id] = last.turn
             goes_on = last.messages <= start < count
             shown = Shown(
                 severities=severities if goes_on else (),
