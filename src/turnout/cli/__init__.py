@@ -41,6 +41,15 @@ def build_parser() -> argparse.ArgumentParser:
     usage.add_argument("--config", metavar="FILE")
     usage.add_argument("--json", action="store_true")
 
+    export = verbs.add_parser("export", help="write examples to tune a small model with")
+    export.add_argument("--for", required=True, choices=("finetune",), dest="purpose", help="what the file is for")
+    export.add_argument("--out", required=True, metavar="FILE.jsonl")
+    export.add_argument("--since", default="30d", help="30d, 12h, or a time (default 30d)")
+    export.add_argument(
+        "--redact", action=argparse.BooleanOptionalAction, default=True, help="take out addresses, numbers and keys"
+    )
+    export.add_argument("--config", metavar="FILE")
+
     add_replay(verbs.add_parser("replay", help="what recorded sessions would have cost under other policies"))
 
     lab = verbs.add_parser("lab", help="simulations that show what a policy does, before money is at stake")
@@ -160,6 +169,10 @@ def _look(args: argparse.Namespace) -> int:
             from turnout.cli.usage import usage
 
             return usage(args)
+        case "export":
+            from turnout.cli.export import export
+
+            return export(args)
         case "replay":
             from turnout.cli.replay import replay
 

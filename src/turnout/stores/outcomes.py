@@ -156,12 +156,12 @@ class SqliteOutcomes:
                     try:
                         self._write(batch)
                         break
-                    except (sqlite3.Error, ValueError) as error:
+                    except sqlite3.Error as error:
                         if last:
-                            self._tell(cause_of(error) if isinstance(error, sqlite3.Error) else str(error))
+                            self._tell(cause_of(error))
 
     def _write(self, batch: Sequence[Outcome | Asked]) -> None:
-        """One transaction. Raises sqlite3.Error, and ValueError for text that is none (lone surrogates)."""
+        """One transaction. Raises sqlite3.Error."""
         now = datetime.now(UTC)
         asked = [row for row in batch if isinstance(row, Asked)]
         self._db.execute("BEGIN IMMEDIATE")
@@ -196,7 +196,9 @@ def _cell(name: str, value: object) -> Cell:
         return iso_utc(value)
     if name in {"request", "answer"} and isinstance(value, bytes):
         return zlib.compress(value, 1)
-    return value if isinstance(value, str | int | float | bytes) else None
+    if isinstance(value, str):  # a lone surrogate of a caller's must not hold up the batch
+        return value.encode("utf-8", "replace").decode()
+    return value if isinstance(value, int | float | bytes) else None
 
 
 def _size(cells: Sequence[Cell]) -> int:

@@ -1,0 +1,1 @@
+"""Learning apart from serving: fitting, evaluation, what is handed out to tune models. Never on the serving path."""
