@@ -68,7 +68,7 @@ class Answered(Struct, kw_only=True):
     predicted: float | None = None
     features: bytes = b""
     messages: int = 0
-    turn: array[int] = field(default_factory=lambda: array("I"))
+    turn: array[int] = field(default_factory=lambda: array("q"))
     told: set[Source] = field(default_factory=set)
 
     @property

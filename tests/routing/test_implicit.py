@@ -78,7 +78,7 @@ def test_likeness_is_symmetric_bounded_and_whole_for_the_same(one, other):
     a, b = shingles(one), shingles(other)
     assert 0 <= alike(a, b) == alike(b, a) <= 1
     assert alike(a, a) == (1 if a else 0)
-    assert len(a) <= 300
+    assert len(a) <= 225
 
 
 def test_a_turn_with_a_tools_result_in_it_is_not_the_users():

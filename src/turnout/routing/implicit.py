@@ -17,10 +17,7 @@ from turnout.routing.trajectory import HARD
 
 __all__ = ["Shown", "alike", "malformed", "rephrased", "shingles", "spoken", "tells", "tool_score"]
 
-SHINGLE = 3
-"""Characters. Three hold in any script: a Chinese phrase, a syllable of a European language."""
-
-HEAD, TAIL = 200, 100
+HEAD, TAIL = 150, 75
 """Characters of a turn that are compared: where people begin, and where a question stands behind a long text."""
 
 LEAST_BYTES = 24
@@ -95,15 +92,15 @@ def spoken(messages: Sequence[Message]) -> str:
 
 
 def shingles(text: str) -> array[int]:
-    """Hashes of a turn's head and tail, three characters each: no text, and meaningful in this process alone. Empty
-    for a turn that is too short to compare."""
+    """Hashes of a turn's head and tail, three characters each (in Chinese a phrase, in European languages a syllable):
+    no text, and meaningful in this process alone. Empty for a turn that is too short to compare."""
     ends = text if len(text) <= 4 * (HEAD + TAIL) else text[: 2 * HEAD] + "\n" + text[-2 * TAIL :]
     plain = " ".join(ends.casefold().split())
     if len(plain.encode("utf-8", "surrogatepass")) < LEAST_BYTES:
-        return array("I")
+        return array("q")
     if len(plain) > HEAD + TAIL:
         plain = plain[:HEAD] + plain[-TAIL:]
-    return array("I", {hash(plain[at : at + SHINGLE]) & 0xFFFFFFFF for at in range(len(plain) - SHINGLE + 1)})
+    return array("q", set(map(hash, zip(plain, plain[1:], plain[2:], strict=False))))
 
 
 def alike(one: Sequence[int], other: Sequence[int]) -> float:
