@@ -111,3 +111,12 @@ def test_an_error_in_a_file_names_the_file(tmp_path):
     file.write_text("[server]\nprot = 1")
     with pytest.raises(ConfigError, match=r"t\.toml: unknown key server\.prot = 1; did you mean port\?"):
         load_config(file, {})
+
+
+def test_learning_is_on_keeps_no_text_and_refuses_what_means_nothing():
+    told = parse_config("", {}).learning
+    assert (told.enabled, told.keep_days, told.keep_prompts) == (True, 90, False)
+    with pytest.raises(ConfigError, match="unknown key learning.keep_prompt = true; did you mean keep_prompts"):
+        parse_config("[learning]\nkeep_prompt = true\n", {})
+    with pytest.raises(ConfigError, match="learning.keep_days = 0: must be at least 1; enabled = false"):
+        parse_config("[learning]\nkeep_days = 0\n", {})

@@ -18,6 +18,7 @@ from turnout.answers import AnswerRules
 from turnout.catalog.models import Tier
 from turnout.errors import ConfigError
 from turnout.keys import Grant
+from turnout.learning import LearningRules
 from turnout.spend.brakes import Action, BrakeName
 from turnout.spend.budgets import Match
 from turnout.spend.periods import parse_period, parse_zone
@@ -297,6 +298,7 @@ class Config(Struct, frozen=True, kw_only=True):
     store: StoreConfig = StoreConfig()
     prices: PricesConfig = PricesConfig()
     context: ContextConfig = ContextConfig()
+    learning: LearningRules = LearningRules()
 
 
 def load_config(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
@@ -442,6 +444,11 @@ def check_values(config: Config) -> None:
     if config.prices.every_hours < 1:
         raise ConfigError(
             f"prices.every_hours = {config.prices.every_hours}: must be at least 1", param="prices.every_hours"
+        )
+    if config.learning.keep_days < 1:
+        raise ConfigError(
+            f"learning.keep_days = {config.learning.keep_days}: must be at least 1; enabled = false records nothing",
+            param="learning.keep_days",
         )
     if config.store.shared != "memory:":
         raise ConfigError(

@@ -211,6 +211,7 @@ CACHE_HIT = "cache_hit"
 
 class RequestContext(Struct, kw_only=True):
     """One request from decode to settle. `volatile_part` is the part of the prefix that is another at every request.
+    `features`: what a predictor saw of it, packed: hashes and counts, no text.
     `received_at` is UTC; the `*_s` fields are seconds of the
     monotonic clock, relative to `started_s` except `started_s` itself and `deadline_s`, when the answer must be whole.
     """
@@ -237,6 +238,7 @@ class RequestContext(Struct, kw_only=True):
     kept_at: str | None = None
     session: SessionView
     input_tokens_estimate: int = 0
+    features: bytes = b""
     deadline_s: float | None = None
     decision: Decision | None = None
     reservation: Reservation | None = None

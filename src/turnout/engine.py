@@ -47,6 +47,7 @@ from turnout.delivery.deadlines import LONGEST_S
 from turnout.delivery.retry import RetryBudget, RetryPolicy
 from turnout.errors import ConfigError
 from turnout.keys import Grant, Key, Keys
+from turnout.learning import Learner
 from turnout.memory import Memory
 from turnout.money import budget_rules, claimed, nano, paced, take_budgets
 from turnout.pipeline import Pipeline, Rules
@@ -79,6 +80,7 @@ from turnout.stores.answers import MemoryAnswers, SqliteAnswers
 from turnout.stores.conversations import SqliteConversations
 from turnout.stores.journal import FileJournal
 from turnout.stores.keys import SqliteKeys, server_secret
+from turnout.stores.outcomes import SqliteOutcomes
 from turnout.stores.schema import MEMORY
 from turnout.stores.sqlite import SqliteLedger
 from turnout.streams import Drains
@@ -163,7 +165,9 @@ def open_state(config: Config) -> State:
     journal = MemoryJournal() if file == MEMORY else FileJournal(file)
     ledger = SqliteLedger(file, on_written=journal.forget)
     conversations, keys = SqliteConversations(file), SqliteKeys(file)
-    kept = SqliteAnswers(file)
+    kept, outcomes = SqliteAnswers(file), SqliteOutcomes(file)
+    learner = Learner(outcomes)
+    learner.recall()
 
     alerts, habits = Alerts(http), Habits()
 
@@ -173,6 +177,7 @@ def open_state(config: Config) -> State:
         conversations.close()
         keys.close()
         kept.close()
+        outcomes.close()
 
     return State(
         http=http,
@@ -190,6 +195,7 @@ def open_state(config: Config) -> State:
             drains=Drains(),
             prefixes=PrefixWatch(),
             answers=AnswerCache({"memory": MemoryAnswers(), "sqlite": kept}, clock=time.time),
+            learner=learner,
         ),
         board=Board(clock=time.monotonic, random=Random()),  # noqa: S311 (chooses among equals)
         embedded=embedded_extra(http),
@@ -262,9 +268,7 @@ async def _build(
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
     take_budgets(rules_of_money, state.memory.budgets, state.memory.ledger)
-    state.memory.pacing.reconfigure(paced(config))
-    state.memory.answers.rules = config.answers
-    state.alerts.webhooks = {name: b.webhook.reveal() for name, b in config.budgets.items() if b.webhook}
+    _follow(config, state)
     return Engine(
         state=state,
         fleet=fleet,
@@ -282,6 +286,14 @@ async def _build(
         extras=tuple(extras),
         server=config.server,
     )
+
+
+def _follow(config: Config, state: State) -> None:
+    """Let what outlives a config go by this one."""
+    state.memory.pacing.reconfigure(paced(config))
+    state.memory.answers.rules = config.answers
+    state.memory.learner.follow(config.learning)
+    state.alerts.webhooks = {name: b.webhook.reveal() for name, b in config.budgets.items() if b.webhook}
 
 
 def embedded_extra(http: HttpTransport) -> Extra:

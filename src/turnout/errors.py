@@ -8,7 +8,8 @@ TurnoutError
 ├── BudgetExhausted           402    never 429: SDKs retry 429
 ├── RunPaused                 403    a brake stopped this run
 ├── NotFound                  404    unknown model
-│   └── PathNotFound          404    unknown path
+│   ├── PathNotFound          404    unknown path
+│   └── RequestNotFound       404    unknown request, or another key's
 ├── MethodNotAllowed          405
 ├── BodyTimeout               408    the body did not come in time
 ├── TooLarge                  413
@@ -44,6 +45,7 @@ __all__ = [
     "NotTranslatable",
     "PathNotFound",
     "RateLimited",
+    "RequestNotFound",
     "RunPaused",
     "TooLarge",
     "TurnoutError",
@@ -130,6 +132,10 @@ class NotFound(TurnoutError):
 
 class PathNotFound(NotFound):
     code = "not_found"
+
+
+class RequestNotFound(NotFound):
+    code = "request_not_found"
 
 
 class MethodNotAllowed(TurnoutError):

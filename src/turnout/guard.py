@@ -32,6 +32,7 @@ class Guard:
         self._tokens = memory.tokens
         self._prefixes = memory.prefixes
         self._contexts = memory.contexts if watches else None
+        self._learner = memory.learner
 
     def admit(self, ctx: RequestContext) -> None:
         """Hold the key's limits. Raises RateLimited: such a request was never opened, and has no row."""
@@ -95,7 +96,11 @@ class Guard:
                 watched = self._contexts
                 told = newest(chat, outline, start) if watched is None else watched.look(ctx, chat, start)
                 agent.trail.feed(told)
-                self._sessions.trajectory(owner, session).feed(told)
+                trajectory = self._sessions.trajectory(owner, session)
+                was = trajectory.signs.recovered
+                came = trajectory.feed(told)
+                recovered = trajectory.signs.recovered and not was
+                self._learner.saw(ctx, told, came, start=start, recovered=recovered)
         for verdict in rules.check(run, agent, now_s=now_s, p99_nano_usd=self._runs.costs.p99(feature)):
             self.act(ctx, call, agent, verdict)
         return agent

@@ -24,7 +24,8 @@ PREFIX = "sk-turnout-"
 class Grant(Struct, frozen=True, kw_only=True):
     """What a key opens. Empty `models` or `modes`: all. A model is a name (`provider/model`), a pattern (`openai/*`)
     or a tier (`tier/small`). `rpm` and `tpm` are requests and tokens a minute; None: no limit. `cache_repair` False:
-    nothing is put into its requests for the providers' caches (docs/caching.md)."""
+    nothing is put into its requests for the providers' caches (docs/caching.md). `learning` False: nothing is recorded
+    of what becomes of its answers (docs/learning.md)."""
 
     owner: str | None = None
     team: str | None = None
@@ -35,6 +36,7 @@ class Grant(Struct, frozen=True, kw_only=True):
     tpm: int | None = None
     max_concurrency: int | None = None
     cache_repair: bool = True
+    learning: bool = True
 
 
 class Key(Grant, frozen=True, kw_only=True):

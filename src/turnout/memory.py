@@ -6,6 +6,7 @@ from msgspec import Struct, field
 
 from turnout.contexts import Contexts
 from turnout.conversations import Conversations
+from turnout.learning import Learner
 from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
 from turnout.routing.outlook import Foresight
@@ -38,3 +39,4 @@ class Memory(Struct, frozen=True, kw_only=True):
     prefixes: PrefixWatch
     answers: AnswerCache
     contexts: Contexts = field(default_factory=Contexts)
+    learner: Learner = field(default_factory=Learner)

@@ -111,6 +111,7 @@ class Pipeline:
         self._conversations = memory.conversations
         self._tokens = memory.tokens
         self._answers = memory.answers
+        self._learner = memory.learner
         self.drains = memory.drains
         self.settle = Settling(memory).settle
 
@@ -331,8 +332,8 @@ class Pipeline:
 
     @property
     def keeps_whole(self) -> bool:
-        """Whether streams may be continued, and so must be remembered as they go."""
-        return self._rules.continue_streams
+        """Whether streams may be continued or are kept to learn from, and so must be remembered as they go."""
+        return self._rules.continue_streams or self._learner.rules.keep_prompts
 
     def worst_costs(self, ctx: RequestContext, decision: Decision) -> list[tuple[Deployment, int | None]]:
         """The candidates that may be tried, each with the most that the request may cost there in nano-dollars: twice

@@ -40,6 +40,7 @@ class Settling:
         self._foresight = memory.foresight
         self._ledger = memory.ledger
         self._answers = memory.answers
+        self._learner = memory.learner
 
     def settle(
         self,
@@ -95,6 +96,7 @@ class Settling:
             visit=visit,
         )
         self._note_evidence(ctx, stream or exchange)
+        self._learner.settled(ctx, delivered_by(stream or exchange))
         self._ledger.append(row_from_context(ctx))
 
     def _note_evidence(self, ctx: RequestContext, source: SettlingStream | Exchange | None) -> None:
@@ -106,13 +108,16 @@ class Settling:
             return
         if ctx.finish is not None and ctx.finish.unified in REFUSALS:
             self._sessions.blame(owner, session, "the model refused")
+            self._learner.tell(ctx, "refusal", 0.0)
             return
         self._sessions.blame(owner, session, None)
         if not (session.alike or ctx.outline.json_schema) or (parts := source.parts) is None:
             return
         ended = ctx.finish is not None and ctx.finish.unified == "stop"
-        if ended and ctx.outline.json_schema and not_json(parts):
-            self._sessions.blame(owner, session, "its structured output was invalid")
+        if ended and ctx.outline.json_schema and (valid := is_json(parts)) is not None:
+            self._learner.tell(ctx, "schema", float(valid))
+            if not valid:
+                self._sessions.blame(owner, session, "its structured output was invalid")
         if session.alike:
             self._sessions.answered(owner, session, said_of(parts))
 
@@ -124,16 +129,23 @@ def served_as_meant(ctx: RequestContext) -> bool:
     return ctx.served_by.tier == ctx.decision.candidates[0].deployment.tier
 
 
-def not_json(parts: Iterable[Part]) -> bool:
-    """Whether an answer that was to be JSON is none; nothing is held against one without text (it called a tool)."""
+def is_json(parts: Iterable[Part]) -> bool | None:
+    """Whether an answer that was to be JSON is; None for one without text (it called a tool)."""
     text = "".join(part.text for part in parts if isinstance(part, Text))
     if not text.strip():
-        return False
+        return None
     try:
         msgspec.json.decode(text)
     except (msgspec.DecodeError, RecursionError):
-        return True
-    return False
+        return False
+    return True
+
+
+def delivered_by(source: SettlingStream | Exchange | None) -> bytes | None:
+    """An answer as its caller got it; None where there is none, or it was too long to be kept whole."""
+    if isinstance(source, SettlingStream):
+        return bytes(source.delivered) if source.delivered_whole else None
+    return source.body if source is not None else None
 
 
 def told_of(error: BaseException | None, exchange: Exchange | None) -> tuple[int, str | None]:

@@ -135,7 +135,19 @@ def test_budgets_shows_what_the_ledger_knows(config):
 
 
 def test_keys_are_made_listed_and_revoked(config):
-    made = turnout("keys", "create", "ci", "--team", "core", "--rpm", "60", "--no-cache-repair", "--config", config)
+    made = turnout(
+        "keys",
+        "create",
+        "ci",
+        "--team",
+        "core",
+        "--rpm",
+        "60",
+        "--no-cache-repair",
+        "--no-learning",
+        "--config",
+        config,
+    )
     assert (made.returncode, made.stdout.startswith("sk-turnout-")) == (0, True)
     listed = turnout("keys", "list", "--config", config)
     assert "core" in listed.stdout
@@ -143,7 +155,7 @@ def test_keys_are_made_listed_and_revoked(config):
     assert turnout("keys", "create", "ci", "--config", config).returncode == 1
     assert "revoked" in turnout("keys", "revoke", "ci", "--config", config).stdout
     (key,) = json.loads(turnout("keys", "list", "--json", "--config", config).stdout)["data"]
-    assert (key["state"], key["rpm"]) == ("revoked", 60)
+    assert (key["state"], key["rpm"], key["learning"]) == ("revoked", 60, False)
 
 
 def test_usage_of_an_empty_ledger_says_so_and_an_unknown_group_is_refused(config):

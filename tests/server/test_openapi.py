@@ -22,7 +22,7 @@ def test_it_is_a_document_that_tools_read():
 
 def test_every_described_call_is_served_by_its_wire_format():
     for path, told in document(LOOKS)["paths"].items():
-        if "post" in told and path != "/v1/route":
+        if "post" in told and path not in {"/v1/route", "/v1/feedback"}:
             operation = operation_at(re.sub("{.*}", "m", path))
             assert operation is not None, path
             assert operation.name in BODIES

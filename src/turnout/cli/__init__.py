@@ -41,6 +41,15 @@ def build_parser() -> argparse.ArgumentParser:
     usage.add_argument("--config", metavar="FILE")
     usage.add_argument("--json", action="store_true")
 
+    export = verbs.add_parser("export", help="write examples to tune a small model with")
+    export.add_argument("--for", required=True, choices=("finetune",), dest="purpose", help="what the file is for")
+    export.add_argument("--out", required=True, metavar="FILE.jsonl")
+    export.add_argument("--since", default="30d", help="30d, 12h, or a time (default 30d)")
+    export.add_argument(
+        "--redact", action=argparse.BooleanOptionalAction, default=True, help="take out addresses, numbers and keys"
+    )
+    export.add_argument("--config", metavar="FILE")
+
     add_replay(verbs.add_parser("replay", help="what recorded sessions would have cost under other policies"))
 
     from turnout.cli.evaluate import add_evaluation
@@ -124,6 +133,9 @@ def add_key_verbs(keys: argparse.ArgumentParser) -> None:
             action.add_argument(
                 "--no-cache-repair", action="store_true", help="put nothing into its requests for providers' caches"
             )
+            action.add_argument(
+                "--no-learning", action="store_true", help="record nothing of what becomes of its answers"
+            )
             action.add_argument("--expires", metavar="TIME", help="ISO 8601 with a zone, as 2027-01-01T00:00:00Z")
 
 
@@ -164,6 +176,10 @@ def _look(args: argparse.Namespace) -> int:
             from turnout.cli.usage import usage
 
             return usage(args)
+        case "export":
+            from turnout.cli.export import export
+
+            return export(args)
         case "replay":
             from turnout.cli.replay import replay
 

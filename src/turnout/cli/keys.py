@@ -43,6 +43,7 @@ def _done(keyring: Keyring, args: argparse.Namespace) -> dict[str, object]:
         names = ("name", "owner", "team", "models", "modes", "expires", "rpm", "tpm", "max_concurrency")
         told = {name: value for name in names if (value := getattr(args, name))}
         told["cache_repair"] = not args.no_cache_repair
+        told["learning"] = not args.no_learning
         stored, text = keyring.create(new_key_from(msgspec.json.encode(told)))
     return {**key_story(stored, configured=False), "key": text}
 

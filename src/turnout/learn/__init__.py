@@ -1,1 +1,1 @@
-"""Learning from outcomes, away from the serving path: tables, metrics, baselines, evaluation (`turnout[learn]`)."""
+"""Learning apart from serving: fitting, evaluation, what is handed out to tune models. Never on the serving path."""

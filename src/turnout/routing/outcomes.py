@@ -9,10 +9,10 @@ from msgspec import Struct
 
 __all__ = ["TRUST", "Outcome", "Source"]
 
-Source = Literal["feedback", "probe", "tests", "judge", "schema", "escalation", "session", "retry", "tool"]
+Source = Literal["feedback", "probe", "tests", "judge", "schema", "escalation", "session", "retry", "refusal", "tool"]
 """Who says so: the caller (`/v1/feedback`), a probe with a known answer, a test run that turned, a judging model, the
 schema that was asked for, an escalation that became necessary, the end of a session, a user who asked again in other
-words, a tool that took the call."""
+words, the model that refused, a tool that took the call."""
 
 TRUST: dict[Source, float] = {
     "feedback": 1.0,
@@ -23,6 +23,7 @@ TRUST: dict[Source, float] = {
     "escalation": 0.6,
     "session": 0.5,
     "retry": 0.4,
+    "refusal": 0.3,
     "tool": 0.2,
 }
 """What an outcome weighs beside one that a person gave. Assumed, not fitted: no public log has both."""

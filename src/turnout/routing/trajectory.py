@@ -80,8 +80,9 @@ class Trajectory:
         self._same = self._reading = self._results = 0
         self._recovered = False
 
-    def feed(self, messages: Iterable[Message]) -> None:
-        """New messages, oldest first."""
+    def feed(self, messages: Iterable[Message]) -> list[float]:
+        """New messages, oldest first; how bad each result among them is, as `severity_of` says."""
+        came: list[float] = []
         for message in messages:
             for part in message.parts:
                 if isinstance(part, ToolCall):
@@ -91,7 +92,8 @@ class Trajectory:
                     )
                     _bound(self._open)
                 elif isinstance(part, ToolResult):
-                    self._came(part)
+                    came.append(self._came(part))
+        return came
 
     @property
     def signs(self) -> Signs:
@@ -110,7 +112,7 @@ class Trajectory:
         self._same = self._reading = 0
         self._recovered = False
 
-    def _came(self, result: ToolResult) -> None:
+    def _came(self, result: ToolResult) -> float:
         call = self._open.pop(result.call_id, _Open(0, 0))
         text = "\n".join(part.text for part in result.parts if isinstance(part, Text))
         severity = HARD if result.is_error else severity_of(text)
@@ -130,6 +132,7 @@ class Trajectory:
                 self._recovered = True
         only_read = len(text) > MUCH_READ * max(call.size, 50)
         self._reading = self._reading + 1 if only_read else 0
+        return severity
 
 
 def _bound(kept: OrderedDict[int, int] | OrderedDict[int, None] | OrderedDict[str, _Open]) -> None:

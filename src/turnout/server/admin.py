@@ -19,6 +19,7 @@ from turnout.engine import Engine
 from turnout.errors import ConfigError, InvalidRequest, NotFound
 from turnout.keys import Key, StoredKey
 from turnout.money import budget_story
+from turnout.server.learning import learning, outcomes
 from turnout.spend.brakes import SessionRun
 from turnout.spend.ledger import BudgetEntry
 from turnout.usage import moment, report, report_story
@@ -242,6 +243,8 @@ CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
         "how far providers keep what their cache rules promise, by kind and age of visit",
         _caches,
     ),
+    ("GET", "/admin/outcomes"): ("what became of answers, the newest first; ?model=M&limit=100", outcomes),
+    ("GET", "/admin/learning"): ("how each model does against what was predicted, and drift alarms", learning),
     ("GET", "/admin/keys"): ("the virtual keys, without their secrets", _keys),
     ("POST", "/admin/keys"): ("a new key, shown once", _create_key),
     ("PATCH", "/admin/keys/([^/]+)"): ("other limits for a key", _update_key),

@@ -16,7 +16,8 @@ from turnout.providers.operations import Operation
 from turnout.server import views
 from turnout.server.admin import admin_at
 from turnout.server.admission import Admission
-from turnout.server.paths import ROUTE, operation_at, shape_of
+from turnout.server.learning import feedback
+from turnout.server.paths import FEEDBACK, ROUTE, operation_at, shape_of
 from turnout.server.wire import (
     Hangup,
     Receive,
@@ -68,6 +69,11 @@ class App:
                 body = await read_body(receive, headers, MOST_ADMIN_BYTES, engine.server.body_timeout_s)
                 query = scope["query_string"].decode("latin-1")
                 await send_json(send, 200, administer(engine, headers, query, body))
+                return
+            if path == FEEDBACK:
+                only_post(scope)
+                body = await read_body(receive, headers, MOST_ADMIN_BYTES, engine.server.body_timeout_s)
+                await send_json(send, 200, await feedback(engine, headers, body))
                 return
             if operation is None and path != ROUTE:
                 status, value = views.look(engine, scope["method"], path, headers)

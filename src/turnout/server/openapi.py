@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from turnout import __version__
 from turnout.chat import Json
-from turnout.server.paths import FIXED, GEMINI_VERBS, ROUTE
+from turnout.server.paths import FEEDBACK, FIXED, GEMINI_VERBS, ROUTE
 
 __all__ = ["BODIES", "document"]
 
@@ -88,7 +88,7 @@ STATUSES: Mapping[int, str] = {
     401: "no key, or an unknown one",
     402: "a budget is used up (`budget_exhausted`)",
     403: "a brake stopped this run (`run_paused`)",
-    404: "unknown model; the error names near ones",
+    404: "unknown model or request; the error names near models",
     408: "the request did not come in time",
     413: "the body is too large",
     415: "the body is compressed",
@@ -106,6 +106,7 @@ def document(looks: Mapping[str, str]) -> dict[str, Json]:
     for verb, make in GEMINI_VERBS.items():
         paths[f"/v1beta/models/{{model}}:{verb}"] = {"post": _call(make("m").name), "parameters": [_in_path("model")]}
     paths[ROUTE] = {"post": {**_call("openai-chat"), "summary": "the decision for a request; nobody is called"}}
+    paths[FEEDBACK] = {"post": _FEEDBACK}
     for path, what in looks.items():
         named = path.partition("{")[2].partition("}")[0]
         paths[path] = {
@@ -131,6 +132,33 @@ JSON_ANSWER: dict[str, Json] = {"application/json": {"schema": {}}}
 ANSWER: dict[str, Json] = {**JSON_ANSWER, "text/event-stream": {"schema": TEXT}}
 
 
+def _responses(statuses: tuple[int, ...], content: dict[str, Json]) -> dict[str, Json]:
+    return {str(status): {"description": STATUSES[status], "content": content} for status in statuses}
+
+
+_FEEDBACK: Json = {
+    "summary": "how good an answer was, by the x-turnout-request-id that it came with",
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["request_id", "score"],
+                    "additionalProperties": False,
+                    "properties": {
+                        "request_id": {"type": "string", "minLength": 1, "maxLength": 200},
+                        "score": {"type": "number", "minimum": 0, "maximum": 1},
+                        "label": {"type": ["string", "null"], "maxLength": 200},
+                    },
+                }
+            }
+        },
+    },
+    "responses": _responses((200, 400, 401, 404, 408, 413, 415), JSON_ANSWER),
+}
+
+
 def _call(dialect: str) -> dict[str, Json]:
     required, properties = BODIES[dialect]
     schema: Json = {"type": "object", "required": list(required), "properties": properties}
@@ -139,10 +167,6 @@ def _call(dialect: str) -> dict[str, Json]:
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
         "responses": _responses(tuple(STATUSES), ANSWER),
     }
-
-
-def _responses(statuses: tuple[int, ...], content: dict[str, Json]) -> dict[str, Json]:
-    return {str(status): {"description": STATUSES[status], "content": content} for status in statuses}
 
 
 def _in_path(name: str) -> Json:

@@ -11,9 +11,11 @@ from turnout.providers.counting import CountOperation
 from turnout.providers.embedding import EmbeddingOperation
 from turnout.providers.operations import ChatOperation, Named, Operation
 
-__all__ = ["FIXED", "GEMINI_VERBS", "ROUTE", "operation_at", "shape_of"]
+__all__ = ["FEEDBACK", "FIXED", "GEMINI_VERBS", "ROUTE", "operation_at", "shape_of"]
 
 ROUTE = "/v1/route"
+
+FEEDBACK = "/v1/feedback"
 
 FIXED: Mapping[str, Operation] = {
     "/v1/chat/completions": ChatOperation(DIALECTS["openai-chat"]),

@@ -32,6 +32,8 @@ LOOKS = {
     "/admin/requests/{request_id}": "one request's whole story",
     "/admin/budgets": "what each budget may spend, has spent and holds",
     "/admin/usage": "token volume, and what would save most",
+    "/admin/outcomes": "what became of answers, the newest first",
+    "/admin/learning": "how each model does against what was predicted, and drift alarms",
     "/admin/keys": "the virtual keys, without their secrets",
     "/admin/sessions": "the sessions in memory, the latest first",
 }

@@ -163,6 +163,49 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX answers_expires ON answers (expires_s)",
         "CREATE INDEX answers_used ON answers (used_s, size)",
     ),
+    (
+        f"""
+        CREATE TABLE outcomes (
+            request_id TEXT NOT NULL,
+            model TEXT NOT NULL,
+            score REAL NOT NULL,
+            source TEXT NOT NULL,
+            weight REAL NOT NULL,
+            at TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            mode TEXT,
+            label TEXT,
+            predicted REAL,
+            features BLOB NOT NULL,
+            PRIMARY KEY (request_id, model, source)
+        ) {_STRICT}
+        """,
+        "CREATE INDEX outcomes_at ON outcomes (at)",
+        "CREATE INDEX outcomes_model ON outcomes (model, at)",
+        f"""
+        CREATE TABLE asked (
+            request_id TEXT NOT NULL,
+            model TEXT NOT NULL,
+            at TEXT NOT NULL,
+            owner TEXT NOT NULL,
+            session TEXT NOT NULL,
+            thread TEXT NOT NULL,
+            step INTEGER NOT NULL,
+            tier TEXT,
+            reason TEXT,
+            mode TEXT,
+            predicted REAL,
+            features BLOB NOT NULL,
+            dialect TEXT NOT NULL,
+            streamed INTEGER NOT NULL,
+            request BLOB,
+            answer BLOB,
+            size INTEGER NOT NULL,
+            PRIMARY KEY (request_id, model)
+        ) {_STRICT}
+        """,
+        "CREATE INDEX asked_at ON asked (at, size)",
+    ),
 )
 """Version n of the file is what the first n entries made. Only ever add to the end."""
 
