@@ -1,4 +1,4 @@
-"""Probes are ours to the byte, and their checks know a right answer in any wrapping from a wrong one in any disguise."""
+"""Probes are ours to the byte; their checks know a right answer in any wrapping, a wrong one in any disguise."""
 
 import re
 import subprocess

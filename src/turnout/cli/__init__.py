@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from decimal import Decimal
 
 from turnout import __version__
 from turnout.errors import TurnoutError
@@ -33,6 +34,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     keys = verbs.add_parser("keys", help="virtual keys: make, show, rotate, revoke")
     add_key_verbs(keys)
+
+    add_model_verbs(verbs.add_parser("models", help="what a running gateway serves, and how well a model answers"))
 
     usage = verbs.add_parser("usage", help="where tokens and money went, and what would save most")
     usage.add_argument("--by", default="feature", help="feature, tag:NAME, key, team, model, mode, session, step, day")
@@ -120,6 +123,25 @@ def add_key_verbs(keys: argparse.ArgumentParser) -> None:
             action.add_argument("--expires", metavar="TIME", help="ISO 8601 with a zone, as 2027-01-01T00:00:00Z")
 
 
+def add_model_verbs(models: argparse.ArgumentParser) -> None:
+    actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, what in (
+        ("list", "the models that a running gateway serves"),
+        ("probe", "ask a model of a running gateway questions with known answers"),
+    ):
+        action = actions.add_parser(name, help=what)
+        action.add_argument("--url", default="http://127.0.0.1:8787", help="of the gateway (default %(default)s)")
+        action.add_argument("--key", help="a key of the gateway, where it asks for one")
+        action.add_argument("--json", action="store_true")
+        if name == "probe":
+            action.add_argument("model", metavar="MODEL", help="as a request names it, provider/model")
+            action.add_argument("--count", type=int, default=60, help="questions at most (default %(default)s, of 70)")
+            action.add_argument("--max-tokens", type=int, default=1024, help="of one answer (default %(default)s)")
+            action.add_argument(
+                "--max-cost-usd", type=Decimal, default="0.50", help="of all answers (default %(default)s)"
+            )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. Exit status 0 on success, 1 on a failed job, 2 on wrong usage."""
     args = build_parser().parse_args(argv)
@@ -153,6 +175,10 @@ def _look(args: argparse.Namespace) -> int:
             from turnout.cli.keys import keys
 
             return keys(args)
+        case "models":
+            from turnout.cli.models import models
+
+            return models(args)
         case "usage":
             from turnout.cli.usage import usage
 
