@@ -178,7 +178,9 @@ class RoutingConfig(Struct, frozen=True, kw_only=True):
     `baseline`: the model that savings are reported against. `short_prompt_tokens`: what `auto` takes
     for a short question (see docs/routing.md). `second_usd`: what a second of waiting is worth to a caller
     who waits (`x-turnout-latency: interactive`), in the choice among models of one tier. `detours`: routine steps of a
-    session that `auto` keeps on a dear model may go to a small one where both caches' state says that it pays."""
+    session that `auto` keeps on a dear model may go to a small one where both caches' state says that it pays.
+    `cascade`: a small model is asked first where its answer can be checked and that is expected to be cheaper
+    (docs/probes.md)."""
 
     default: str = "auto"
     quality: float = 0.95
@@ -186,6 +188,7 @@ class RoutingConfig(Struct, frozen=True, kw_only=True):
     short_prompt_tokens: int = 400
     second_usd: Decimal = Decimal("0.0002")
     detours: bool = False
+    cascade: bool = False
 
 
 class DeliveryConfig(Struct, frozen=True, kw_only=True):

@@ -211,6 +211,7 @@ CACHE_HIT = "cache_hit"
 
 class RequestContext(Struct, kw_only=True):
     """One request from decode to settle. `volatile_part` is the part of the prefix that is another at every request.
+    `first` is asked before those that the decision names, its answer checked (`cascade.py`).
     `received_at` is UTC; the `*_s` fields are seconds of the
     monotonic clock, relative to `started_s` except `started_s` itself and `deadline_s`, when the answer must be whole.
     """
@@ -239,6 +240,7 @@ class RequestContext(Struct, kw_only=True):
     input_tokens_estimate: int = 0
     deadline_s: float | None = None
     decision: Decision | None = None
+    first: Candidate | None = None
     reservation: Reservation | None = None
     attempts: list[Attempt] = []
     warnings: list[str] = []

@@ -556,6 +556,7 @@ def _rules(config: Config) -> Rules:
             without=frozenset(name for name, told in config.models.items() if not told.cache_repair),
         ),
         context_report=config.context.report,
+        cascade=config.routing.cascade,
     )
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from turnout.call import Call
+from turnout.cascade import Cascade, Cascading
 from turnout.catalog.models import Deployment, Target
 from turnout.catalog.prices import cost_nano_usd
 from turnout.chat import RequestOutline
@@ -75,14 +76,15 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 class Rules(Struct, frozen=True, kw_only=True):
     """What the config says of every request: seconds for a whole answer, the worth of a caller's second in
-    nano-dollars, whether another model finishes what a dying stream began, what is done for providers' caches, and
-    whether contexts are looked at."""
+    nano-dollars, whether another model finishes what a dying stream began, what is done for providers' caches,
+    whether contexts are looked at, and whether small models are asked first where answers can be checked."""
 
     timeout_s: float
     second_nano_usd: int = 0
     continue_streams: bool = False
     repair: RepairRules = RepairRules()
     context_report: bool = False
+    cascade: bool = False
 
 
 class Pipeline:
@@ -102,6 +104,7 @@ class Pipeline:
         self._providers = providers
         self._delivery = delivery
         self._rules = rules
+        self._cascade = Cascade(on=rules.cascade)
         self._guard = Guard(brakes, memory, watches=rules.context_report)
         self._sessions = memory.sessions
         self._foresight = memory.foresight
@@ -125,8 +128,9 @@ class Pipeline:
             ctx.decision = thrifty(ctx, agent, self.decide(ctx))  # filter, rank
             if (found := await self._answers.ask(ctx, call, self.embed)) is not None:
                 return self.replay(ctx, found)
+            cascading = self.cascading(ctx, call)
             ctx.decision = self.reserve(ctx, ctx.decision)
-            delivered = await self.deliver(ctx, call)  # send, fail over
+            delivered = await self._cascade.deliver(ctx, call, cascading, self.deliver)  # send, fail over
         except BaseException as error:  # even a fault of ours must not keep a budget's money
             self.settle(ctx, "cancelled" if isinstance(error, asyncio.CancelledError) else "error", error=error)
             raise
@@ -310,6 +314,17 @@ class Pipeline:
             return decision
         return replace(decision, candidates=tuple(sorted(noted, key=lambda c: c.unhealthy is not None)))
 
+    def cascading(self, ctx: RequestContext, call: Call) -> Cascading | None:
+        """Whom to ask before the decision's first; nobody where a budget has no room for both."""
+        plan = self._cascade.plan(ctx, call)
+        if plan is None or ctx.decision is None:
+            return None
+        ctx.first = plan.first
+        worst = self.worst_costs(ctx, ctx.decision)
+        if not self._budgets.have_room(spender_of(ctx, ctx.decision), [*worst[:1], *worst[-1:]]):
+            ctx.first = None
+        return plan if ctx.first else None
+
     def reserve(self, ctx: RequestContext, decision: Decision) -> Decision:
         """Hold the worst case in every budget, on disk before a cent is spent; `decision` without those candidates that
         budgets do not pay for. Raises BudgetExhausted, or NoCapacity where a hard budget cannot be kept."""
@@ -336,14 +351,25 @@ class Pipeline:
 
     def worst_costs(self, ctx: RequestContext, decision: Decision) -> list[tuple[Deployment, int | None]]:
         """The candidates that may be tried, each with the most that the request may cost there in nano-dollars: twice
-        the worst call where two may be paid for (a rival of a slow one, the rest of a dying stream)."""
+        the worst call where two may be paid for (a rival of a slow one, the rest of a dying stream), and what the one
+        costs beside it that is asked first; that one is the last."""
         if not self._budgets.rules:  # nobody asks
             return []
         needs = needs_of(ctx.outline, ctx.input_tokens_estimate)
         needs = replace(needs, caches=needs.caches or self._rules.repair.writes(ctx))
         twice = self._rules.continue_streams if ctx.outline.stream else self._delivery.may_hedge(ctx)
-        worst = [(c.deployment, worst_cost(c.deployment, needs)) for c in decision.candidates[:MAX_CANDIDATES]]
-        return [(d, cost if cost is None or not twice else 2 * cost) for d, cost in worst]
+
+        def most(deployment: Deployment) -> int | None:
+            cost = worst_cost(deployment, needs)
+            return cost if cost is None or not twice else 2 * cost
+
+        worst = [(c.deployment, most(c.deployment)) for c in decision.candidates[:MAX_CANDIDATES]]
+        if ctx.first is None:
+            return worst
+        first = ctx.first.deployment
+        beside = most(first)
+        both = [(d, None if cost is None or beside is None else cost + beside) for d, cost in worst if d.id != first.id]
+        return [*both, (first, beside)]
 
     async def deliver(self, ctx: RequestContext, call: Call) -> Delivered[Exchange]:
         """The answer of the first candidate that gives one, begun. Raises the most telling failure."""
