@@ -53,7 +53,7 @@ def call(request_id, **body):
 @asynccontextmanager
 async def both_up(folder, small, more=""):
     """A gateway, its small model and its large one, which answers well."""
-    async with ScriptedUpstream(small) as one, ScriptedUpstream(GOOD) as two:
+    async with ScriptedUpstream(small) as one, ScriptedUpstream(GOOD) as two:  # noqa: SIM117
         async with gateway(config(one.url, two.url, more), folder) as gw:
             yield gw
 

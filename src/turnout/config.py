@@ -18,6 +18,7 @@ from turnout.answers import AnswerRules
 from turnout.catalog.models import Tier
 from turnout.errors import ConfigError
 from turnout.keys import Grant
+from turnout.learning_rules import LearningSettings, check_learning
 from turnout.spend.brakes import Action, BrakeName
 from turnout.spend.budgets import Match
 from turnout.spend.periods import parse_period, parse_zone
@@ -298,6 +299,7 @@ class Config(Struct, frozen=True, kw_only=True):
     store: StoreConfig = StoreConfig()
     prices: PricesConfig = PricesConfig()
     context: ContextConfig = ContextConfig()
+    learning: LearningSettings = LearningSettings()
 
 
 def load_config(path: str | Path, env: Mapping[str, str] | None = None) -> Config:
@@ -436,6 +438,7 @@ def check_values(config: Config) -> None:
     _check_delivery(config.delivery)
     _check_answers(config.answers)
     _check_names(config)
+    check_learning(config.learning.shadow, config.learning.judge)
     for name, budget in config.budgets.items():
         _check_budget(join("budgets", name), budget)
     if config.brakes.repeat_call == 1:

@@ -68,6 +68,7 @@ from turnout.routing.rank import Router
 from turnout.routing.volatile import PrefixWatch
 from turnout.routing.warmth import Warmth
 from turnout.server.auth import Keyring
+from turnout.shadow import shadowing
 from turnout.sharing import AnswerCache
 from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
 from turnout.spend.budgets import Budgets
@@ -121,6 +122,7 @@ class State(Struct, frozen=True, kw_only=True):
 
     async def aclose(self) -> None:
         """End connections and child processes; write what is not written yet."""
+        await self.memory.background.aclose()
         await self.memory.drains.aclose()
         await self.memory.answers.aclose()
         await self.alerts.aclose()
@@ -255,7 +257,7 @@ async def _build(
         pace=state.board.pace,
         detours=config.routing.detours,
     )
-    brakes, rules = _brake_rules(config.brakes), _rules(config)
+    brakes, rules = _brake_rules(config.brakes), _rules(config, fleet)
     accounts = {name: _accounts(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
     delivery = _delivery(config, providers, state.board)
     rules_of_money = claimed(budget_rules(config), state.memory.journal, state.memory.ledger)
@@ -545,7 +547,7 @@ def _brake_rules(told: BrakesConfig) -> BrakeRules:
     )
 
 
-def _rules(config: Config) -> Rules:
+def _rules(config: Config, fleet: Fleet) -> Rules:
     return Rules(
         timeout_s=config.delivery.timeout_s,
         second_nano_usd=nano(config.routing.second_usd),
@@ -557,6 +559,7 @@ def _rules(config: Config) -> Rules:
         ),
         context_report=config.context.report,
         cascade=config.routing.cascade,
+        shadow=shadowing(config.learning, fleet),
     )
 
 

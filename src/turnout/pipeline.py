@@ -53,6 +53,7 @@ from turnout.routing.moves import Evidence
 from turnout.routing.needs import needs_of, signed, worst_cost
 from turnout.routing.rank import Ask, Router
 from turnout.settling import Settling
+from turnout.shadow import MARK, Shadow, Shadowing
 from turnout.sharing import Found, answered_from, controlled
 from turnout.spend.brakes import BrakeRules
 from turnout.streams import AnswerStream, Replay, SettlingStream, usage_so_far
@@ -77,7 +78,8 @@ class Reply(Struct, frozen=True, kw_only=True):
 class Rules(Struct, frozen=True, kw_only=True):
     """What the config says of every request: seconds for a whole answer, the worth of a caller's second in
     nano-dollars, whether another model finishes what a dying stream began, what is done for providers' caches,
-    whether contexts are looked at, and whether small models are asked first where answers can be checked."""
+    whether contexts are looked at, whether small models are asked first where answers can be checked, and who is asked
+    beside."""
 
     timeout_s: float
     second_nano_usd: int = 0
@@ -85,6 +87,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     repair: RepairRules = RepairRules()
     context_report: bool = False
     cascade: bool = False
+    shadow: Shadowing = Shadowing()
 
 
 class Pipeline:
@@ -105,6 +108,7 @@ class Pipeline:
         self._delivery = delivery
         self._rules = rules
         self._cascade = Cascade(on=rules.cascade)
+        self.shadow = Shadow(rules.shadow, memory.background, self.run)
         self._guard = Guard(brakes, memory, watches=rules.context_report)
         self._sessions = memory.sessions
         self._foresight = memory.foresight
@@ -142,6 +146,7 @@ class Pipeline:
         await exchange.aclose()
         if keeps(ctx.dialect, ctx.outline.fields):
             await self.keep(ctx, call, exchange, answer_of(exchange.body))
+        self.shadow.served(ctx, call, lambda: exchange.parts)
         return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
 
     def replay(self, ctx: RequestContext, found: Found) -> Reply:
@@ -267,7 +272,7 @@ class Pipeline:
     def identify(self, call: Call, hints: Hints, outline: RequestOutline, tokens: int, *, peek: bool) -> SessionView:
         """The conversation that a request goes on, as it stood before it."""
         owner, chat = call.key_id or "", call.operation.chat
-        if peek:
+        if peek or MARK in hints.tags:
             return self._sessions.peek(owner, hints, outline, tokens=tokens)
         said = None if chat is None else partial(said_in, chat, outline)
         return self._sessions.locate(owner, hints, outline, tokens=tokens, said=said)
