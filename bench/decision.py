@@ -82,7 +82,7 @@ def measured(engine: Engine, raw: bytes) -> dict[str, float]:
     tokens = ctx.input_tokens_estimate
     return {
         "conversation": fastest_us(lambda: memory.sessions.locate("", Hints(), outline, tokens=tokens)),
-        "decide": fastest_us(lambda: pipeline.decide(ctx)),
+        "decide": fastest_us(lambda: pipeline.decide(ctx, call)),
         "decode": fastest_us(lambda: operation.outline(raw)),
         "estimate": fastest_us(lambda: memory.tokens.estimate(outline)),
     }

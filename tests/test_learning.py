@@ -11,7 +11,8 @@ from turnout.catalog.models import Deployment
 from turnout.chat import Message, RequestOutline, Text
 from turnout.context import CACHE_HIT, Candidate, Decision, RequestContext, SessionView
 from turnout.keys import Key
-from turnout.learning import Learner, LearningRules
+from turnout.learning import Learner
+from turnout.learning_rules import LearningRules
 from turnout.routing.outcomes import TRUST, Outcome
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -18,7 +18,7 @@ from turnout.answers import AnswerRules
 from turnout.catalog.models import Tier
 from turnout.errors import ConfigError
 from turnout.keys import Grant
-from turnout.learning import LearningRules
+from turnout.learning_rules import LearningRules, check_learning
 from turnout.spend.brakes import Action, BrakeName
 from turnout.spend.budgets import Match
 from turnout.spend.periods import parse_period, parse_zone
@@ -180,7 +180,9 @@ class RoutingConfig(Struct, frozen=True, kw_only=True):
     question by its size alone; left out, the predictor tells (docs/learning.md). `predictor`: the folder of one that
     `turnout train` fitted, in place of the packaged. `second_usd`: what a second of waiting is worth to a caller
     who waits (`x-turnout-latency: interactive`), in the choice among models of one tier. `detours`: routine steps of a
-    session that `auto` keeps on a dear model may go to a small one where both caches' state says that it pays."""
+    session that `auto` keeps on a dear model may go to a small one where both caches' state says that it pays.
+    `cascade`: a small model is asked first where its answer can be checked and that is expected to be cheaper
+    (docs/probes.md)."""
 
     default: str = "auto"
     quality: float = 0.95
@@ -189,6 +191,7 @@ class RoutingConfig(Struct, frozen=True, kw_only=True):
     predictor: str | None = None
     second_usd: Decimal = Decimal("0.0002")
     detours: bool = False
+    cascade: bool = False
 
 
 class DeliveryConfig(Struct, frozen=True, kw_only=True):
@@ -437,6 +440,7 @@ def check_values(config: Config) -> None:
     _check_delivery(config.delivery)
     _check_answers(config.answers)
     _check_names(config)
+    check_learning(config.learning.shadow, config.learning.judge)
     for name, budget in config.budgets.items():
         _check_budget(join("budgets", name), budget)
     if config.brakes.repeat_call == 1:

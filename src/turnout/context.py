@@ -211,7 +211,8 @@ CACHE_HIT = "cache_hit"
 
 class RequestContext(Struct, kw_only=True):
     """One request from decode to settle. `volatile_part` is the part of the prefix that is another at every request.
-    `features`: what a predictor saw of it, packed: hashes and counts, no text.
+    `features`: what a predictor saw of it, packed: hashes and counts, no text. `first` is asked before those that the
+    decision names, its answer checked (`cascade.py`).
     `received_at` is UTC; the `*_s` fields are seconds of the
     monotonic clock, relative to `started_s` except `started_s` itself and `deadline_s`, when the answer must be whole.
     """
@@ -241,6 +242,7 @@ class RequestContext(Struct, kw_only=True):
     features: bytes = b""
     deadline_s: float | None = None
     decision: Decision | None = None
+    first: Candidate | None = None
     reservation: Reservation | None = None
     attempts: list[Attempt] = []
     warnings: list[str] = []

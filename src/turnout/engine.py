@@ -51,6 +51,7 @@ from turnout.learning import Learner
 from turnout.memory import Memory
 from turnout.money import budget_rules, claimed, nano, paced, take_budgets
 from turnout.pipeline import Pipeline, Rules
+from turnout.predicting import predictor_for
 from turnout.providers.apis import APIS, Api
 from turnout.providers.discovery import discover_local
 from turnout.providers.embedded import EMBEDDED_MODEL, EMBEDDED_ROW, EmbeddedTransport, available
@@ -69,6 +70,7 @@ from turnout.routing.rank import Router
 from turnout.routing.volatile import PrefixWatch
 from turnout.routing.warmth import Warmth
 from turnout.server.auth import Keyring
+from turnout.shadow import shadowing
 from turnout.sharing import AnswerCache
 from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
 from turnout.spend.budgets import Budgets
@@ -123,6 +125,7 @@ class State(Struct, frozen=True, kw_only=True):
 
     async def aclose(self) -> None:
         """End connections and child processes; write what is not written yet."""
+        await self.memory.background.aclose()
         await self.memory.drains.aclose()
         await self.memory.answers.aclose()
         await self.alerts.aclose()
@@ -253,15 +256,17 @@ async def _build(
     _tell_of_dead_ends(config, fleet)
     _check_semantic(config, fleet)
     keyring = keyring_of(config, state.keys, env)
+    predictor = predictor_for(config.routing.predictor, fleet, state.memory.learner)
     router = Router(
         fleet,
         names,
         short_prompt_tokens=config.routing.short_prompt_tokens,
+        predictor=predictor,
         quality=config.routing.quality,
         pace=state.board.pace,
         detours=config.routing.detours,
     )
-    brakes, rules = _brake_rules(config.brakes), _rules(config)
+    brakes, rules = _brake_rules(config.brakes), _rules(config, fleet)
     accounts = {name: _accounts(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
     delivery = _delivery(config, providers, state.board)
     rules_of_money = claimed(budget_rules(config), state.memory.journal, state.memory.ledger)
@@ -269,6 +274,7 @@ async def _build(
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
     take_budgets(rules_of_money, state.memory.budgets, state.memory.ledger)
     _follow(config, state)
+    state.memory.learner.predictor = predictor
     return Engine(
         state=state,
         fleet=fleet,
@@ -298,14 +304,8 @@ def _follow(config: Config, state: State) -> None:
 
 def embedded_extra(http: HttpTransport) -> Extra:
     """The embedded small model as a provider: started at its first use."""
-    return Extra(
-        provider=Provider(
-            row=EMBEDDED_ROW,
-            api_key=None,
-            transport=EmbeddedTransport(http),
-        ),
-        deployments=(EMBEDDED_MODEL,),
-    )
+    provider = Provider(row=EMBEDDED_ROW, api_key=None, transport=EmbeddedTransport(http))
+    return Extra(provider=provider, deployments=(EMBEDDED_MODEL,))
 
 
 def price_source(config: Config) -> PriceSource | None:
@@ -557,7 +557,7 @@ def _brake_rules(told: BrakesConfig) -> BrakeRules:
     )
 
 
-def _rules(config: Config) -> Rules:
+def _rules(config: Config, fleet: Fleet) -> Rules:
     return Rules(
         timeout_s=config.delivery.timeout_s,
         second_nano_usd=nano(config.routing.second_usd),
@@ -568,6 +568,9 @@ def _rules(config: Config) -> Rules:
             without=frozenset(name for name, told in config.models.items() if not told.cache_repair),
         ),
         context_report=config.context.report,
+        cascade=config.routing.cascade,
+        shadow=shadowing(config.learning, fleet),
+        explore=config.learning.explore if config.learning.enabled else 0.0,
     )
 
 

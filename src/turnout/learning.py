@@ -17,11 +17,13 @@ from msgspec import Struct, field
 
 from turnout.chat import Message
 from turnout.context import CACHE_HIT, RequestContext, SessionView
+from turnout.learning_rules import LearningRules
 from turnout.routing.drift import Alarm, Drift
+from turnout.routing.explore import draw
 from turnout.routing.implicit import Shown, malformed, rephrased, shingles, spoken, tells
 from turnout.routing.outcomes import TRUST, Outcome, Source
 
-__all__ = ["POOR", "Answered", "Asked", "Learner", "LearningRules", "Learns", "NoOutcomes", "OutcomeStore"]
+__all__ = ["POOR", "RECALLED", "Answered", "Asked", "Learner", "Learns", "NoOutcomes", "OutcomeStore"]
 
 log = logging.getLogger("turnout")
 
@@ -31,20 +33,14 @@ CAPACITY = 10_000
 RECALLED = 2_000
 """Outcomes that the drift windows are filled with at the start."""
 
+SAMPLED = 1 / 8
+"""Of the later steps of a session: looking at a request takes longer than routing it to where its session is."""
+
 MOST_TEXT_BYTES = 1024 * 1024
 """A request or an answer beyond that is no example to tune a small model with."""
 
 POOR = 0.5
 """A score below says that the answer was no good."""
-
-
-class LearningRules(Struct, frozen=True, kw_only=True):
-    """`enabled`: what becomes of answers is recorded (docs/learning.md), for `keep_days` days: scores and hashed
-    features, no text. `keep_prompts`: requests and answers too, for `turnout export --for finetune`."""
-
-    enabled: bool = True
-    keep_days: int = 90
-    keep_prompts: bool = False
 
 
 class Learns(Protocol):
@@ -180,6 +176,12 @@ class Learner:
     def hears(self, ctx: RequestContext) -> bool:
         """Whether this request may be learned from."""
         return self.rules.enabled and (ctx.key is None or ctx.key.learning)
+
+    def samples(self, ctx: RequestContext) -> bool:
+        """Whether what the predictor sees of this request is kept with its outcomes: of every session's beginning, and
+        of some later steps."""
+        begins = ctx.session.pinned is None
+        return self.hears(ctx) and (begins or draw(ctx.request_id, "sample") < SAMPLED)
 
     def keeps_prompt(self, ctx: RequestContext) -> bool:
         """Whether the text of this request may be kept."""

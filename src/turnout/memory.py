@@ -11,6 +11,7 @@ from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
 from turnout.routing.outlook import Foresight
 from turnout.routing.volatile import PrefixWatch
+from turnout.shadow import Background
 from turnout.sharing import AnswerCache
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Journal, Ledger
@@ -38,5 +39,6 @@ class Memory(Struct, frozen=True, kw_only=True):
     drains: Drains
     prefixes: PrefixWatch
     answers: AnswerCache
+    background: Background = field(default_factory=Background)
     contexts: Contexts = field(default_factory=Contexts)
     learner: Learner = field(default_factory=Learner)

@@ -8,11 +8,15 @@ from decimal import Decimal
 
 from turnout.catalog.prices import NANO_PER_USD
 from turnout.config import Config
-from turnout.spend.budgets import BudgetRule, Budgets, BudgetState
+from turnout.shadow import MARK
+from turnout.spend.budgets import BudgetRule, Budgets, BudgetState, Match
 from turnout.spend.ledger import Journal, Ledger
 from turnout.spend.periods import parse_period
 
 __all__ = ["budget_rules", "budget_story", "claimed", "nano", "open_budgets", "paced", "take_budgets"]
+
+SHADOW_BUDGET = "turnout-shadow"
+"""The budget that shadow traffic has to itself."""
 
 
 def nano(usd: Decimal) -> int:
@@ -21,18 +25,28 @@ def nano(usd: Decimal) -> int:
 
 
 def budget_rules(config: Config) -> list[BudgetRule]:
-    """The config's budgets."""
+    """The config's budgets, and that of shadow traffic where there is any."""
+    shadow = config.learning.shadow
+    own = BudgetRule(
+        name=SHADOW_BUDGET,
+        amount_nano_usd=nano(shadow.budget_usd_per_day),
+        period=parse_period("day", "UTC"),
+        match=Match(tag=f"{MARK}=shadow"),
+    )
     return [
-        BudgetRule(
-            name=name,
-            amount_nano_usd=nano(b.amount_usd),
-            period=parse_period(b.period, b.timezone),
-            match=b.match,
-            on_exhausted=b.on_exhausted,
-            small_reserve_nano_usd=nano(b.amount_usd / 20 if b.small_reserve_usd is None else b.small_reserve_usd),
-            alerts=tuple(sorted(b.alerts)),
-        )
-        for name, b in config.budgets.items()
+        *((own,) if shadow.share else ()),
+        *(
+            BudgetRule(
+                name=name,
+                amount_nano_usd=nano(b.amount_usd),
+                period=parse_period(b.period, b.timezone),
+                match=b.match,
+                on_exhausted=b.on_exhausted,
+                small_reserve_nano_usd=nano(b.amount_usd / 20 if b.small_reserve_usd is None else b.small_reserve_usd),
+                alerts=tuple(sorted(b.alerts)),
+            )
+            for name, b in config.budgets.items()
+        ),
     ]
 
 

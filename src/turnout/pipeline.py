@@ -13,6 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from turnout.call import Call
+from turnout.cascade import Cascade, Cascading
 from turnout.catalog.models import Deployment, Target
 from turnout.catalog.prices import cost_nano_usd
 from turnout.chat import RequestOutline
@@ -51,7 +52,9 @@ from turnout.routing.identity import Hints, read_hints
 from turnout.routing.moves import Evidence
 from turnout.routing.needs import needs_of, signed, worst_cost
 from turnout.routing.rank import Ask, Router
+from turnout.seeing import Look, tries_lower
 from turnout.settling import Settling
+from turnout.shadow import MARK, Shadow, Shadowing
 from turnout.sharing import Found, answered_from, controlled
 from turnout.spend.brakes import BrakeRules
 from turnout.streams import AnswerStream, Replay, SettlingStream, usage_so_far
@@ -75,14 +78,18 @@ class Reply(Struct, frozen=True, kw_only=True):
 
 class Rules(Struct, frozen=True, kw_only=True):
     """What the config says of every request: seconds for a whole answer, the worth of a caller's second in
-    nano-dollars, whether another model finishes what a dying stream began, what is done for providers' caches, and
-    whether contexts are looked at."""
+    nano-dollars, whether another model finishes what a dying stream began, what is done for providers' caches,
+    whether contexts are looked at, whether small models are asked first where answers can be checked, who is asked
+    beside, and the share of plain questions that try a smaller model."""
 
     timeout_s: float
     second_nano_usd: int = 0
     continue_streams: bool = False
     repair: RepairRules = RepairRules()
     context_report: bool = False
+    cascade: bool = False
+    shadow: Shadowing = Shadowing()
+    explore: float = 0.0
 
 
 class Pipeline:
@@ -102,6 +109,9 @@ class Pipeline:
         self._providers = providers
         self._delivery = delivery
         self._rules = rules
+        self._cascade = Cascade(on=rules.cascade)
+        self.shadow = Shadow(rules.shadow, memory.background, self.run, outcomes=memory.learner.record)
+        self._learner = memory.learner
         self._guard = Guard(brakes, memory, watches=rules.context_report)
         self._sessions = memory.sessions
         self._foresight = memory.foresight
@@ -123,11 +133,12 @@ class Pipeline:
         try:
             agent = self._guard.brake(ctx, call)
             self._guard.pace(ctx)
-            ctx.decision = thrifty(ctx, agent, self.decide(ctx))  # filter, rank
+            ctx.decision = thrifty(ctx, agent, self.decide(ctx, call))  # filter, rank
             if (found := await self._answers.ask(ctx, call, self.embed)) is not None:
                 return self.replay(ctx, found)
+            cascading = self.cascading(ctx, call)
             ctx.decision = self.reserve(ctx, ctx.decision)
-            delivered = await self.deliver(ctx, call)  # send, fail over
+            delivered = await self._cascade.deliver(ctx, call, cascading, self.deliver)  # send, fail over
         except BaseException as error:  # even a fault of ours must not keep a budget's money
             self.settle(ctx, "cancelled" if isinstance(error, asyncio.CancelledError) else "error", error=error)
             raise
@@ -139,6 +150,7 @@ class Pipeline:
         await exchange.aclose()
         if keeps(ctx.dialect, ctx.outline.fields):
             await self.keep(ctx, call, exchange, answer_of(exchange.body))
+        self.shadow.served(ctx, call, lambda: exchange.parts)
         return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
 
     def replay(self, ctx: RequestContext, found: Found) -> Reply:
@@ -175,14 +187,14 @@ class Pipeline:
     def explain(self, call: Call) -> tuple[RequestContext, Decision]:
         """The decision for a call that nobody serves: no step is counted, nothing is booked."""
         ctx = self.open(call, peek=True)
-        ctx.decision = self.decide(ctx)
+        ctx.decision = self.decide(ctx, call)
         return ctx, ctx.decision
 
     async def count(self, call: Call, operation: CountOperation) -> Reply:
         """Input tokens of a request that nobody answers: counted by the provider that would, where it counts in the
         caller's format and can be reached, else estimated and said so. Nothing is booked. Raises TurnoutError."""
         ctx = self.open(call, peek=True)
-        ctx.decision = self.decide(ctx)
+        ctx.decision = self.decide(ctx, call)
         served = ctx.decision.candidates[0].deployment
         ctx.served_by = served
         try:
@@ -264,14 +276,16 @@ class Pipeline:
     def identify(self, call: Call, hints: Hints, outline: RequestOutline, tokens: int, *, peek: bool) -> SessionView:
         """The conversation that a request goes on, as it stood before it."""
         owner, chat = call.key_id or "", call.operation.chat
-        if peek:
+        if peek or MARK in hints.tags:
             return self._sessions.peek(owner, hints, outline, tokens=tokens)
         said = None if chat is None else partial(said_in, chat, outline)
         return self._sessions.locate(owner, hints, outline, tokens=tokens, said=said)
 
-    def decide(self, ctx: RequestContext) -> Decision:
+    def decide(self, ctx: RequestContext, call: Call) -> Decision:
         """Whom to try, in order. A budget that leaves only small models decides a second time."""
         owner = ctx.key_id or ""
+        signs = self._sessions.trajectory(owner, ctx.session).signs
+        look = Look(ctx, call.operation.chat, signs)
         ask = Ask(
             outline=ctx.outline,
             input_tokens=ctx.input_tokens_estimate,
@@ -282,7 +296,7 @@ class Pipeline:
             thrift=ctx.pressure.price,
             smaller=ctx.pressure.smaller,
             evidence=Evidence(
-                signs=self._sessions.trajectory(owner, ctx.session).signs,
+                signs=signs,
                 blamed=self._sessions.blamed(owner, ctx.session),
                 looping=self._sessions.looping(owner, ctx.session),
                 compacted=ctx.session.compacted,
@@ -292,8 +306,12 @@ class Pipeline:
             key=ctx.key,
             second_nano_usd=self._rules.second_nano_usd if ctx.latency == "interactive" else 0,
             kept_at=ctx.kept_at,
+            look=look,
+            explores=tries_lower(ctx, self._rules.explore),
         )
         decision = self._router.decide(ask)
+        if self._learner.samples(ctx):
+            ctx.features = look().pack()
         budget = self._budgets.left_to_small(spender_of(ctx, decision), self.worst_costs(ctx, decision))
         if budget is not None:
             decision = self._router.decide(replace(ask, small_only=budget))
@@ -310,6 +328,17 @@ class Pipeline:
         if all(c.unhealthy is None for c in noted):
             return decision
         return replace(decision, candidates=tuple(sorted(noted, key=lambda c: c.unhealthy is not None)))
+
+    def cascading(self, ctx: RequestContext, call: Call) -> Cascading | None:
+        """Whom to ask before the decision's first; nobody where a budget has no room for both."""
+        plan = self._cascade.plan(ctx, call)
+        if plan is None or ctx.decision is None:
+            return None
+        ctx.first = plan.first
+        worst = self.worst_costs(ctx, ctx.decision)
+        if not self._budgets.have_room(spender_of(ctx, ctx.decision), [*worst[:1], *worst[-1:]]):
+            ctx.first = None
+        return plan if ctx.first else None
 
     def reserve(self, ctx: RequestContext, decision: Decision) -> Decision:
         """Hold the worst case in every budget, on disk before a cent is spent; `decision` without those candidates that
@@ -337,14 +366,25 @@ class Pipeline:
 
     def worst_costs(self, ctx: RequestContext, decision: Decision) -> list[tuple[Deployment, int | None]]:
         """The candidates that may be tried, each with the most that the request may cost there in nano-dollars: twice
-        the worst call where two may be paid for (a rival of a slow one, the rest of a dying stream)."""
+        the worst call where two may be paid for (a rival of a slow one, the rest of a dying stream), and what the one
+        costs beside it that is asked first; that one is the last."""
         if not self._budgets.rules:  # nobody asks
             return []
         needs = needs_of(ctx.outline, ctx.input_tokens_estimate)
         needs = replace(needs, caches=needs.caches or self._rules.repair.writes(ctx))
         twice = self._rules.continue_streams if ctx.outline.stream else self._delivery.may_hedge(ctx)
-        worst = [(c.deployment, worst_cost(c.deployment, needs)) for c in decision.candidates[:MAX_CANDIDATES]]
-        return [(d, cost if cost is None or not twice else 2 * cost) for d, cost in worst]
+
+        def most(deployment: Deployment) -> int | None:
+            cost = worst_cost(deployment, needs)
+            return cost if cost is None or not twice else 2 * cost
+
+        worst = [(c.deployment, most(c.deployment)) for c in decision.candidates[:MAX_CANDIDATES]]
+        if ctx.first is None:
+            return worst
+        first = ctx.first.deployment
+        beside = most(first)
+        both = [(d, None if cost is None or beside is None else cost + beside) for d, cost in worst if d.id != first.id]
+        return [*both, (first, beside)]
 
     async def deliver(self, ctx: RequestContext, call: Call) -> Delivered[Exchange]:
         """The answer of the first candidate that gives one, begun. Raises the most telling failure."""

@@ -11,13 +11,35 @@ from turnout.context import RequestContext
 from turnout.dialects.base import Dialect
 from turnout.dialects.ends import newest
 from turnout.errors import InvalidRequest
+from turnout.routing.explore import explores, fails_cheaply
 from turnout.routing.features import Features, State, features_of
 from turnout.routing.trajectory import Signs
 
-__all__ = ["seen_of"]
+__all__ = ["Look", "seen_of", "tries_lower"]
 
 LOOKED_BACK = 3
 """User messages, from the newest on, among which what is asked now is looked for: tools' results come as such too."""
+
+
+class Look:
+    """The features of a request, read at the first call and remembered."""
+
+    def __init__(self, ctx: RequestContext, chat: Dialect | None, signs: Signs) -> None:
+        self._told = ctx, chat, signs
+        self._seen: Features | None = None
+
+    def __call__(self) -> Features:
+        if self._seen is None:
+            self._seen = seen_of(*self._told)
+        return self._seen
+
+
+def tries_lower(ctx: RequestContext, share: float) -> bool:
+    """Whether this is one of the `share` of requests that try a smaller model where its failure is cheap."""
+    cheap = share > 0 and fails_cheaply(
+        ctx.outline, input_tokens=ctx.input_tokens_estimate, session=ctx.session, quality=ctx.quality
+    )
+    return explores(ctx.request_id, share=share, cheap_failure=cheap)
 
 
 def seen_of(ctx: RequestContext, chat: Dialect | None, signs: Signs) -> Features:

@@ -18,6 +18,7 @@ from turnout.delivery.board import Flight
 from turnout.providers.exchange import Exchange
 from turnout.providers.splice import Splice, text_in
 from turnout.routing.tokens import approximate
+from turnout.shadow import Shadow
 
 __all__ = ["AnswerStream", "Books", "Drains", "Replay", "SettlingStream", "usage_so_far"]
 
@@ -60,6 +61,7 @@ class Books(Protocol):
     """What a stream needs of whoever opened it."""
 
     drains: Drains
+    shadow: Shadow
 
     async def keep(self, ctx: RequestContext, call: Call, exchange: Exchange, answered: Answered | None) -> None: ...
 
@@ -197,6 +199,7 @@ class SettlingStream:
 
     async def end(self) -> None:
         """Let the provider go and close the books."""
+        first = self._ctx.outcome == "open"
         try:
             if self._reading is not None and not self._reading.done():
                 self._reading.cancel()
@@ -205,6 +208,8 @@ class SettlingStream:
             await self._exchange.aclose()
         finally:
             self._books.settle(self._ctx, self._outcome, exchange=self._exchange, flight=self._flight, stream=self)
+        if first:
+            self._books.shadow.served(self._ctx, self._call, lambda: self.parts)
 
 
 class Drains:

@@ -3,13 +3,29 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from decimal import Decimal
 
 from turnout import __version__
 from turnout.errors import TurnoutError
 
 __all__ = ["main"]
+
+
+_VERBS = {
+    "budgets": ("turnout.cli.budgets", "budgets"),
+    "calibrate": ("turnout.cli.train", "calibrate"),
+    "eval": ("turnout.cli.evaluate", "evaluation"),
+    "export": ("turnout.cli.export", "export"),
+    "keys": ("turnout.cli.keys", "keys"),
+    "models": ("turnout.cli.models", "models"),
+    "replay": ("turnout.cli.replay", "replay"),
+    "train": ("turnout.cli.train", "train"),
+    "usage": ("turnout.cli.usage", "usage"),
+}
+"""Verb -> where it is done."""
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -33,6 +49,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     keys = verbs.add_parser("keys", help="virtual keys: make, show, rotate, revoke")
     add_key_verbs(keys)
+
+    add_model_verbs(verbs.add_parser("models", help="what a running gateway serves, and how well a model answers"))
 
     usage = verbs.add_parser("usage", help="where tokens and money went, and what would save most")
     usage.add_argument("--by", default="feature", help="feature, tag:NAME, key, team, model, mode, session, step, day")
@@ -139,6 +157,25 @@ def add_key_verbs(keys: argparse.ArgumentParser) -> None:
             action.add_argument("--expires", metavar="TIME", help="ISO 8601 with a zone, as 2027-01-01T00:00:00Z")
 
 
+def add_model_verbs(models: argparse.ArgumentParser) -> None:
+    actions = models.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, what in (
+        ("list", "the models that a running gateway serves"),
+        ("probe", "ask a model of a running gateway questions with known answers"),
+    ):
+        action = actions.add_parser(name, help=what)
+        action.add_argument("--url", default="http://127.0.0.1:8787", help="of the gateway (default %(default)s)")
+        action.add_argument("--key", help="a key of the gateway, where it asks for one")
+        action.add_argument("--json", action="store_true")
+        if name == "probe":
+            action.add_argument("model", metavar="MODEL", help="as a request names it, provider/model")
+            action.add_argument("--count", type=int, default=60, help="questions at most (default %(default)s, of 70)")
+            action.add_argument("--max-tokens", type=int, default=1024, help="of one answer (default %(default)s)")
+            action.add_argument(
+                "--max-cost-usd", type=Decimal, default="0.50", help="of all answers (default %(default)s)"
+            )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. Exit status 0 on success, 1 on a failed job, 2 on wrong usage."""
     args = build_parser().parse_args(argv)
@@ -166,43 +203,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _look(args: argparse.Namespace) -> int:
-    """The verbs that look at a store, change it, or simulate."""
-    match args.verb:
-        case "keys":
-            from turnout.cli.keys import keys
+    """The verbs that look at a store, change it, or simulate. Only the one asked for is imported."""
+    if args.verb == "lab":
+        from turnout.cli.lab import context, pacing
 
-            return keys(args)
-        case "usage":
-            from turnout.cli.usage import usage
-
-            return usage(args)
-        case "export":
-            from turnout.cli.export import export
-
-            return export(args)
-        case "replay":
-            from turnout.cli.replay import replay
-
-            return replay(args)
-        case "eval":
-            from turnout.cli.evaluate import evaluation
-
-            return evaluation(args)
-        case "train":
-            from turnout.cli.train import train
-
-            return train(args)
-        case "calibrate":
-            from turnout.cli.train import calibrate
-
-            return calibrate(args)
-        case "lab":
-            from turnout.cli.lab import context, pacing
-
-            if args.experiment == "context":
-                return context(args.paths, args.model, patience=args.patience, as_json=args.json)
-            return pacing(args.seed, as_json=args.json)
-        case _:
-            from turnout.cli.budgets import budgets
-
-            return budgets(args.config, as_json=args.json)
+        if args.experiment == "context":
+            return context(args.paths, args.model, patience=args.patience, as_json=args.json)
+        return pacing(args.seed, as_json=args.json)
+    module, name = _VERBS[args.verb]
+    verb: Callable[[argparse.Namespace], int] = getattr(importlib.import_module(module), name)
+    return verb(args)

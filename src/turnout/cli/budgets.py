@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from datetime import datetime
 
@@ -18,15 +19,15 @@ from turnout.stores.sqlite import SqliteLedger
 __all__ = ["budgets"]
 
 
-def budgets(config_path: str | None, *, as_json: bool = False) -> int:
+def budgets(args: argparse.Namespace) -> int:
     """Print the budgets. Raises ConfigError."""
-    config = load_config(config_path) if config_path else Config()
+    config = load_config(args.config) if args.config else Config()
     ledger = SqliteLedger(config.store.ledger.removeprefix("sqlite:///"))
     try:
         states = open_budgets(config, ledger).states()
     finally:
         ledger.close()
-    if as_json:
+    if args.json:
         told = msgspec.json.encode({"data": [budget_story(state) for state in states]})
         sys.stdout.buffer.write(msgspec.json.format(told, indent=2) + b"\n")
     elif not states:

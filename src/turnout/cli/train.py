@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from turnout.errors import ConfigError, InvalidRequest
+from turnout.errors import InvalidRequest
 
 if TYPE_CHECKING:
     from turnout.learn.outcomes import OutcomeTable
-    from turnout.routing.predictor import Weights
 
 __all__ = ["add_calibration", "add_training", "calibrate", "train"]
 
@@ -66,11 +65,11 @@ def _missing(error: ModuleNotFoundError) -> Exception:
 
 
 def _used(args: argparse.Namespace) -> dict[str, object]:
-    from turnout.learn.versions import listing, use
+    from turnout.stores.versions import Versions
 
-    folder = Path(args.out)
-    use(folder, args.use)
-    return {"version": args.use, "versions": listing(folder), "folder": str(folder)}
+    versions = Versions(args.out)
+    versions.use(args.use)
+    return {"version": args.use, "versions": [v.number for v in versions.listing()], "folder": args.out}
 
 
 def _trained(args: argparse.Namespace) -> dict[str, object]:
@@ -79,8 +78,8 @@ def _trained(args: argparse.Namespace) -> dict[str, object]:
     from turnout.learn.gate import validated
     from turnout.learn.outcomes import read_outcomes
     from turnout.learn.pricing import priced, read_prices
-    from turnout.learn.versions import add
     from turnout.routing.features import features_of
+    from turnout.stores.versions import Versions
 
     if len(args.outcomes) != 1:
         raise InvalidRequest("name one table of outcomes with --outcomes FILE (or --use N to go back to a version)")
@@ -98,7 +97,7 @@ def _trained(args: argparse.Namespace) -> dict[str, object]:
     weights = fit_weights(
         [features_of(query) for query in taught.queries], taught.scores, taught.models, name=taught.name
     )
-    number = add(Path(args.out), weights.encode())
+    number = Versions(args.out).put(weights.encode())
     return {
         "version": number,
         "folder": args.out,
@@ -114,16 +113,13 @@ def _trained(args: argparse.Namespace) -> dict[str, object]:
 def _calibrated(outcomes: Path, folder: Path) -> dict[str, object]:
     from turnout.learn.calibrate import bent
     from turnout.learn.outcomes import read_outcomes
-    from turnout.learn.versions import CURRENT, add
-    from turnout.routing.predictor import Weights
+    from turnout.predicting import weights_of
+    from turnout.stores.versions import Versions
 
-    try:
-        weights: Weights = Weights.decode((folder / CURRENT).read_bytes())
-    except OSError as error:
-        raise ConfigError(f"{folder} holds no predictor ({error.strerror}); write one with turnout train") from None
+    weights = weights_of(folder)
     table: OutcomeTable = read_outcomes(outcomes)
     better, before, after, count = bent(weights, table)
-    number = add(folder, better.encode())
+    number = Versions(folder).put(better.encode())
     return {"version": number, "folder": str(folder), "outcomes": count, "error_before": before, "error_after": after}
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
 
 import numpy as np
 from msgspec import Struct
@@ -12,9 +10,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.linear_model import Ridge
 
-from turnout.errors import ConfigError
 from turnout.learn.outcomes import Floats, OutcomeTable, Rows
-from turnout.learn.versions import CURRENT
+from turnout.predicting import weights_of
 from turnout.routing.features import BUCKETS, DENSE, Features, features_of
 from turnout.routing.predictor import (
     MOST_EXEMPLARS,
@@ -71,14 +68,7 @@ class Fit:
 
 def load(folder: str | None) -> Fitted:
     """The packaged predictor, or the one that a folder of `turnout train` holds. Raises ConfigError."""
-    if folder is None:
-        data = resources.files("turnout.routing").joinpath("data/predictor.bin").read_bytes()
-    else:
-        try:
-            data = (Path(folder) / CURRENT).read_bytes()
-        except OSError as error:
-            raise ConfigError(f"{folder} holds no predictor ({error.strerror}); write one with turnout train") from None
-    return Fitted(Weights.decode(data))
+    return Fitted(weights_of(folder))
 
 
 def validation_rows(count: int, seed: int) -> Rows:

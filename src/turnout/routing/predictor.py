@@ -146,7 +146,7 @@ class Predictor:
         """`tiers`: the tier of each model that may be asked for; a tier's own name stands for any model of it."""
         self.weights = weights
         self._text = [step * weights.text_scale for step in memoryview(weights.text).cast("b")]
-        self._tiers = dict(tiers or {})
+        self.tiers = dict(tiers or {})
         self._models: dict[str, _Posterior] = {}
         self._better = [exemplar.better for exemplar in weights.exemplars[:MOST_EXEMPLARS]]
         self._folded = [folded(exemplar.buckets) for exemplar in weights.exemplars[:MOST_EXEMPLARS]]
@@ -222,7 +222,7 @@ class Predictor:
 
     def _prior(self, model: str) -> Curve:
         weights = self.weights
-        return weights.models.get(model) or weights.tiers.get(self._tiers.get(model, model)) or weights.all
+        return weights.models.get(model) or weights.tiers.get(self.tiers.get(model, model)) or weights.all
 
     def _posterior(self, model: str) -> _Posterior:
         if (found := self._models.get(model)) is None:
@@ -241,7 +241,7 @@ class Predictor:
     def _alike(self, seen: Seen, model: str) -> float:
         """By how much this model did better than its curve on what reads alike; nothing where nothing does."""
         better = weights = 0.0
-        tier = self._tiers.get(model, model)
+        tier = self.tiers.get(model, model)
         for number, weight in seen.near:
             known = self._better[number]
             own = known.get(model, known.get(tier))

@@ -37,6 +37,9 @@ QUALITY = 0.95
 MID_KEEPS = 0.9
 """Where a small model keeps so much, the middle tier is held to keep what was asked for. Assumed."""
 
+_EXPLORED = frozenset({"medium", "hard"})
+"""Reasons for which plain questions begin above the small models."""
+
 _MOVES = frozenset({"escalated", "returned"})
 
 MOST_TOLD = 4
@@ -51,7 +54,8 @@ class Ask(Struct, frozen=True, kw_only=True):
     what is expected of the rest of the session;
     `small_only` names the exhausted budget that leaves only small models; `kept_at` the provider that keeps the
     conversation, and alone can go on with it; `key` leaves out what it does not open. `look` tells what the predictor
-    sees of the request; it is asked at most once, where a session begins."""
+    sees of the request; it is asked at most once, where a session begins. `explores`: a failure is
+    cheap, and a smaller model may be tried."""
 
     outline: RequestOutline
     input_tokens: int
@@ -69,6 +73,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     kept_at: str | None = None
     key: Key | None = None
     look: Callable[[], Features] | None = None
+    explores: bool = False
 
 
 class Router:
@@ -239,6 +244,9 @@ class Router:
     def _begun_tier(self, needs: Needs, ask: Ask, seen: Seen | None) -> tuple[Tier, str, str]:
         """The tier that a session begins in: lower than wanted while a budget asks for that."""
         tier, rule, why = self._wanted_tier(needs, ask, seen)
+        if ask.explores and rule in _EXPLORED:
+            lower = TIERS[TIERS.index(tier) - 1]
+            return lower, "explored", f"{why}; {lower} this once, to learn how it fares"
         if not ask.smaller or ask.session.pinned is not None or rule == "quality" or tier == TIERS[0]:
             return tier, rule, why
         lower = TIERS[max(0, TIERS.index(tier) - ask.smaller)]

@@ -250,6 +250,16 @@ class Budgets:
                     return rule.name
         return None
 
+    def have_room(self, spender: Spender, priced: Iterable[Priced]) -> bool:
+        """Whether each of `priced` would fit every hard budget that covers it. Holds nothing and tells nobody."""
+        now = self._now()
+        return all(
+            worst is not None and worst <= self._room(rule, deployment, now)
+            for deployment, worst in priced
+            for rule in self._rules.values()
+            if rule.hard and rule.covers(spender, deployment.id, deployment.provider)
+        )
+
     def reserve(self, request_id: str, spender: Spender, priced: Sequence[Priced]) -> Reservation:
         """Hold the worst case of the dearest candidate in every hard budget that covers one.
 
