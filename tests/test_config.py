@@ -116,7 +116,7 @@ def test_an_error_in_a_file_names_the_file(tmp_path):
 def test_learning_is_on_keeps_no_text_and_refuses_what_means_nothing():
     told = parse_config("", {}).learning
     assert (told.enabled, told.keep_days, told.keep_prompts) == (True, 90, False)
-    with pytest.raises(ConfigError, match="unknown key learning.keep_prompt = true; did you mean keep_prompts"):
+    with pytest.raises(ConfigError, match=r"unknown key learning\.keep_prompt = true; did you mean keep_prompts"):
         parse_config("[learning]\nkeep_prompt = true\n", {})
-    with pytest.raises(ConfigError, match="learning.keep_days = 0: must be at least 1; enabled = false"):
+    with pytest.raises(ConfigError, match=r"learning\.keep_days = 0: must be at least 1; enabled = false"):
         parse_config("[learning]\nkeep_days = 0\n", {})
