@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from support.calls import CHAT
-from turnout.learn.export import example_of, pairs, scores_of
+from turnout.learn.export import example_of, scores_of, solved
 from turnout.learn.redaction import Redactor
 from turnout.learning import Asked
 from turnout.routing.outcomes import TRUST, Outcome
@@ -14,7 +14,7 @@ from turnout.routing.outcomes import TRUST, Outcome
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
 
-def asked(request_id, tier, *, step=0, thread="t", reason=None, owner="", **more):
+def asked(request_id, tier, *, step=0, thread="t", reason=None, owner="", dialect="openai-chat", **more):
     return Asked(
         request_id=request_id,
         model=f"lab/{tier}",
@@ -24,6 +24,7 @@ def asked(request_id, tier, *, step=0, thread="t", reason=None, owner="", **more
         step=step,
         tier=tier,
         reason=reason,
+        dialect=dialect,
         **more,
     )
 
@@ -34,11 +35,13 @@ def said(told, score, source="feedback"):
     )
 
 
+def tier_of(model):
+    return model.removeprefix("lab/")
+
+
 def found(*told, **more):
-    return [
-        (p.failed.request_id, p.solved.request_id, p.solved.model)
-        for p in pairs([a for a, _ in told], scores_of(o for _, some in told for o in some), **more)
-    ]
+    scores = scores_of(o for _, some in told for o in some)
+    return [(a.request_id, a.model) for a in solved([a for a, _ in told if a.dialect], scores, tier_of, **more)]
 
 
 def case(told, *scores):
@@ -50,8 +53,13 @@ POOR, GOOD = (0.0, "feedback"), (1.0, "judge")
 
 def test_the_step_after_an_escalation_and_another_model_at_the_same_request_are_examples():
     failed = case(asked("a", "small"), POOR)
-    assert found(failed, case(asked("b", "frontier", step=1, reason="escalated"), GOOD)) == [("a", "b", "lab/frontier")]
-    assert found(failed, case(asked("a", "frontier", thread=""), GOOD)) == [("a", "a", "lab/frontier")]
+    assert found(failed, case(asked("b", "frontier", step=1, reason="escalated"), GOOD)) == [("b", "lab/frontier")]
+    assert found(failed, case(asked("a", "frontier", thread=""), GOOD)) == [("a", "lab/frontier")]
+    shadow = case(asked("a", "small", dialect=""), POOR)
+    assert found(shadow, case(asked("a", "mid"), GOOD)) == [("a", "lab/mid")], "of a shadow only the outcome is known"
+    assert found(shadow, failed, case(asked("a", "frontier", step=1, reason="escalated"), GOOD)) == [
+        ("a", "lab/frontier")
+    ], "once, whatever shows it"
 
 
 @pytest.mark.parametrize(
@@ -78,7 +86,7 @@ def test_anything_less_is_none(failed, then):
 
 def test_who_does_not_want_it_is_left_out():
     told = case(asked("a", "small", owner="shy"), POOR), case(asked("a", "frontier", owner="shy"), GOOD)
-    assert found(*told) == [("a", "a", "lab/frontier")]
+    assert found(*told) == [("a", "lab/frontier")]
     assert found(*told, without=frozenset({"shy"})) == []
 
 
@@ -88,7 +96,7 @@ def test_a_score_weighs_who_says_it():
     assert scores == {("a", "lab/small"): pytest.approx(0.2 / 1.2)}
 
 
-def solved(dialect, request, answer, *, streamed=False):
+def kept(dialect, request, answer, *, streamed=False):
     body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
     return asked("a", "frontier", dialect=dialect, request=json.dumps(request).encode(), answer=body, streamed=streamed)
 
@@ -111,7 +119,7 @@ def test_it_is_openais_form_and_only_the_last_answer_is_learned():
         ],
     }
     redactor = Redactor()
-    told = line(example_of(solved("openai-chat", request, CHAT), redactor))
+    told = line(example_of(kept("openai-chat", request, CHAT), redactor))
     assert [m["role"] for m in told["messages"]] == ["system", "user", "assistant", "tool", "assistant"]
     assert told["messages"][1]["content"] == "to [EMAIL] please"
     assert json.loads(told["messages"][2]["tool_calls"][0]["function"]["arguments"]) == {"to": "[EMAIL]"}
@@ -121,7 +129,7 @@ def test_it_is_openais_form_and_only_the_last_answer_is_learned():
     assert told["messages"][-1]["content"] == "Paris."
     assert told["tools"][0]["function"] == {"name": "mail", "description": "ask [EMAIL]"}
     assert redactor.counts == {"EMAIL": 3, "IP": 1}
-    plain = line(example_of(solved("openai-chat", request, CHAT), None))
+    plain = line(example_of(kept("openai-chat", request, CHAT), None))
     assert plain["messages"][1]["content"] == "to ana@x.example please"
 
 
@@ -139,7 +147,7 @@ def test_other_formats_are_written_in_the_same_form():
         "stop_reason": "end_turn",
         "usage": {"input_tokens": 1, "output_tokens": 1},
     }
-    told = line(example_of(solved("anthropic-messages", request, answer), Redactor()))
+    told = line(example_of(kept("anthropic-messages", request, answer), Redactor()))
     assert told == {
         "messages": [
             {"role": "system", "content": "Be brief."},
@@ -154,15 +162,15 @@ def test_other_formats_are_written_in_the_same_form():
         b'{"content":"lo."},"finish_reason":"stop"}]}\n\ndata: [DONE]\n\n'
     )
     request = {"model": "auto", "stream": True, "messages": [{"role": "user", "content": "hi"}]}
-    told = line(example_of(solved("openai-chat", request, events, streamed=True), Redactor()))
+    told = line(example_of(kept("openai-chat", request, events, streamed=True), Redactor()))
     assert told["messages"][-1] == {"role": "assistant", "content": "Hello."}
 
 
 def test_what_redaction_does_not_see_into_and_what_cannot_be_read_is_left_out():
     picture = {"type": "image_url", "image_url": {"url": "data:image/png;base64,iVBORw0KGgo="}}
     request = {"model": "auto", "messages": [{"role": "user", "content": [picture]}]}
-    assert "image" in example_of(solved("openai-chat", request, CHAT), Redactor()).why
-    assert example_of(solved("openai-chat", request, CHAT), None).why is None
+    assert "image" in example_of(kept("openai-chat", request, CHAT), Redactor()).why
+    assert example_of(kept("openai-chat", request, CHAT), None).why is None
     assert "not kept" in example_of(asked("a", "frontier", dialect="openai-chat"), Redactor()).why
-    assert "cannot be written" in example_of(solved("openai-chat", {}, CHAT), Redactor()).why
-    assert "cannot be written" in example_of(solved("openai-chat", request, b"", streamed=True), None).why
+    assert "cannot be written" in example_of(kept("openai-chat", {}, CHAT), Redactor()).why
+    assert "cannot be written" in example_of(kept("openai-chat", request, b"", streamed=True), None).why

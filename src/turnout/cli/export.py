@@ -7,12 +7,15 @@ import os
 import sys
 from collections import Counter
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
+from turnout.catalog.known import tier_of
+from turnout.catalog.models import Tier
 from turnout.config import Config, load_config
 from turnout.engine import keyring_of
 from turnout.errors import ConfigError
-from turnout.learn.export import example_of, pairs, scores_of
+from turnout.learn.export import example_of, scores_of, solved
 from turnout.learn.redaction import Redactor
 from turnout.stores.keys import SqliteKeys
 from turnout.stores.outcomes import SqliteOutcomes
@@ -39,11 +42,11 @@ def export(args: argparse.Namespace) -> int:
     redactor, left_out, written = Redactor() if args.redact else None, Counter[str](), 0
     draft = Path(f"{args.out}.part")
     try:
-        found = pairs(store.texts_since(since), scores_of(store.since(since)), without=unwilling)
+        scores = scores_of(store.since(since))
+        found = solved(store.texts_since(since), scores, partial(_tier_of, config), without=unwilling)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
-            for pair in found:
-                whole = store.text(pair.solved.request_id, pair.solved.model)
-                example = example_of(whole or pair.solved, redactor)
+            for told in found:
+                example = example_of(store.text(told.request_id, told.model) or told, redactor)
                 if example.why is not None:
                     left_out[example.why] += 1
                     continue
@@ -57,6 +60,12 @@ def export(args: argparse.Namespace) -> int:
         store.close()
     _say(args.out, written, redactor, left_out)
     return 0
+
+
+def _tier_of(config: Config, model: str) -> Tier | None:
+    """What the config says of a model, else what its name does."""
+    told = config.models.get(model)
+    return (told.tier if told is not None else None) or tier_of(model)
 
 
 def _unwilling(config: Config, ledger: str) -> frozenset[str]:

@@ -7,13 +7,13 @@ with `messages`, and `tools` where the request had them. Only the last answer is
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
-from turnout.catalog.models import TIERS
+from turnout.catalog.models import TIERS, Tier
 from turnout.chat import (
     Audio,
     ChatRequest,
@@ -34,18 +34,10 @@ from turnout.learn.redaction import Redactor
 from turnout.learning import POOR, Asked
 from turnout.routing.outcomes import Outcome
 
-__all__ = ["Example", "Pair", "example_of", "pairs", "scores_of"]
+__all__ = ["Example", "example_of", "scores_of", "solved"]
 
 Scores = dict[tuple[str, str], float]
 """By request and model."""
-
-
-class Pair(Struct, frozen=True, kw_only=True):
-    """A request that a small model `failed`, and what a stronger one `solved`: the same request, or the next of the
-    conversation after it was taken up."""
-
-    failed: Asked
-    solved: Asked
 
 
 class Example(Struct, frozen=True, kw_only=True):
@@ -64,58 +56,61 @@ def scores_of(outcomes: Iterable[Outcome]) -> Scores:
     return {key: score / weight for key, (score, weight) in sums.items() if weight > 0}
 
 
-def pairs(asked: Sequence[Asked], scores: Scores, *, without: frozenset[str] = frozenset()) -> list[Pair]:
-    """What may be learned from, in order of time. `without`: owners who do not want that. An answer of which nothing
-    was said proves nothing, and is left out."""
+def solved(
+    asked: Sequence[Asked],
+    scores: Scores,
+    tier_of: Callable[[str], Tier | None],
+    *,
+    without: frozenset[str] = frozenset(),
+) -> list[Asked]:
+    """What a stronger model solved and a small one had failed, in order of time: the same request (a shadow or a probe
+    asked the small one), or the one before in the conversation, which was then taken up. `tier_of`: of a model's name;
+    `without`: owners who do not want that. An answer of which nothing was said proves nothing, and is left out."""
     mine = [told for told in asked if told.owner not in without]
-    same: dict[str, list[Asked]] = defaultdict(list)
-    after: dict[tuple[str, str, int], list[Asked]] = defaultdict(list)
-    for told in mine:
-        same[told.request_id].append(told)
-        if told.reason == "escalated" and told.thread:
-            after[told.owner, told.thread, told.step].append(told)
+    poor: dict[str, set[str]] = defaultdict(set)
+    for (request_id, model), score in scores.items():
+        if score < POOR and tier_of(model) == "small":
+            poor[request_id].add(model)
+    failed_at = {
+        (told.owner, told.thread, told.step)
+        for told in mine
+        if told.thread and told.tier == "small" and scores.get((told.request_id, told.model), 1.0) < POOR
+    }
 
-    def solved(told: Asked, failed: Asked) -> bool:
-        return _stronger(told, failed) and scores.get((told.request_id, told.model), 0.0) >= POOR
+    def failed(told: Asked) -> bool:
+        taken_up = told.reason == "escalated" and (told.owner, told.thread, told.step - 1) in failed_at
+        return taken_up or bool(poor[told.request_id] - {told.model})
 
-    found: list[Pair] = []
-    for failed in mine:
-        if failed.tier != "small" or scores.get((failed.request_id, failed.model), 1.0) >= POOR:
-            continue
-        others = same[failed.request_id] + after[failed.owner, failed.thread, failed.step + 1]
-        best = next((told for told in others if solved(told, failed)), None)
-        if best is not None:
-            found.append(Pair(failed=failed, solved=best))
-    return found
-
-
-def _stronger(one: Asked, other: Asked) -> bool:
-    return one.tier in TIERS and other.tier in TIERS and TIERS.index(one.tier) > TIERS.index(other.tier)
+    return [
+        told
+        for told in mine
+        if told.tier in TIERS[1:] and scores.get((told.request_id, told.model), 0.0) >= POOR and failed(told)
+    ]
 
 
-def example_of(solved: Asked, redactor: Redactor | None) -> Example:
+def example_of(told: Asked, redactor: Redactor | None) -> Example:
     """One line of the file. What cannot be read, cannot be said in this form, or (`redactor`) holds what redaction does
     not see into, is none, and says why."""
-    dialect = DIALECTS.get(solved.dialect)
-    if dialect is None or solved.request is None or solved.answer is None:
+    dialect = DIALECTS.get(told.dialect)
+    if dialect is None or told.request is None or told.answer is None:
         return Example(why="its text was not kept")
     try:
-        request = dialect.decode_request(solved.request)
-        if solved.streamed:
+        request = dialect.decode_request(told.request)
+        if told.streamed:
             decoder = dialect.stream_decoder()
-            answer = collect([*decoder.feed(solved.answer), *decoder.close()]).parts
+            answer = collect([*decoder.feed(told.answer), *decoder.close()]).parts
         else:
-            answer = dialect.decode_response(solved.answer).parts
+            answer = dialect.decode_response(told.answer).parts
         messages = (*request.messages, Message(role="assistant", parts=answer))
         if redactor is not None and any(_unseen(part) for message in messages for part in message.parts):
             return Example(why="it holds an image, a file or audio, which redaction does not see into")
         whole = ChatRequest(model="", messages=tuple(_plain(messages)), tools=request.tools)
-        told: dict[str, Json] = msgspec.json.decode(DIALECTS["openai-chat"].encode_request(whole).body)
+        spelled: dict[str, Json] = msgspec.json.decode(DIALECTS["openai-chat"].encode_request(whole).body)
     except (TurnoutError, ValueError) as error:
         return Example(why=f"it cannot be written in OpenAI's form ({error})")
-    line: dict[str, Json] = {"messages": _weighed(told["messages"])}
-    if "tools" in told:
-        line["tools"] = told["tools"]
+    line: dict[str, Json] = {"messages": _weighed(spelled["messages"])}
+    if "tools" in spelled:
+        line["tools"] = spelled["tools"]
     return Example(line=msgspec.json.encode(_redacted(line, redactor) if redactor is not None else line))
 
 

@@ -33,14 +33,21 @@ BATCH = 500
 
 TRIES = 3
 
-_OUTCOME = tuple(Outcome.__struct_fields__)
-_ASKED = tuple(Asked.__struct_fields__)
-_PUT = {
-    table: f"INSERT OR REPLACE INTO {table} ({', '.join(names)}) VALUES ({', '.join('?' * len(names))})"  # noqa: S608
-    for table, names in (("outcomes", _OUTCOME), ("asked", (*_ASKED, "size")))
-}
-_RECENT = f"SELECT {', '.join(_OUTCOME)} FROM outcomes"  # noqa: S608 - our own names
-_FIND = f"SELECT {', '.join(_ASKED)} FROM asked"  # noqa: S608 - our own names
+OUTCOME_COLUMNS = tuple(Outcome.__struct_fields__)
+ASKED_COLUMNS = tuple(Asked.__struct_fields__)
+TEXTLESS_COLUMNS = tuple("NULL" if name in {"request", "answer"} else name for name in ASKED_COLUMNS)
+
+_ADD = (
+    f"INSERT OR REPLACE INTO outcomes ({', '.join(OUTCOME_COLUMNS)}) "  # noqa: S608 - our own column names
+    f"VALUES ({', '.join('?' * len(OUTCOME_COLUMNS))})"
+)
+_KEEP = (
+    f"INSERT OR REPLACE INTO asked ({', '.join(ASKED_COLUMNS)}, size) "  # noqa: S608 - our own column names
+    f"VALUES ({', '.join('?' * (len(ASKED_COLUMNS) + 1))})"
+)
+_RECENT = f"SELECT {', '.join(OUTCOME_COLUMNS)} FROM outcomes"  # noqa: S608 - our own column names
+_FIND = f"SELECT {', '.join(ASKED_COLUMNS)} FROM asked"  # noqa: S608 - our own column names
+_TEXTS = f"SELECT {', '.join(TEXTLESS_COLUMNS)} FROM asked WHERE at >= ? AND size > 0 ORDER BY at, rowid"  # noqa: S608
 # Those with whom, counted from the newest on, the bound is passed.
 _TRIM = """
     DELETE FROM asked WHERE rowid IN (
@@ -88,12 +95,12 @@ class SqliteOutcomes:
             rows = self._read(f"{_RECENT} {order}", (limit,))
         else:
             rows = self._read(f"{_RECENT} WHERE model = ? {order}", (model, limit))
-        return [msgspec.convert(dict(zip(_OUTCOME, row, strict=True)), Outcome) for row in rows]
+        return [msgspec.convert(dict(zip(OUTCOME_COLUMNS, row, strict=True)), Outcome) for row in rows]
 
     def since(self, at: datetime) -> list[Outcome]:
         """Every outcome since `at`, oldest first. Raises Internal."""
         rows = self._read(f"{_RECENT} WHERE at >= ? ORDER BY at, rowid", (iso_utc(at),))
-        return [msgspec.convert(dict(zip(_OUTCOME, row, strict=True)), Outcome) for row in rows]
+        return [msgspec.convert(dict(zip(OUTCOME_COLUMNS, row, strict=True)), Outcome) for row in rows]
 
     def find(self, request_id: str) -> Asked | None:
         rows = self._read(f"{_FIND} WHERE request_id = ? ORDER BY at LIMIT 1", (request_id,))
@@ -102,9 +109,7 @@ class SqliteOutcomes:
     def texts_since(self, at: datetime) -> list[Asked]:
         """Every request since `at` whose text is kept, oldest first; without the text: `text` has that. Raises
         Internal."""
-        names = ", ".join("NULL" if name in {"request", "answer"} else name for name in _ASKED)
-        query = f"SELECT {names} FROM asked WHERE at >= ? AND size > 0 ORDER BY at, rowid"  # noqa: S608 - our own names
-        return [_asked(row) for row in self._read(query, (iso_utc(at),))]
+        return [_asked(row) for row in self._read(_TEXTS, (iso_utc(at),))]
 
     def text(self, request_id: str, model: str) -> Asked | None:
         """One of those, whole. Raises Internal."""
@@ -166,8 +171,8 @@ class SqliteOutcomes:
         asked = [row for row in batch if isinstance(row, Asked)]
         self._db.execute("BEGIN IMMEDIATE")
         try:
-            self._db.executemany(_PUT["outcomes"], [_cells(row) for row in batch if isinstance(row, Outcome)])
-            self._db.executemany(_PUT["asked"], [(*(cells := _cells(row)), _size(cells)) for row in asked])
+            self._db.executemany(_ADD, [_cells(row) for row in batch if isinstance(row, Outcome)])
+            self._db.executemany(_KEEP, [(*(cells := _cells(row)), _size(cells)) for row in asked])
             if any(row.request is not None for row in asked):
                 self._db.execute(_TRIM, (self._most_kept_bytes,))
             today = now.date().isoformat()
@@ -203,12 +208,12 @@ def _cell(name: str, value: object) -> Cell:
 
 def _size(cells: Sequence[Cell]) -> int:
     """Bytes of a request's text and its answer's, as they are kept; 0 where they are not."""
-    texts = dict(zip(_ASKED, cells, strict=True))
+    texts = dict(zip(ASKED_COLUMNS, cells, strict=True))
     return sum(len(text) for name in ("request", "answer") if isinstance(text := texts[name], bytes))
 
 
 def _asked(row: Sequence[Cell]) -> Asked:
-    fields = dict(zip(_ASKED, row, strict=True))
+    fields = dict(zip(ASKED_COLUMNS, row, strict=True))
     for name in ("request", "answer"):
         if isinstance(text := fields[name], bytes):
             fields[name] = zlib.decompress(text)
