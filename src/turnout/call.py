@@ -17,7 +17,7 @@ __all__ = ["Call"]
 class Call(Struct, frozen=True, kw_only=True):
     """One request as the server hands it over. `headers` has lower-case names; `started_s` is monotonic; `resumes` is
     the kept turn that it goes on from, `resumed_items` how many items of it were put before the caller's own. `cache`
-    is what it says of the response cache."""
+    is what it says of the response cache. `ours`: no caller asks it, the gateway does (a shadow, its judging)."""
 
     request_id: str
     operation: Operation
@@ -28,6 +28,7 @@ class Call(Struct, frozen=True, kw_only=True):
     headers: Mapping[str, str]
     started_s: float
     key: Key | None = None
+    ours: bool = False
 
     @property
     def key_id(self) -> str | None:

@@ -118,6 +118,8 @@ class Cascade:
         ctx.attempts[-1] = replace(ctx.attempts[-1], reason=NOT_VERIFIED, usage=usage, cost_nano_usd=cost)
         ctx.target = ctx.served_by = None
         ctx.warn(f"{deployment.id} was asked first and its answer was not taken: {why}")
+        if ctx.key is not None and not ctx.key.learning:
+            return
         self._outcomes(
             Outcome(
                 request_id=ctx.request_id,
@@ -128,5 +130,6 @@ class Cascade:
                 at=datetime.now(UTC),
                 owner=ctx.key_id or "",
                 mode=ctx.mode,
+                features=ctx.features,
             )
         )

@@ -14,6 +14,7 @@ from turnout.keys import Key
 
 __all__ = [
     "CACHE_HIT",
+    "MARK",
     "Attempt",
     "CacheState",
     "Candidate",
@@ -204,6 +205,10 @@ Outcome = Literal["open", "ok", "error", "cancelled", "lost"]
 CacheState = Literal["hit", "miss", "bypass", "shared", "semantic"]
 """What the response cache had to do with a request: an answer that was kept, none, nothing at all, the answer of an
 identical request that was under way, or one to a question that means the same."""
+
+MARK = "turnout"
+"""The tag of requests of our own, which belong to no conversation (shadows and their judging: `turnout=shadow`). From
+a caller it is not taken."""
 
 CACHE_HIT = "cache_hit"
 """The reason of a decision that asked nobody."""

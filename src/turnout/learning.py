@@ -16,7 +16,7 @@ from typing import Protocol
 from msgspec import Struct, field
 
 from turnout.chat import Message
-from turnout.context import CACHE_HIT, RequestContext, SessionView
+from turnout.context import CACHE_HIT, MARK, RequestContext, SessionView
 from turnout.learning_rules import LearningRules
 from turnout.routing.drift import Alarm, Drift
 from turnout.routing.explore import draw
@@ -175,7 +175,7 @@ class Learner:
 
     def hears(self, ctx: RequestContext) -> bool:
         """Whether this request may be learned from."""
-        return self.rules.enabled and (ctx.key is None or ctx.key.learning)
+        return self.rules.enabled and MARK not in ctx.tags and (ctx.key is None or ctx.key.learning)
 
     def samples(self, ctx: RequestContext) -> bool:
         """Whether what the predictor sees of this request is kept with its outcomes: of every session's beginning, and

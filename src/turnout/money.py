@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from turnout.catalog.prices import NANO_PER_USD
 from turnout.config import Config
-from turnout.shadow import MARK
+from turnout.context import MARK
 from turnout.spend.budgets import BudgetRule, Budgets, BudgetState, Match
 from turnout.spend.ledger import Journal, Ledger
 from turnout.spend.periods import parse_period

@@ -17,7 +17,7 @@ from turnout.cascade import Cascade, Cascading
 from turnout.catalog.models import Deployment, Target
 from turnout.catalog.prices import cost_nano_usd
 from turnout.chat import RequestOutline
-from turnout.context import Decision, RequestContext, SessionView
+from turnout.context import MARK, Decision, RequestContext, SessionView
 from turnout.conversations import (
     STATEFUL,
     Answered,
@@ -54,7 +54,7 @@ from turnout.routing.needs import needs_of, signed, worst_cost
 from turnout.routing.rank import Ask, Router
 from turnout.seeing import Look, tries_lower
 from turnout.settling import Settling
-from turnout.shadow import MARK, Shadow, Shadowing
+from turnout.shadow import Shadow, Shadowing
 from turnout.sharing import Found, answered_from, controlled
 from turnout.spend.brakes import BrakeRules
 from turnout.streams import AnswerStream, Replay, SettlingStream, usage_so_far
@@ -109,9 +109,8 @@ class Pipeline:
         self._providers = providers
         self._delivery = delivery
         self._rules = rules
-        self._cascade = Cascade(on=rules.cascade)
+        self._cascade = Cascade(on=rules.cascade, outcomes=memory.learner.record)
         self.shadow = Shadow(rules.shadow, memory.background, self.run, outcomes=memory.learner.record)
-        self._learner = memory.learner
         self._guard = Guard(brakes, memory, watches=rules.context_report)
         self._sessions = memory.sessions
         self._foresight = memory.foresight
@@ -262,7 +261,7 @@ class Pipeline:
             started_s=call.started_s,
             key_id=call.key_id,
             key=call.key,
-            tags=hints.tags,
+            tags=hints.tags if call.ours else {k: v for k, v in hints.tags.items() if k != MARK},
             mode=hints.mode,
             quality=wishes.quality,
             latency=wishes.latency,
@@ -276,7 +275,7 @@ class Pipeline:
     def identify(self, call: Call, hints: Hints, outline: RequestOutline, tokens: int, *, peek: bool) -> SessionView:
         """The conversation that a request goes on, as it stood before it."""
         owner, chat = call.key_id or "", call.operation.chat
-        if peek or MARK in hints.tags:
+        if peek or call.ours:
             return self._sessions.peek(owner, hints, outline, tokens=tokens)
         said = None if chat is None else partial(said_in, chat, outline)
         return self._sessions.locate(owner, hints, outline, tokens=tokens, said=said)

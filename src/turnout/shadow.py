@@ -20,7 +20,7 @@ from turnout.call import Call
 from turnout.catalog.fleet import Fleet
 from turnout.catalog.models import Deployment
 from turnout.chat import ChatRequest, ChatResponse, Part
-from turnout.context import RequestContext
+from turnout.context import MARK, RequestContext
 from turnout.conversations import keeps
 from turnout.dialects import DIALECTS
 from turnout.errors import ConfigError, TurnoutError
@@ -30,13 +30,9 @@ from turnout.providers.operations import ChatOperation
 from turnout.routing.explore import draw
 from turnout.routing.outcomes import TRUST, Outcome, Source
 
-__all__ = ["MARK", "Background", "Shadow", "Shadowing", "shadowing"]
+__all__ = ["Background", "Shadow", "Shadowing", "shadowing"]
 
 log = logging.getLogger("turnout")
-
-MARK = "turnout"
-"""The tag that says of a request that it is our own; its value for shadows and their judging is `shadow`. Such a
-request belongs to no conversation."""
 
 AT_ONCE = 2
 """Shadows under way. One more is not begun and not put off: what is left out costs nothing but a little time."""
@@ -75,6 +71,7 @@ class _Served(Struct, frozen=True, kw_only=True):
     parts: tuple[Part, ...]
     model: str
     mode: str | None
+    features: bytes
 
 
 def shadowing(told: LearningRules, fleet: Fleet) -> Shadowing:
@@ -152,7 +149,9 @@ class Shadow:
             return
         if judge is None and not can_compare(request):
             return  # nothing would be learned from it
-        done = _Served(call=call, request=request, parts=told, model=ctx.served_by.id, mode=ctx.mode)
+        done = _Served(
+            call=call, request=request, parts=told, model=ctx.served_by.id, mode=ctx.mode, features=ctx.features
+        )
         self._background.begin(self._compare(done, candidate, judge))
 
     async def _compare(self, done: _Served, candidate: Deployment, judge: Deployment | None) -> None:
@@ -190,6 +189,7 @@ class Shadow:
                 "x-turnout-latency": "batch",
             },
             started_s=time.monotonic(),
+            ours=True,
         )
         return dialect.decode_response((await self._run(call)).body or b"")
 
@@ -206,6 +206,7 @@ class Shadow:
                 at=datetime.now(UTC),
                 owner=done.call.key_id or "",
                 mode=done.mode,
+                features=done.features,
             )
         )
 
@@ -218,4 +219,5 @@ def _may_be_shadowed(ctx: RequestContext, call: Call) -> bool:
     fresh = ctx.cache in {"bypass", "miss"} and ctx.outcome == "ok"
     stateful = ctx.kept_at is not None or call.resumes is not None or keeps(ctx.dialect, outline.fields)
     words = not (outline.images or outline.files or outline.audio or outline.unseen) and outline.answers == 1
-    return ended and fresh and words and not stateful and MARK not in ctx.tags
+    willing = MARK not in ctx.tags and (ctx.key is None or ctx.key.learning)
+    return ended and fresh and words and not stateful and willing

@@ -129,7 +129,7 @@ def rest_cost(option: Option, run: Run) -> float:
     # Steps whose context is below the minimum keep nothing and read nothing.
     small = 0
     if run.context < option.minimum:
-        small = n if d <= 0 else min(n, math.ceil((option.minimum - run.context) / d))
+        small = n if d <= 0 else min(n, math.ceil(min(float(n), (option.minimum - run.context) / d)))
     cost = unit.fresh * _contexts(run.context, d, 0, small) + written
     if small == n:
         return cost
