@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from turnout.learn.leakage import near_duplicates
 from turnout.learn.outcomes import OutcomeTable, read_outcomes
 from turnout.learn.splits import normal_text
-from turnout.routing.features import DENSE, Features, features_of
+from turnout.routing.features import DENSE, STATE, Features, features_of
 from turnout.routing.predictor import MOST_EXEMPLARS, Curve, Exemplar, Predictor, Weights
 
 OUT = Path(__file__).parent.parent / "src" / "turnout" / "routing" / "data" / "predictor.bin"
@@ -37,8 +37,20 @@ SEED = 20261128
 SHRINK = 30.0
 """Chosen on the first table by itself: neighbours from other clusters of its questions are then worth what they say (a
 regression of 1.0), and those from the same cluster lose little."""
-SD = (0.3, 0.15, 0.05, *[0.1] * len(DENSE))
+SD = (0.3, 0.15, 0.05, *[0.05] * len(DENSE))
 """How far a model of today may be from its tier's curve: assumed, its own outcomes soon say."""
+
+
+AROUND = {
+    **dict.fromkeys(STATE, (0.0, 1.0)),
+    "context": (7.0, 2.5),
+    "system": (6.0, 3.0),
+    "tools": (1.0, 1.0),
+    "schema_size": (5.0, 4.0),
+    "severity": (0.0, 2.0),
+    "same_failure": (0.0, 2.0),
+}
+"""What is usual around a question, and how far others are from it: scales alone, no table has any of it."""
 
 
 def tier_scores(table: OutcomeTable, tier: str) -> NDArray[np.float64]:
@@ -62,7 +74,11 @@ def weights_of(
 ) -> Weights:
     """`gain`: by how much the frontier's logit is above the middle tier's."""
     length = np.array([f.dense[0] for f in features])
-    centre, spread = float(length.mean()), float(length.std())
+    dense = np.array([f.dense for f in features])
+    centres, spreads = dense.mean(axis=0), np.maximum(dense.std(axis=0), 0.05)
+    for name, (usual, apart) in AROUND.items():
+        centres[DENSE.index(name)], spreads[DENSE.index(name)] = usual, apart
+    centre, spread = float(centres[0]), float(spreads[0])
     p_small, p_mid = float(small.mean()), float(mid.mean())
     bend = -slope * spread / (p_small * (1 - p_small))
     flat = (0.0,) * (1 + len(DENSE))
@@ -78,8 +94,8 @@ def weights_of(
         name="packaged",
         trained_on=("llmrouter_ulab", "zeroeval"),
         count=2 * len(features),
-        centre=(centre, *[0.0] * (len(DENSE) - 1)),
-        spread=(spread, *[1.0] * (len(DENSE) - 1)),
+        centre=tuple(round(float(c), 4) for c in centres),
+        spread=tuple(round(float(s), 4) for s in spreads),
         structure=structure,
         d_error=0.3,
         all=curves["mid"],

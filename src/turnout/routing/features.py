@@ -113,8 +113,11 @@ class Features(Struct, frozen=True, array_like=True):
 
     @classmethod
     def unpack(cls, data: bytes) -> Features:
-        """Raises msgspec.MsgspecError."""
-        return msgspec.msgpack.decode(data, type=cls)
+        """Raises msgspec.MsgspecError, of those of another version too."""
+        found = msgspec.msgpack.decode(data, type=cls)
+        if len(found.dense) != len(DENSE) or any(not 0 <= bucket < BUCKETS for bucket in found.buckets):
+            raise msgspec.ValidationError("features of another version")
+        return found
 
 
 def features_of(task: str, intent: str = "", state: State | None = None) -> Features:

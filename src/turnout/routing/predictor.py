@@ -35,6 +35,9 @@ SHARPNESS = 10.0
 UNIT = math.exp(SHARPNESS * (0.3 - 1))
 """What a neighbour of cosine 0.3 weighs: `Weights.shrink` counts in these."""
 
+APART = 0.1
+"""How far a model's chance on some kind of request is from its curve. Assumed."""
+
 FOLDED = 2_048
 """Bits that a request's buckets are folded into where it is compared: an AND and a count of bits."""
 
@@ -91,7 +94,7 @@ class Weights(Struct, frozen=True, kw_only=True):
     d_centre: float = 0.0
     d_spread: float = 1.0
     d_error: float = 0.5
-    all: Curve = Curve((0.0,) * (3 + len(DENSE)), (1.5,) * (3 + len(DENSE)))
+    all: Curve = Curve((0.0,) * (3 + len(DENSE)), (1.5, 0.5, 0.5, *(0.05,) * len(DENSE)))
     tiers: dict[str, Curve] = {}
     models: dict[str, Curve] = {}
     exemplars: tuple[Exemplar, ...] = ()
@@ -131,6 +134,35 @@ class _Posterior(Struct):
     count: int = 0
 
 
+class _Told(NamedTuple):
+    """An outcome of one's own traffic. By how much it was better than its curve is asked when that is needed: the curve
+    has taken it in meanwhile, and it must not count twice."""
+
+    model: str
+    score: float
+    x: tuple[float, ...]
+
+
+class _Mean(Struct):
+    """A weighted mean as it comes together."""
+
+    total: float = 0.0
+    weights: float = 0.0
+    squares: float = 0.0
+
+    def add(self, value: float, weight: float) -> None:
+        self.total += weight * value
+        self.weights += weight
+        self.squares += weight * weight
+
+    def shrunk(self, prior: float, p: float) -> tuple[float, float]:
+        """The mean beside a prior of 0 that weighs `prior`, and its standard error for outcomes of chance `p`."""
+        if not self.weights:
+            return 0.0, 0.0
+        whole = self.weights + prior
+        return self.total / whole, math.sqrt(p * (1 - p) * self.squares) / whole
+
+
 class Seen(NamedTuple):
     """A request, prepared once for all models: `x` are the inputs of a curve, `near` weights of exemplars."""
 
@@ -148,7 +180,9 @@ class Predictor:
         self._text = [step * weights.text_scale for step in memoryview(weights.text).cast("b")]
         self.tiers = dict(tiers or {})
         self._models: dict[str, _Posterior] = {}
-        self._better = [exemplar.better for exemplar in weights.exemplars[:MOST_EXEMPLARS]]
+        self._better: list[dict[str, float] | _Told] = [
+            exemplar.better for exemplar in weights.exemplars[:MOST_EXEMPLARS]
+        ]
         self._folded = [folded(exemplar.buckets) for exemplar in weights.exemplars[:MOST_EXEMPLARS]]
         self._first = self._next = len(self._folded)
 
@@ -176,10 +210,10 @@ class Predictor:
             + (slope * self.weights.d_error) ** 2
         )
         a, b = self.weights.platt
-        alike = self._alike(seen, model)
+        alike, apart = self._alike(seen, model, now.mean)
         success = _bounded(_sigmoid(a * logit + b) + alike)
-        low = _bounded(_sigmoid(a * (logit - Z90 * doubt) + b) + alike)
-        high = _bounded(_sigmoid(a * (logit + Z90 * doubt) + b) + alike)
+        low = _bounded(_sigmoid(a * (logit - Z90 * doubt) + b) + alike - Z90 * apart)
+        high = _bounded(_sigmoid(a * (logit + Z90 * doubt) + b) + alike + Z90 * apart)
         return Prediction(success, low, high)
 
     def need(self, seen: Seen, weak: str = "small", strong: str = "mid") -> float:
@@ -213,7 +247,12 @@ class Predictor:
                 now.variance[i] /= 1 + certainty * now.variance[i] * value * value
             now.variance[i] = min(prior.sd[i] ** 2, now.variance[i] / FORGETTING)
         now.count += 1
-        self._keep(features, {outcome.model: outcome.score - p})
+        self._keep(features, _Told(outcome.model, outcome.score, seen.x))
+
+    @property
+    def exemplars(self) -> int:
+        """Requests with known outcomes that it compares with."""
+        return len(self._folded)
 
     def count(self, model: str) -> int:
         """Outcomes of the model that are known, the file's and those learned since."""
@@ -235,27 +274,35 @@ class Predictor:
         """The exemplars that read most alike, and what each weighs by the cosine of the buckets."""
         mine, size = folded(features.buckets)
         cosines = [(mine & bits).bit_count() / size_of for bits, size_of in self._folded]
-        nearest = nlargest(neighbours_of(len(cosines)), range(len(cosines)), key=cosines.__getitem__)
-        return [(number, math.exp(SHARPNESS * (cosines[number] / size - 1))) for number in nearest]
+        # Of those that are equally near, the newest.
+        nearest = nlargest(neighbours_of(len(cosines)), zip(cosines, range(len(cosines)), strict=True))
+        return [(number, math.exp(SHARPNESS * (cosine / size - 1))) for cosine, number in nearest]
 
-    def _alike(self, seen: Seen, model: str) -> float:
-        """By how much this model did better than its curve on what reads alike; nothing where nothing does."""
-        better = weights = 0.0
+    def _alike(self, seen: Seen, model: str, mean: Sequence[float]) -> tuple[float, float]:
+        """By how much this model did better than its curve on what reads alike, and the standard error of that; nothing
+        where nothing does. The file's outcomes, and what one's own traffic showed: single outcomes, shrunk by how much
+        chance alone would have them differ (empirical Bayes)."""
         tier = self.tiers.get(model, model)
+        file, own = _Mean(), _Mean()
         for number, weight in seen.near:
             known = self._better[number]
-            own = known.get(model, known.get(tier))
-            if own is not None:
-                better += weight * own
-                weights += weight
-        return better / (weights + self.weights.shrink * UNIT) if weights else 0.0
+            if isinstance(known, _Told):
+                if known.model == model:
+                    own.add(known.score - _sigmoid(sum(map(mul, known.x, mean))), weight)
+            elif (better := known.get(model, known.get(tier))) is not None:
+                file.add(better, weight)
+        p = _sigmoid(sum(map(mul, seen.x, mean)))
+        told, apart = file.shrunk(self.weights.shrink * UNIT, p)
+        mine, error = own.shrunk(self.weights.shrink * UNIT, p)
+        held = APART**2 / (APART**2 + error**2)
+        return told + held * mine, math.hypot(apart, held * error)
 
-    def _keep(self, features: Features, better: dict[str, float]) -> None:
+    def _keep(self, features: Features, told: _Told) -> None:
         """In a ring behind the exemplars of the file."""
         if self._next >= self._first + LEARNED_ROWS:
             self._next = self._first
         kept = slice(self._next, self._next + 1)
-        self._better[kept], self._folded[kept] = [better], [folded(features.buckets)]
+        self._better[kept], self._folded[kept] = [told], [folded(features.buckets)]
         self._next += 1
 
 

@@ -1,0 +1,125 @@
+"""The chance that a model does a request well: what the file says, and what outcomes add."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from turnout.errors import ConfigError
+from turnout.predicting import weights_of
+from turnout.routing.features import DENSE, features_of
+from turnout.routing.outcomes import Outcome
+from turnout.routing.predictor import LEARNED_ROWS, Curve, Exemplar, Predictor, Weights
+
+NOTHING = (0.0,) * len(DENSE)
+NARROW = (0.1,) * (3 + len(DENSE))
+EASY, HARD = "What is the capital of France?", "Prove that this group is not solvable. " * 30
+LENGTH = tuple(float(name == "length") for name in DENSE)
+
+
+def weights(**more):
+    """Longer is harder, for small models more than for large ones."""
+    return Weights(
+        structure=LENGTH,
+        d_centre=5.0,
+        tiers={
+            "small": Curve((0.5, -0.8, 0.0, *NOTHING), NARROW, 100),
+            "frontier": Curve((1.5, -0.2, 0.0, *NOTHING), NARROW, 100),
+        },
+        **more,
+    )
+
+
+def outcome(model, text, score, weight=1.0):
+    return Outcome(
+        request_id="r",
+        model=model,
+        score=score,
+        source="feedback",
+        weight=weight,
+        at=datetime.now(UTC),
+        features=features_of(text).pack(),
+    )
+
+
+def chance(predictor, text, model):
+    return predictor.predict(predictor.see(features_of(text)), model)
+
+
+def test_a_model_without_outcomes_is_taken_for_one_of_its_tier():
+    predictor = Predictor(weights(), {"a/tiny": "small", "a/big": "frontier"})
+    assert chance(predictor, HARD, "a/tiny") == chance(predictor, HARD, "small")
+    assert chance(predictor, EASY, "a/tiny").success > chance(predictor, HARD, "a/tiny").success
+    need = [predictor.need(predictor.see(features_of(text)), "a/tiny", "a/big") for text in (EASY, HARD)]
+    assert need[0] < need[1], "a hard request needs the large model more"
+
+
+def test_bounds_hold_the_estimate_and_narrow_with_outcomes():
+    predictor = Predictor(weights(), {"a/tiny": "small"})
+    before = chance(predictor, EASY, "a/tiny")
+    for _ in range(60):
+        predictor.observe(outcome("a/tiny", EASY, 1.0))
+    after = chance(predictor, EASY, "a/tiny")
+    assert before.low < before.success < before.high
+    assert after.success > before.success
+    assert after.high - after.low < before.high - before.low
+    assert predictor.count("a/tiny") == 60
+
+
+def test_what_one_model_shows_says_nothing_of_another():
+    predictor = Predictor(weights(), {"a/tiny": "small", "b/tiny": "small"})
+    before = chance(predictor, EASY, "b/tiny")
+    for _ in range(30):
+        predictor.observe(outcome("a/tiny", EASY, 0.0))
+    assert chance(predictor, EASY, "b/tiny") == before
+
+
+def test_requests_that_read_alike_count_more_than_others():
+    kept = Exemplar(features_of("How tall is the Eiffel tower in Paris?").buckets, {"small": -0.5})
+    predictor, plain = Predictor(weights(exemplars=(kept,), shrink=1.0)), Predictor(weights())
+    near, far = "How tall is the Eiffel tower in metres?", "Sort these seven cards by suit and rank"
+    assert chance(predictor, near, "small").success < chance(plain, near, "small").success - 0.2
+    assert chance(predictor, far, "small").success == pytest.approx(chance(plain, far, "small").success, abs=0.05)
+
+
+def test_a_model_that_was_changed_under_its_name_is_seen_as_it_is():
+    predictor = Predictor(weights(), {"a/tiny": "small"})
+    for _ in range(400):
+        predictor.observe(outcome("a/tiny", EASY, 1.0))
+    good = chance(predictor, EASY, "a/tiny").success
+    for _ in range(100):
+        predictor.observe(outcome("a/tiny", EASY, 0.0))
+    assert good > 0.9
+    assert chance(predictor, EASY, "a/tiny").success < 0.5
+
+
+def test_memory_is_bounded_however_many_outcomes_come():
+    predictor = Predictor(weights())
+    for number in range(LEARNED_ROWS + 50):
+        predictor.observe(outcome("a/tiny", f"question {number}", 1.0))
+    assert len(predictor.see(features_of(EASY)).near) <= 40
+    assert predictor.exemplars == LEARNED_ROWS
+
+
+def test_outcomes_without_features_or_of_another_version_teach_nothing():
+    predictor = Predictor(weights())
+    told = outcome("a/tiny", EASY, 1.0)
+    for features in (b"", b"\xc1 no msgpack", b"\x93\x90\x90\xcb\x00\x00\x00\x00\x00\x00\x00\x00"):
+        predictor.observe(Outcome(**{f: getattr(told, f) for f in told.__struct_fields__} | {"features": features}))
+    assert predictor.count("a/tiny") == 0
+
+
+def test_a_file_survives_and_a_foreign_one_is_refused():
+    told = weights(exemplars=(Exemplar((1, 2), {"small": 0.1}),))
+    assert Weights.decode(told.encode()) == told
+    for data in (b"", b"nonsense", Weights(format=99).encode()):
+        with pytest.raises(ConfigError, match="turnout train"):
+            Weights.decode(data)
+
+
+def test_the_packaged_file_is_small_and_holds_plain_questions_for_simple():
+    packaged = weights_of(None)
+    assert len(packaged.encode()) < 2_000_000
+    predictor = Predictor(packaged)
+    assert predictor.simple(predictor.see(features_of(EASY)), 0.95)
+    assert not predictor.simple(predictor.see(features_of(HARD)), 0.95)
+    assert not predictor.simple(predictor.see(features_of(EASY)), 1.0), "nothing is held to keep all of it"
