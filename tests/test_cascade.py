@@ -82,7 +82,7 @@ async def test_an_answer_that_passes_is_handed_on(tmp_path):
 
 async def test_one_that_does_not_is_paid_and_not_seen(tmp_path):
     status, told, row, calls = await served(tmp_path, BAD)
-    assert (status, told["x-turnout-model"], told["x-turnout-reason"]) == (200, "big/large", "long")
+    assert (status, told["x-turnout-model"], told["x-turnout-reason"]) == (200, "big/large", "hard")
     assert "lab/small was asked first and its answer was not taken: it is no JSON" in told["x-turnout-warnings"]
     assert calls == (1, 1)
     assert row.cost_nano_usd == SMALL + LARGE

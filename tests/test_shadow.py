@@ -120,19 +120,19 @@ async def test_a_streamed_answer_is_compared_too(tmp_path):
     assert "Paris." in it.judge.requests[0].json()["messages"][1]["content"]
 
 
-@pytest.mark.parametrize(
-    ("more", "headers"),
-    [
-        ({"model": "new/candidate"}, []),
-        ({"n": 2}, []),
-        ({}, [("x-turnout-tags", "turnout=shadow")]),
-    ],
-)
-async def test_what_is_not_compared(tmp_path, more, headers):
+@pytest.mark.parametrize("more", [{"model": "new/candidate"}, {"n": 2}])
+async def test_what_is_not_compared(tmp_path, more):
     async with beside(tmp_path, learning(judge=1.0)) as it:
-        await it.ask(headers, **more)
+        await it.ask(**more)
         await it.done()
     assert sum(it.calls) == 1
+
+
+async def test_a_caller_cannot_pass_for_a_shadow(tmp_path):
+    async with beside(tmp_path, learning(judge=1.0)) as it:
+        await it.ask([("x-turnout-tags", "turnout=shadow")])
+        await it.done()
+    assert it.calls == (1, 1, 1), "it is a caller's request like any other, and not on the shadows' budget"
 
 
 async def test_an_answer_that_was_kept_is_not_compared_again(tmp_path):

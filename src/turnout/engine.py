@@ -268,7 +268,6 @@ async def _build(
     )
     brakes, rules = _brake_rules(config.brakes), _rules(config, fleet)
     accounts = {name: _accounts(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
-    delivery = _delivery(config, providers, state.board)
     rules_of_money = claimed(budget_rules(config), state.memory.journal, state.memory.ledger)
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
@@ -283,7 +282,7 @@ async def _build(
         pipeline=Pipeline(
             router=router,
             providers={key: place for places in accounts.values() for key, place in places.items()},
-            delivery=delivery,
+            delivery=_delivery(config, providers, state.board),
             brakes=brakes,
             rules=rules,
             memory=state.memory,

@@ -234,7 +234,7 @@ async def test_no_text_is_kept_unless_asked_for(tmp_path):
             await judged(gw, {"request_id": first, "score": 0})
         db = sqlite3.connect(tmp_path / "ledger.db")
         assert db.execute("SELECT count(*) FROM outcomes").fetchone() == (1,)
-        assert db.execute("SELECT count(*) FROM asked").fetchone() == (0,)
+        assert db.execute("SELECT count(*) FROM asked").fetchone() == (1,), "what the predictor saw: hashes"
         db.close()
         assert all(b"heliotrope" not in file.read_bytes() for file in tmp_path.iterdir())
         async with gateway(toml(up.url, "[learning]\nkeep_prompts = true\n"), tmp_path) as gw:

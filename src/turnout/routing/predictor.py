@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from heapq import nlargest
 from operator import mul
 from typing import NamedTuple
 
@@ -274,9 +273,15 @@ class Predictor:
         """The exemplars that read most alike, and what each weighs by the cosine of the buckets."""
         mine, size = folded(features.buckets)
         cosines = [(mine & bits).bit_count() / size_of for bits, size_of in self._folded]
+        count = min(neighbours_of(len(cosines)), len(cosines))
+        if not count:
+            return []
+        least = sorted(cosines)[-count]
+        near = [number for number, cosine in enumerate(cosines) if cosine > least]
         # Of those that are equally near, the newest.
-        nearest = nlargest(neighbours_of(len(cosines)), zip(cosines, range(len(cosines)), strict=True))
-        return [(number, math.exp(SHARPNESS * (cosine / size - 1))) for cosine, number in nearest]
+        ties = [number for number, cosine in enumerate(cosines) if cosine == least]
+        near += ties[len(near) - count :]
+        return [(number, math.exp(SHARPNESS * (cosines[number] / size - 1))) for number in near]
 
     def _alike(self, seen: Seen, model: str, mean: Sequence[float]) -> tuple[float, float]:
         """By how much this model did better than its curve on what reads alike, and the standard error of that; nothing
