@@ -29,7 +29,7 @@ def telling(i):
 
 
 def noise(i):
-    return f"Question {i * 104729 % 9973}", ((i * 7) % 3 == 0, (i * 11) % 3 == 0)
+    return f"Question {i * 104729 % 9973}", (int(i % 3 == 0), int(i % 5 == 0))
 
 
 def test_a_predictor_is_trained_kept_in_versions_and_taken_back(outcomes, tmp_path, capsys):

@@ -334,7 +334,7 @@ class Router:
             return "small", "short", f"one plain question of about {tokens} tokens without tools"
         if self._simple(tokens, seen, min(quality, MID_KEEPS), factor=8):
             return "mid", "medium", f"about {tokens} tokens, no tools"
-        return "frontier", "hard", f"about {tokens} tokens; where such were answered, a larger model was worth it"
+        return "frontier", "hard", f"about {tokens} tokens, and nothing says that less would do"
 
     def _simple(self, tokens: int, seen: Seen | None, quality: float, *, factor: int = 1) -> bool:
         """Whether a small model keeps that quality, as far as is known."""
