@@ -13,7 +13,7 @@ predicted, after the finding that one difficulty fitted on the mean of all model
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import mul
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from turnout.errors import ConfigError
 from turnout.routing.features import BUCKETS, DENSE, Features
+from turnout.routing.neighbours import Neighbours
 from turnout.routing.outcomes import Outcome
 
 __all__ = ["FORMAT", "Curve", "Exemplar", "Prediction", "Predictor", "Weights", "neighbours_of"]
@@ -36,9 +37,6 @@ UNIT = math.exp(SHARPNESS * (0.3 - 1))
 
 APART = 0.1
 """How far a model's chance on some kind of request is from its curve. Assumed."""
-
-FOLDED = 2_048
-"""Bits that a request's buckets are folded into where it is compared: an AND and a count of bits."""
 
 MOST_EXEMPLARS = 2_000
 LEARNED_ROWS = 512
@@ -142,17 +140,22 @@ class _Told(NamedTuple):
     x: tuple[float, ...]
 
 
-class _Mean(Struct):
-    """A weighted mean as it comes together."""
+class _Mean(NamedTuple):
+    """A weighted mean: the weighted sum, the sum of weights, and that of their squares."""
 
     total: float = 0.0
     weights: float = 0.0
     squares: float = 0.0
 
-    def add(self, value: float, weight: float) -> None:
-        self.total += weight * value
-        self.weights += weight
-        self.squares += weight * weight
+    @classmethod
+    def of(cls, told: Iterable[tuple[float, float]]) -> _Mean:
+        """Of values with their weights."""
+        total = weights = squares = 0.0
+        for value, weight in told:
+            total += weight * value
+            weights += weight
+            squares += weight * weight
+        return cls(total, weights, squares)
 
     def shrunk(self, prior: float, p: float) -> tuple[float, float]:
         """The mean beside a prior of 0 that weighs `prior`, and its standard error for outcomes of chance `p`."""
@@ -163,11 +166,17 @@ class _Mean(Struct):
 
 
 class Seen(NamedTuple):
-    """A request, prepared once for all models: `x` are the inputs of a curve, `near` weights of exemplars."""
+    """A request, prepared once for all models: `x` are the inputs of a curve and `squares` theirs, `near` weights of
+    exemplars; of these `file` is what the file knows and `own` one's own traffic, by model. `means` are those of the
+    file, by model or tier, as they come to be asked for."""
 
     difficulty: float
     x: tuple[float, ...]
+    squares: tuple[float, ...]
     near: Sequence[tuple[int, float]]
+    file: Sequence[tuple[dict[str, float], float]]
+    own: Mapping[str, Sequence[tuple[_Told, float]]]
+    means: dict[tuple[str, str], _Mean]
 
 
 class Predictor:
@@ -182,34 +191,38 @@ class Predictor:
         self._better: list[dict[str, float] | _Told] = [
             exemplar.better for exemplar in weights.exemplars[:MOST_EXEMPLARS]
         ]
-        self._folded = [folded(exemplar.buckets) for exemplar in weights.exemplars[:MOST_EXEMPLARS]]
-        self._first = self._next = len(self._folded)
+        self._near = Neighbours(exemplar.buckets for exemplar in weights.exemplars[:MOST_EXEMPLARS])
+        self._first = self._next = len(self._better)
+        # Whom the exemplars of the file tell of by name.
+        self._named = frozenset(name for known in self._better if not isinstance(known, _Told) for name in known)
+        # What a model begins with, by model or tier.
+        self._begun: dict[str, _Posterior] = {}
 
     def see(self, features: Features) -> Seen:
         """What all predictions of a request share."""
-        weights = self.weights
-        dense = [
-            max(-4.0, min(4.0, (value - centre) / spread))
-            for value, centre, spread in zip(features.dense, weights.centre, weights.spread, strict=True)
+        d, x = self._inputs(features)
+        near = [
+            (number, math.exp(SHARPNESS * (cosine - 1)))
+            for number, cosine in self._near.near(features.buckets, neighbours_of(len(self._near)))
         ]
-        text = self._text
-        d = features.weight * sum([text[bucket] for bucket in features.buckets])
-        d += sum(map(mul, dense, weights.structure))
-        d = (d - weights.d_centre) / weights.d_spread
-        return Seen(d, (1.0, d, max(0.0, d), *dense), self._near(features))
+        file: list[tuple[dict[str, float], float]] = []
+        own: dict[str, list[tuple[_Told, float]]] = {}
+        for number, weight in near:
+            known = self._better[number]
+            if isinstance(known, _Told):
+                own.setdefault(known.model, []).append((known, weight))
+            else:
+                file.append((known, weight))
+        return Seen(d, x, tuple(map(mul, x, x)), near, file, own, {})
 
     def predict(self, seen: Seen, model: str) -> Prediction:
         """The chance that `model` (a deployment's id, or a name of the table it was trained on) does it well."""
         now = self._posterior(model)
-        x = seen.x
-        logit = sum(map(mul, x, now.mean))
+        logit = sum(map(mul, seen.x, now.mean))
         slope = now.mean[1] + (now.mean[2] if seen.difficulty > 0 else 0.0)
-        doubt = math.sqrt(
-            sum([v * value * value for v, value in zip(now.variance, x, strict=True)])
-            + (slope * self.weights.d_error) ** 2
-        )
+        doubt = math.sqrt(sum(map(mul, now.variance, seen.squares)) + (slope * self.weights.d_error) ** 2)
         a, b = self.weights.platt
-        alike, apart = self._alike(seen, model, now.mean)
+        alike, apart = self._alike(seen, model, now.mean, _sigmoid(logit))
         success = _bounded(_sigmoid(a * logit + b) + alike)
         low = _bounded(_sigmoid(a * (logit - Z90 * doubt) + b) + alike - Z90 * apart)
         high = _bounded(_sigmoid(a * (logit + Z90 * doubt) + b) + alike + Z90 * apart)
@@ -222,7 +235,8 @@ class Predictor:
     def simple(self, seen: Seen, quality: float) -> bool:
         """Whether a small model keeps `quality` (0..1) of a larger one's success on requests like this, as far as the
         file's outcomes tell. False where they tell nothing."""
-        return any(kept >= quality and self.need(seen) <= need for kept, need in self.weights.keeps)
+        enough = [need for kept, need in self.weights.keeps if kept >= quality]
+        return bool(enough) and self.need(seen) <= max(enough)
 
     def observe(self, outcome: Outcome) -> None:
         """Learn from one outcome: a step of assumed-density filtering for logistic regression with a diagonal
@@ -233,25 +247,26 @@ class Predictor:
             features = Features.unpack(outcome.features)
         except msgspec.MsgspecError:
             return  # of another version: it says nothing any more
-        seen = self.see(features)
-        now = self._models[outcome.model] = self._posterior(outcome.model)
-        p = _sigmoid(sum(map(mul, seen.x, now.mean)))
+        _, x = self._inputs(features)
         prior = self._prior(outcome.model)
+        if (now := self._models.get(outcome.model)) is None:
+            now = self._models[outcome.model] = _begun(prior)
+        p = _sigmoid(sum(map(mul, x, now.mean)))
         certainty = outcome.weight * p * (1 - p)
-        spread = sum([v * value * value for v, value in zip(now.variance, seen.x, strict=True)])
+        spread = sum([v * value * value for v, value in zip(now.variance, x, strict=True)])
         step = outcome.weight * (outcome.score - p) / (1 + certainty * spread)
-        for i, value in enumerate(seen.x):
+        for i, value in enumerate(x):
             if value:
                 now.mean[i] += now.variance[i] * value * step
                 now.variance[i] /= 1 + certainty * now.variance[i] * value * value
             now.variance[i] = min(prior.sd[i] ** 2, now.variance[i] / FORGETTING)
         now.count += 1
-        self._keep(features, _Told(outcome.model, outcome.score, seen.x))
+        self._keep(features, _Told(outcome.model, outcome.score, x))
 
     @property
     def exemplars(self) -> int:
         """Requests with known outcomes that it compares with."""
-        return len(self._folded)
+        return len(self._near)
 
     def count(self, model: str) -> int:
         """Outcomes of the model that are known, the file's and those learned since."""
@@ -264,60 +279,57 @@ class Predictor:
 
     def _posterior(self, model: str) -> _Posterior:
         if (found := self._models.get(model)) is None:
-            prior = self._prior(model)
-            # Not kept until it learns: names come from callers.
-            found = _Posterior(list(prior.mean), [sd * sd for sd in prior.sd])
+            # Names come from callers: what is kept is kept by those of the file.
+            tier = self.tiers.get(model, model)
+            name = model if model in self.weights.models else tier if tier in self.weights.tiers else ""
+            if (found := self._begun.get(name)) is None:
+                found = self._begun[name] = _begun(self._prior(model))
         return found
 
-    def _near(self, features: Features) -> Sequence[tuple[int, float]]:
-        """The exemplars that read most alike, and what each weighs by the cosine of the buckets."""
-        mine, size = folded(features.buckets)
-        cosines = [(mine & bits).bit_count() / size_of for bits, size_of in self._folded]
-        count = min(neighbours_of(len(cosines)), len(cosines))
-        if not count:
-            return []
-        least = sorted(cosines)[-count]
-        near = [number for number, cosine in enumerate(cosines) if cosine > least]
-        # Of those that are equally near, the newest.
-        ties = [number for number, cosine in enumerate(cosines) if cosine == least]
-        near += ties[len(near) - count :]
-        return [(number, math.exp(SHARPNESS * (cosines[number] / size - 1))) for number in near]
+    def _inputs(self, features: Features) -> tuple[float, tuple[float, ...]]:
+        """The difficulty of a request, and the inputs of a curve."""
+        weights = self.weights
+        dense = [
+            max(-4.0, min(4.0, (value - centre) / spread))
+            for value, centre, spread in zip(features.dense, weights.centre, weights.spread, strict=True)
+        ]
+        d = features.weight * sum(map(self._text.__getitem__, features.buckets))
+        d += sum(map(mul, dense, weights.structure))
+        d = (d - weights.d_centre) / weights.d_spread
+        return d, (1.0, d, max(0.0, d), *dense)
 
-    def _alike(self, seen: Seen, model: str, mean: Sequence[float]) -> tuple[float, float]:
-        """By how much this model did better than its curve on what reads alike, and the standard error of that; nothing
-        where nothing does. The file's outcomes, and what one's own traffic showed: single outcomes, shrunk by how much
-        chance alone would have them differ (empirical Bayes)."""
-        tier = self.tiers.get(model, model)
-        file, own = _Mean(), _Mean()
-        for number, weight in seen.near:
-            known = self._better[number]
-            if isinstance(known, _Told):
-                if known.model == model:
-                    own.add(known.score - _sigmoid(sum(map(mul, known.x, mean))), weight)
-            elif (better := known.get(model, known.get(tier))) is not None:
-                file.add(better, weight)
-        p = _sigmoid(sum(map(mul, seen.x, mean)))
-        told, apart = file.shrunk(self.weights.shrink * UNIT, p)
+    def _alike(self, seen: Seen, model: str, mean: Sequence[float], p: float) -> tuple[float, float]:
+        """By how much this model did better than its curve, whose chance is `p`, on what reads alike, and the standard
+        error of that; nothing where nothing does. The file's outcomes, and what one's own traffic showed: single
+        outcomes, shrunk by how much chance alone would have them differ (empirical Bayes)."""
+        told, apart = self._filed(seen, model).shrunk(self.weights.shrink * UNIT, p)
+        if (rows := seen.own.get(model)) is None:
+            return told, apart
+        own = _Mean.of((row.score - _sigmoid(sum(map(mul, row.x, mean))), weight) for row, weight in rows)
         mine, error = own.shrunk(self.weights.shrink * UNIT, p)
         held = APART**2 / (APART**2 + error**2)
         return told + held * mine, math.hypot(apart, held * error)
+
+    def _filed(self, seen: Seen, model: str) -> _Mean:
+        """What the file says of a model, else of its tier: models of one tier that it does not name share that."""
+        tier = self.tiers.get(model, model)
+        name = model if model in self._named else tier
+        if (found := seen.means.get((name, tier))) is None:
+            told = ((known.get(name, known.get(tier)), weight) for known, weight in seen.file)
+            found = seen.means[name, tier] = _Mean.of((better, w) for better, w in told if better is not None)
+        return found
 
     def _keep(self, features: Features, told: _Told) -> None:
         """In a ring behind the exemplars of the file."""
         if self._next >= self._first + LEARNED_ROWS:
             self._next = self._first
-        kept = slice(self._next, self._next + 1)
-        self._better[kept], self._folded[kept] = [told], [folded(features.buckets)]
+        self._better[self._next : self._next + 1] = [told]
+        self._near.put(self._next, features.buckets)
         self._next += 1
 
 
-def folded(buckets: Sequence[int]) -> tuple[int, float]:
-    """The buckets as one number of `FOLDED` bits, and the length of that vector."""
-    bits = bytearray(FOLDED // 8)
-    for bucket in buckets:
-        bits[bucket >> 3 & FOLDED // 8 - 1] |= 1 << (bucket & 7)
-    number = int.from_bytes(bits, "little")
-    return number, math.sqrt(number.bit_count()) or 1.0
+def _begun(prior: Curve) -> _Posterior:
+    return _Posterior(list(prior.mean), [sd * sd for sd in prior.sd])
 
 
 def _sigmoid(x: float) -> float:
