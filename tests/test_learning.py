@@ -55,7 +55,7 @@ def ctx(name, messages=1, *, by=SMALL, outcome="ok", reason="short", thread="t",
         session=SessionView(id="s", agent="a", step=0, source="prefix", thread=thread, parent=parent),
         served_by=by,
         decision=Decision(candidates=(Candidate(deployment=by, success=0.7),), reason=reason, explanation=""),
-        features=features,
+        look=lambda: features,
         outcome=outcome,
     )
 

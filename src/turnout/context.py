@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -216,7 +216,7 @@ CACHE_HIT = "cache_hit"
 
 class RequestContext(Struct, kw_only=True):
     """One request from decode to settle. `volatile_part` is the part of the prefix that is another at every request.
-    `features`: what a predictor saw of it, packed: hashes and counts, no text. `first` is asked before those that the
+    `look` tells its `features`, of those requests that are learned from. `first` is asked before those that the
     decision names, its answer checked (`cascade.py`).
     `received_at` is UTC; the `*_s` fields are seconds of the
     monotonic clock, relative to `started_s` except `started_s` itself and `deadline_s`, when the answer must be whole.
@@ -244,7 +244,7 @@ class RequestContext(Struct, kw_only=True):
     kept_at: str | None = None
     session: SessionView
     input_tokens_estimate: int = 0
-    features: bytes = b""
+    look: Callable[[], bytes] = bytes
     deadline_s: float | None = None
     decision: Decision | None = None
     first: Candidate | None = None
@@ -268,6 +268,11 @@ class RequestContext(Struct, kw_only=True):
     def team(self) -> str | None:
         """Whose money it is, where the caller's key says."""
         return self.key.team if self.key else None
+
+    @property
+    def features(self) -> bytes:
+        """What a predictor sees of it, packed: hashes and counts, no text; empty where nobody learns from it."""
+        return self.look()
 
     def warn(self, sentence: str) -> None:
         """Note something the caller should know; shown in a header, the log and the request record."""

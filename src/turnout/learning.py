@@ -47,7 +47,7 @@ class Learns(Protocol):
     """Whoever predicts from outcomes."""
 
     def observe(self, outcome: Outcome) -> None:
-        """One more. Pure memory, a few microseconds."""
+        """One more. Pure memory, some tenths of a millisecond."""
         ...
 
 
@@ -246,7 +246,7 @@ class Learner:
         for alarm in self.drift.asked(answered.model, _dense(ctx), self._clock()):
             _warn(alarm)
         texts = self.keeps_prompt(ctx)
-        if ctx.features or texts:
+        if answered.features or texts:
             self.store.keep(_asked(ctx, answered, answer if texts else None, texts=texts, at=self._clock()))
 
     def known(self, request_id: str) -> Answered | None:

@@ -121,21 +121,18 @@ def _heights(size: int) -> tuple[tuple[int, int], ...]:
     return tuple((bar, place) for bar, n in enumerate(needed) for place in range(_DIGITS) if n >> place & 1)
 
 
-def _added(columns: list[int]) -> list[int]:
+def _added(columns: Sequence[int]) -> list[int]:
     """How many of the columns have a bit, for each bit, in binary: the lowest digits of all, then the next."""
     digits: list[int] = []
     while columns:
         carried: list[int] = []
-        while len(columns) > 2:
-            a, b, c = columns.pop(), columns.pop(), columns.pop()
-            one = a ^ b
-            columns.append(one ^ c)
-            carried.append(a & b | one & c)
-        if len(columns) == 2:
-            a, b = columns
-            columns = [a ^ b]
-            carried.append(a & b)
-        digits += columns
+        rest = iter(columns)
+        total = next(rest)
+        for one, other in zip_longest(rest, rest, fillvalue=0):
+            both = total ^ one
+            carried.append(total & one | both & other)
+            total = both ^ other
+        digits.append(total)
         columns = carried
     return digits
 

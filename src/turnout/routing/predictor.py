@@ -131,13 +131,21 @@ class _Posterior(Struct):
     count: int = 0
 
 
-class _Told(NamedTuple):
+class _Told(Struct):
     """An outcome of one's own traffic. By how much it was better than its curve is asked when that is needed: the curve
-    has taken it in meanwhile, and it must not count twice."""
+    has taken it in meanwhile, and it must not count twice. `better` is what it was when its model had `at` outcomes."""
 
     model: str
     score: float
     x: tuple[float, ...]
+    better: float = 0.0
+    at: int = -1
+
+    def than(self, now: _Posterior) -> float:
+        """By how much it was better than its curve as that is now."""
+        if self.at != now.count:
+            self.better, self.at = self.score - _sigmoid(sum(map(mul, self.x, now.mean))), now.count
+        return self.better
 
 
 class _Mean(NamedTuple):
@@ -167,8 +175,8 @@ class _Mean(NamedTuple):
 
 class Seen(NamedTuple):
     """A request, prepared once for all models: `x` are the inputs of a curve and `squares` theirs, `near` weights of
-    exemplars; of these `file` is what the file knows and `own` one's own traffic, by model. `means` are those of the
-    file, by model or tier, as they come to be asked for."""
+    exemplars; of these `file` is what the file knows and `own` one's own traffic, by model. `means` of the file and
+    `predictions` are kept as they come to be asked for: models of a tier of which nothing else is known share them."""
 
     difficulty: float
     x: tuple[float, ...]
@@ -177,6 +185,7 @@ class Seen(NamedTuple):
     file: Sequence[tuple[dict[str, float], float]]
     own: Mapping[str, Sequence[tuple[_Told, float]]]
     means: dict[tuple[str, str], _Mean]
+    predictions: dict[tuple[str, str], Prediction]
 
 
 class Predictor:
@@ -213,20 +222,15 @@ class Predictor:
                 own.setdefault(known.model, []).append((known, weight))
             else:
                 file.append((known, weight))
-        return Seen(d, x, tuple(map(mul, x, x)), near, file, own, {})
+        return Seen(d, x, tuple(map(mul, x, x)), near, file, own, {}, {})
 
     def predict(self, seen: Seen, model: str) -> Prediction:
         """The chance that `model` (a deployment's id, or a name of the table it was trained on) does it well."""
-        now = self._posterior(model)
-        logit = sum(map(mul, seen.x, now.mean))
-        slope = now.mean[1] + (now.mean[2] if seen.difficulty > 0 else 0.0)
-        doubt = math.sqrt(sum(map(mul, now.variance, seen.squares)) + (slope * self.weights.d_error) ** 2)
-        a, b = self.weights.platt
-        alike, apart = self._alike(seen, model, now.mean, _sigmoid(logit))
-        success = _bounded(_sigmoid(a * logit + b) + alike)
-        low = _bounded(_sigmoid(a * (logit - Z90 * doubt) + b) + alike - Z90 * apart)
-        high = _bounded(_sigmoid(a * (logit + Z90 * doubt) + b) + alike + Z90 * apart)
-        return Prediction(success, low, high)
+        known = model in self._models or model in self._named or model in self.weights.models
+        asked = model if known else "", self.tiers.get(model, model)
+        if (found := seen.predictions.get(asked)) is None:
+            found = seen.predictions[asked] = self._predicted(seen, model)
+        return found
 
     def need(self, seen: Seen, weak: str = "small", strong: str = "mid") -> float:
         """By how much a strong model's chance is above a weak one's: names of models, or of tiers."""
@@ -277,6 +281,18 @@ class Predictor:
         weights = self.weights
         return weights.models.get(model) or weights.tiers.get(self.tiers.get(model, model)) or weights.all
 
+    def _predicted(self, seen: Seen, model: str) -> Prediction:
+        now = self._posterior(model)
+        logit = sum(map(mul, seen.x, now.mean))
+        slope = now.mean[1] + (now.mean[2] if seen.difficulty > 0 else 0.0)
+        doubt = math.sqrt(sum(map(mul, now.variance, seen.squares)) + (slope * self.weights.d_error) ** 2)
+        a, b = self.weights.platt
+        alike, apart = self._alike(seen, model, now, _sigmoid(logit))
+        success = _bounded(_sigmoid(a * logit + b) + alike)
+        low = _bounded(_sigmoid(a * (logit - Z90 * doubt) + b) + alike - Z90 * apart)
+        high = _bounded(_sigmoid(a * (logit + Z90 * doubt) + b) + alike + Z90 * apart)
+        return Prediction(success, low, high)
+
     def _posterior(self, model: str) -> _Posterior:
         if (found := self._models.get(model)) is None:
             # Names come from callers: what is kept is kept by those of the file.
@@ -298,14 +314,14 @@ class Predictor:
         d = (d - weights.d_centre) / weights.d_spread
         return d, (1.0, d, max(0.0, d), *dense)
 
-    def _alike(self, seen: Seen, model: str, mean: Sequence[float], p: float) -> tuple[float, float]:
+    def _alike(self, seen: Seen, model: str, now: _Posterior, p: float) -> tuple[float, float]:
         """By how much this model did better than its curve, whose chance is `p`, on what reads alike, and the standard
         error of that; nothing where nothing does. The file's outcomes, and what one's own traffic showed: single
         outcomes, shrunk by how much chance alone would have them differ (empirical Bayes)."""
         told, apart = self._filed(seen, model).shrunk(self.weights.shrink * UNIT, p)
         if (rows := seen.own.get(model)) is None:
             return told, apart
-        own = _Mean.of((row.score - _sigmoid(sum(map(mul, row.x, mean))), weight) for row, weight in rows)
+        own = _Mean.of([(row.than(now), weight) for row, weight in rows])
         mine, error = own.shrunk(self.weights.shrink * UNIT, p)
         held = APART**2 / (APART**2 + error**2)
         return told + held * mine, math.hypot(apart, held * error)
@@ -315,8 +331,8 @@ class Predictor:
         tier = self.tiers.get(model, model)
         name = model if model in self._named else tier
         if (found := seen.means.get((name, tier))) is None:
-            told = ((known.get(name, known.get(tier)), weight) for known, weight in seen.file)
-            found = seen.means[name, tier] = _Mean.of((better, w) for better, w in told if better is not None)
+            told = [(known.get(name, known.get(tier)), weight) for known, weight in seen.file]
+            found = seen.means[name, tier] = _Mean.of([(better, w) for better, w in told if better is not None])
         return found
 
     def _keep(self, features: Features, told: _Told) -> None:
@@ -333,8 +349,8 @@ def _begun(prior: Curve) -> _Posterior:
 
 
 def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-max(-_CLIP, min(_CLIP, x))))
+    return 1 / (1 + math.exp(-x)) if -_CLIP < x < _CLIP else 1 / (1 + math.exp(-math.copysign(_CLIP, x)))
 
 
 def _bounded(p: float) -> float:
-    return min(0.999, max(0.001, p))
+    return p if 0.001 <= p <= 0.999 else min(0.999, max(0.001, p))
