@@ -1,12 +1,17 @@
 """What a prediction costs, and what a model that is changed under its name costs: `python bench/predictor.py`
 
-Times are CPU, twelve models a request. The change is simulated, seeded: the small model falls from 95 to 40 % in the
+Times are CPU of the thread: what is seen of a request, twelve predictions of it, and both, of predictors that know
+nothing of the models, and that have learned of each. The texts are made of two thousand words, some of them much more
+frequent, with numbers and marks between: no words repeat as in a text that is copied, and none are cheap.
+
+The change is simulated, seeded: the small model falls from 95 to 40 % in the
 middle of the run, every tenth outcome is told, and quality is compared with a router that knows of the change at once.
 """
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from random import Random
 
@@ -16,19 +21,69 @@ from turnout.routing.outcomes import Outcome
 from turnout.routing.predictor import Predictor
 
 MODELS = [f"lab/m{i}" for i in range(12)]
-TEXT = "Explain what this function does, and why the second branch can never be taken:\n" + "x = f(y) + 3  # note\n" * 8
+RUNS = 400
 
 
-def cpu_ms(text: str, predictor: Predictor) -> tuple[float, float]:
-    """Median and 99th percentile of one decision: features and twelve predictions."""
+def text_of(random: Random, size: int) -> str:
+    """So many characters of prose with some numbers and code in it."""
+    letters = "etaoinshrdlucmfwypvbgkjqxz"
+    words = ["".join(random.choices(letters, k=random.randint(2, 10))) for _ in range(2_000)]
+    marks = [", ", ". ", "\n", " (", ") ", " = ", "; ", " 42 ", "[1999]"]
+    text, length = list[str](), 0
+    while length < size:
+        # The n-th word about as often as 1/n says.
+        word = words[int(len(words) ** random.random()) - 1]
+        text.append(word + (random.choice(marks) if random.random() < 0.2 else " "))
+        length += len(text[-1])
+    return "".join(text)[:size]
+
+
+def cpu_ms(step: Callable[[str], object], texts: Sequence[str]) -> str:
+    """Median and 99th percentile of a step, each time with another text."""
     times: list[float] = []
-    for _ in range(400):
-        begun = time.process_time()
-        seen = predictor.see(features_of(text, "and now?"))
-        for model in MODELS:
-            predictor.predict(seen, model)
-        times.append((time.process_time() - begun) * 1e3)
-    return sorted(times)[200], sorted(times)[395]
+    for number in range(RUNS):
+        text = texts[number % len(texts)]
+        begun = time.thread_time()
+        step(text)
+        times.append((time.thread_time() - begun) * 1e3)
+    times.sort()
+    return f"{times[RUNS // 2]:6.2f} {times[RUNS * 99 // 100]:6.2f}"
+
+
+def outcome_of(model: str, text: str, score: float) -> Outcome:
+    return Outcome(
+        request_id="r", model=model, score=score, source="feedback", weight=1.0,
+        at=datetime.now(UTC), features=features_of(text).pack(),
+    )  # fmt: skip
+
+
+def times(random: Random) -> None:
+    """Print what seeing and predicting cost."""
+    tiers = dict.fromkeys(MODELS, "small")
+    fresh, taught = Predictor(weights_of(None), tiers), Predictor(weights_of(None), tiers)
+    outcomes = [
+        outcome_of(random.choice(MODELS), text_of(random, 1_500), float(random.random() < 0.8)) for _ in range(900)
+    ]
+    begun = time.thread_time()
+    for outcome in outcomes:
+        taught.observe(outcome)
+    print(f"learning from an outcome: {(time.thread_time() - begun) / len(outcomes) * 1e3:.2f} ms CPU")
+
+    def decides(predictor: Predictor) -> Callable[[str], object]:
+        def decide(text: str) -> object:
+            seen = predictor.see(features_of(text, "and now?"))
+            return [predictor.predict(seen, model) for model in MODELS]
+
+        return decide
+
+    print("ms CPU, p50 and p99                     1 kB         40 kB        400 kB")
+    texts = [[text_of(random, size) for _ in range(20)] for size in (1_000, 40_000, 400_000)]
+    for name, step in (
+        ("features", lambda text: features_of(text, "and now?")),
+        ("all, nothing learned", decides(fresh)),
+        ("all, 12 models learned", decides(taught)),
+    ):
+        print(f"{name:<30}", *(cpu_ms(step, some) for some in texts))
 
 
 def swap(seed: int, *, told_share: float) -> tuple[float, float]:
@@ -61,10 +116,7 @@ def swap(seed: int, *, told_share: float) -> tuple[float, float]:
 
 
 def main() -> None:
-    predictor = Predictor(weights_of(None), dict.fromkeys(MODELS, "small"))
-    for name, size in (("600 characters", 600), ("400 kB", 400_000)):
-        middle, slow = cpu_ms((TEXT * (size // len(TEXT) + 1))[:size], predictor)
-        print(f"decision, {name}: p50 {middle:.2f} ms, p99 {slow:.2f} ms CPU")
+    times(Random(0))  # noqa: S311 (texts)
     for share in (0.1, 0.3, 1.0):
         runs = [swap(seed, told_share=share) for seed in range(5)]
         lost, had = [points for points, _ in runs], sum(before for _, before in runs) / 5

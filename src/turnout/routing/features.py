@@ -17,7 +17,7 @@ from xxhash import xxh32_intdigest
 __all__ = ["BUCKETS", "DENSE", "STATE", "STRUCTURE", "Features", "State", "features_of", "structure_of"]
 
 BUCKETS = 8192
-"""Of hashed words and word pairs."""
+"""Of hashed words and word pairs; a power of two."""
 
 HEAD, TAIL = 1_400, 1_000
 """Characters of a text that are looked at: the task is said at its beginning, what is asked often at its end."""
@@ -232,4 +232,4 @@ def _hashed(tokens: Iterable[str], labels: Iterable[str]) -> tuple[int, ...]:
     grams = {*words, *map(b"\0".join, pairwise(words))}
     grams.discard(b"")
     grams.update(f"\1{label}".encode("utf-8", "surrogatepass") for label in labels)
-    return tuple(sorted({digest % BUCKETS for digest in map(xxh32_intdigest, grams)}))
+    return tuple(sorted({digest & BUCKETS - 1 for digest in map(xxh32_intdigest, grams)}))

@@ -14,7 +14,7 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Sized
 from functools import cache
-from itertools import compress, zip_longest
+from itertools import zip_longest
 
 __all__ = ["FOLDED", "Neighbours"]
 
@@ -67,10 +67,14 @@ class Neighbours:
         the highest numbers."""
         size, mine = len(self._rows), {bucket % FOLDED for bucket in buckets}
         digits = _added([self._columns[bucket] for bucket in mine])
-        some = compress(range(size), _bytes([self._above(digits, count)], size))
+        above = _bytes([self._above(digits, count)], size)
         low, high = _bytes(digits[:8], size), _bytes(digits[8:], size)
         lengths, length = self._lengths, _length(mine)
-        found = [((low[number] | high[number] << 8) / lengths[number], number) for number in some]
+        found: list[tuple[float, int]] = []
+        number = above.find(1)
+        while number >= 0:
+            found.append(((low[number] | high[number] << 8) / lengths[number], number))
+            number = above.find(1, number + 1)
         found = sorted(found)[-count:] if count else []
         near = sorted([(number, cosine / length) for cosine, number in found])
         if len(near) < count:
