@@ -29,7 +29,7 @@ _BARS = tuple(0.1 * 1.15**step for step in range(40))
 
 
 class Neighbours:
-    """The requests that are compared with, by number. Memory: some 350 bytes each."""
+    """The requests that are compared with, by number. Memory: some 600 bytes each."""
 
     def __init__(self, kept: Iterable[Sequence[int]] = ()) -> None:
         """`kept`: buckets of each request."""

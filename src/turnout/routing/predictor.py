@@ -245,7 +245,8 @@ class Predictor:
 
     def observe(self, outcome: Outcome) -> None:
         """Learn from one outcome: a step of assumed-density filtering for logistic regression with a diagonal
-        covariance (MacKay 1992; the update of Chapelle and Li, NeurIPS 2011), variances inflated by `FORGETTING`."""
+        covariance (MacKay 1992; the update of Chapelle and Li, NeurIPS 2011), variances inflated by `FORGETTING`. No
+        neighbours are looked for: that is most of the time that a prediction takes."""
         if not outcome.features:
             return
         try:
