@@ -87,7 +87,7 @@ def _state_of(ctx: RequestContext, signs: Signs) -> State:
     return State(
         context=ctx.input_tokens_estimate,
         system=outline.system_bytes,
-        turns=sum(role == "user" for role in outline.roles),
+        turns=outline.roles.count("user"),
         step=session.step,
         tools=outline.tools,
         schema_size=outline.tools_bytes,
