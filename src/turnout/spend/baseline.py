@@ -8,10 +8,30 @@ assumed.
 from __future__ import annotations
 
 from turnout.catalog.cache_rules import CacheRule, readable_tokens
+from turnout.catalog.fleet import Fleet
+from turnout.catalog.models import TIERS, Deployment
 from turnout.catalog.prices import Price, cost_nano_usd
 from turnout.chat import Usage
+from turnout.errors import ConfigError
 
-__all__ = ["baseline_nano_usd"]
+__all__ = ["baseline_nano_usd", "baseline_of"]
+
+
+def baseline_of(fleet: Fleet, name: str | None) -> Deployment | None:
+    """The model that savings are reported against: the one of that name, else the dearest of the strongest tier there
+    is; None without a price. Raises ConfigError for a name that nobody knows."""
+    if name is not None:
+        found = fleet.find(name)
+        if not found:
+            near = ", ".join(fleet.near(name))
+            hint = f"; near it: {near}" if near else ""
+            raise ConfigError(f"routing.baseline: there is no model {name!r}{hint}", param="routing.baseline")
+        return found[0] if found[0].price is not None else None
+    priced = [(d, d.price) for d in fleet if d.price is not None and d.price.input]
+    strongest = max(
+        priced, key=lambda one: (TIERS.index(one[0].tier) if one[0].tier else -1, one[1].input), default=None
+    )
+    return None if strongest is None else strongest[0]
 
 
 def baseline_nano_usd(usage: Usage, repeated: int, price: Price, rule: CacheRule) -> tuple[int, int] | None:

@@ -52,6 +52,7 @@ __all__ = [
     "iso_utc",
     "parse_group_by",
     "price_record",
+    "repeated_of",
     "row_from_context",
     "to_record",
 ]
@@ -393,6 +394,8 @@ def row_from_context(ctx: RequestContext) -> LedgerRow:
         cache_write_1h_tokens=usage.cache_write_1h if usage else None,
         service_tier=usage.service_tier if usage else None,
         price=deployment.price if deployment else None,
+        baseline_uncached_nano_usd=ctx.baseline_nano_usd[0] if ctx.baseline_nano_usd else None,
+        baseline_cached_nano_usd=ctx.baseline_nano_usd[1] if ctx.baseline_nano_usd else None,
         **_volume(ctx),
     )
 
@@ -403,11 +406,15 @@ def _volume(ctx: RequestContext) -> dict[str, int]:
     if ctx.parts is None or total is None:
         return {}
     parts = ctx.parts.scaled(total)
-    share = min(1.0, ctx.repeated_tokens / max(1, ctx.input_tokens_estimate))
     return {
         **{f"part_{name}": getattr(parts, name) for name in parts.__struct_fields__},
-        "repeated_tokens": round(total * share),
+        "repeated_tokens": repeated_of(ctx, total),
     }
+
+
+def repeated_of(ctx: RequestContext, total: int) -> int:
+    """Tokens of `total`, the provider's count of the input, that the agent's last request had sent."""
+    return round(total * min(1.0, ctx.repeated_tokens / max(1, ctx.input_tokens_estimate)))
 
 
 def _scaled(seconds: float | None, per_second: int) -> int | None:
