@@ -72,6 +72,7 @@ from turnout.routing.warmth import Warmth
 from turnout.server.auth import Keyring
 from turnout.shadow import shadowing
 from turnout.sharing import AnswerCache
+from turnout.spend.baseline import baseline_of
 from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Ledger, MemoryJournal
@@ -570,6 +571,7 @@ def _rules(config: Config, fleet: Fleet) -> Rules:
         cascade=config.routing.cascade,
         shadow=shadowing(config.learning, fleet),
         explore=config.learning.explore if config.learning.enabled else 0.0,
+        baseline=baseline_of(fleet, config.routing.baseline),
     )
 
 

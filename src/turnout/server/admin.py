@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 import secrets
 from collections.abc import Callable, Mapping
@@ -20,6 +21,7 @@ from turnout.errors import ConfigError, InvalidRequest, NotFound
 from turnout.keys import Key, StoredKey
 from turnout.money import budget_story
 from turnout.server.learning import learning, outcomes
+from turnout.server.overview import history, overview, snowball, volume
 from turnout.spend.brakes import SessionRun
 from turnout.spend.ledger import BudgetEntry
 from turnout.usage import moment, report, report_story
@@ -40,8 +42,8 @@ class _Amount(Struct, forbid_unknown_fields=True):
 
 
 Answer = Callable[[Engine, Mapping[str, str], str, bytes], object]
-"""Called with the engine, headers, query and body, it gives the JSON value. Raises Unauthorized, NotFound and
-InvalidRequest."""
+"""Called with the engine, headers, query and body, it gives the JSON value, or what to await for it. Raises
+Unauthorized, NotFound and InvalidRequest."""
 
 
 def admin_at(method: str, path: str) -> Answer | None:
@@ -64,6 +66,10 @@ def _admitted(handler: Handler, name: str | None) -> Answer:
 
 
 def _usage(engine: Engine, query: str, _: bytes) -> object:
+    return asyncio.to_thread(_read_usage, engine, query)
+
+
+def _read_usage(engine: Engine, query: str) -> object:
     told = dict(parse_qsl(query))
     now = datetime.now(UTC)
     since = moment(told.get("since", "30d"), now, param="since")
@@ -239,6 +245,10 @@ CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
     ("GET", "/admin/budgets"): ("what each budget may spend, has spent and holds", _budgets),
     ("POST", "/admin/budgets/([^/]+)/add"): ("more money for a budget's current period", _add),
     ("GET", "/admin/usage"): ("token volume, and what would save most; ?by=feature&since=7d", _usage),
+    ("GET", "/admin/overview"): ("totals, savings and their course; ?since=30d", overview),
+    ("GET", "/admin/volume"): ("as /admin/usage, from sums, by whole hours or days; ?by=feature&since=30d", volume),
+    ("GET", "/admin/snowball"): ("the mean context at each step, by feature and part; ?since=30d", snowball),
+    ("GET", "/admin/history"): ("agents of sessions in the ledger; ?since=30d&session=S&limit=100", history),
     ("GET", "/admin/caches"): (
         "how far providers keep what their cache rules promise, by kind and age of visit",
         _caches,

@@ -7,6 +7,7 @@ import logging
 import math
 import secrets
 import time
+from collections.abc import Awaitable
 
 from turnout.call import Call
 from turnout.engine import Engine
@@ -68,7 +69,8 @@ class App:
             if (administer := admin_at(scope["method"], path)) is not None:
                 body = await read_body(receive, headers, MOST_ADMIN_BYTES, engine.server.body_timeout_s)
                 query = scope["query_string"].decode("latin-1")
-                await send_json(send, 200, administer(engine, headers, query, body))
+                told = administer(engine, headers, query, body)
+                await send_json(send, 200, await told if isinstance(told, Awaitable) else told)
                 return
             if path == FEEDBACK:
                 only_post(scope)
