@@ -72,6 +72,7 @@ class _Served(Struct, frozen=True, kw_only=True):
     model: str
     mode: str | None
     features: bytes
+    predicted: Callable[[str], float | None]
 
 
 def shadowing(told: LearningRules, fleet: Fleet) -> Shadowing:
@@ -150,7 +151,13 @@ class Shadow:
         if judge is None and not can_compare(request):
             return  # nothing would be learned from it
         done = _Served(
-            call=call, request=request, parts=told, model=ctx.served_by.id, mode=ctx.mode, features=ctx.features
+            call=call,
+            request=request,
+            parts=told,
+            model=ctx.served_by.id,
+            mode=ctx.mode,
+            features=ctx.features,
+            predicted=ctx.predicted,
         )
         self._background.begin(self._compare(done, candidate, judge))
 
@@ -206,6 +213,7 @@ class Shadow:
                 at=datetime.now(UTC),
                 owner=done.call.key_id or "",
                 mode=done.mode,
+                predicted=done.predicted(model),
                 features=done.features,
             )
         )

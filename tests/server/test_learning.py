@@ -9,6 +9,7 @@ import pytest
 from support.calls import CHAT, post
 from support.gateway import gateway
 from support.upstream import ScriptedUpstream, answer, stream
+from turnout.routing.features import Features
 from turnout.routing.outcomes import TRUST
 
 PATH = "/v1/chat/completions"
@@ -81,6 +82,35 @@ async def test_feedback_is_recorded_replaced_and_seen(tmp_path):
     assert (kept["request_id"], kept["score"], kept["source"], kept["label"]) == (request, 0.25, "feedback", None)
     assert (kept["weight"], kept["model"]) == (TRUST["feedback"], "openai/gpt-4.1-nano")
     assert (standing["model"], standing["outcomes"], standing["alarm"]) == ("openai/gpt-4.1-nano", 1, False)
+
+
+async def test_what_was_predicted_is_what_is_explained_recorded_and_held_against_what_came(tmp_path):
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(toml(up.url), tmp_path) as gw:
+        question = "Fill this form from the letter of Mrs Ito"
+        for number in range(60):
+            for model in ("openai/gpt-4.1", "openai/gpt-4.1-nano"):
+                request = await asked(gw, {**chat(question), "model": model}, session=f"{model} {number}")
+                await judged(gw, {"request_id": request, "score": 1})
+        body = json.dumps(chat(question)).encode()
+        _, _, raw = await post(gw.url, "/v1/route", body, [])
+        explained = json.loads(raw)
+        request = await asked(gw, chat(question), session="new")
+        predictor = gw.engine.state.memory.learner.predictor
+        features = gw.engine.state.memory.learner.known(request).features
+        chance = predictor.predict(predictor.see(Features.unpack(features)), "openai/gpt-4.1-nano")
+        await judged(gw, {"request_id": request, "score": 1})
+        story = await get(gw, f"/admin/requests/{request}")
+        (kept,) = (await get(gw, "/admin/outcomes?limit=1"))["data"]
+        standings = (await get(gw, "/admin/learning"))["data"]
+    first = explained["candidates"][0]
+    assert (explained["reason"], first["model"]) == ("predicted", "openai/gpt-4.1-nano")
+    assert (first["success"], first["success_is"]) == (round(chance.success, 4), "predicted")
+    assert first["success_bounds"] == [round(chance.low, 4), round(chance.high, 4)]
+    booked = story["decision"]["candidates"][0]
+    assert (booked["success"], booked["success_bounds"]) == (chance.success, [chance.low, chance.high])
+    assert (kept["request_id"], kept["predicted"]) == (request, chance.success)
+    (standing,) = [told for told in standings if told["model"] == "openai/gpt-4.1-nano"]
+    assert (standing["measured"], standing["predicted"]) == (1, round(chance.success, 4)), "of 61 one was predicted"
 
 
 async def test_feedback_comes_days_later_when_nobody_remembers(tmp_path):
