@@ -85,7 +85,8 @@ async def test_feedback_is_recorded_replaced_and_seen(tmp_path):
 
 
 async def test_what_was_predicted_is_what_is_explained_recorded_and_held_against_what_came(tmp_path):
-    async with ScriptedUpstream(answer(CHAT)) as up, gateway(toml(up.url), tmp_path) as gw:
+    half = "[routing]\nquality = 0.5\n"
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(toml(up.url, half), tmp_path) as gw:
         question = "Fill this form from the letter of Mrs Ito"
         for number in range(60):
             for model in ("openai/gpt-4.1", "openai/gpt-4.1-nano"):
