@@ -2,15 +2,15 @@
 
 Times are CPU, twelve models a request. The changes are simulated, seeded: after 400 requests the small model falls, or
 rises, or a new one comes; the 500 after that are compared with a router that knows of it at once, with no change, and
-with a predictor that learns no more. Nobody is told what the model that was not asked would have done, but for the
-shadows (a share of the requests, judged by truth). The rule is the engine's (`verdict_of`), a fallback to the large one.
+with a predictor that learns no more. Nobody is told what the model that was not asked would have done, but for
+shadows (5 % of the requests, judged by truth). The rule is the engine's (`verdict_of`), else the large model.
 """
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from random import Random
 from statistics import fmean
@@ -134,13 +134,15 @@ def compare(change: Change, told: float, seeds: int) -> None:
     knew = run(change, 0, knowing, told=0.0, learns=False)
     lost = [100 * (knew.solved - r.solved) for r in runs]
     print(
-        f"{change.name}, {told:.0%} told: {fmean(lost):+.1f} points lost ({min(lost):+.1f} to {max(lost):+.1f}), solved "
-        f"{fmean(r.solved for r in runs):.1%} at {fmean(r.cost for r in runs):.2f} (small {fmean(r.small for r in runs):.0%}, "
-        f"{fmean(r.small_before for r in runs):.0%} before); knew {knew.solved:.1%} at {knew.cost:.2f}; frozen "
-        f"{fmean(r.solved for r in frozen):.1%} at {fmean(r.cost for r in frozen):.2f}; no change "
-        f"{fmean(r.solved for r in still):.1%} at {fmean(r.cost for r in still):.2f}",
+        f"{change.name}, {told:.0%} told: {fmean(lost):+.1f} points lost ({min(lost):+.1f} to {max(lost):+.1f})"
+        f"; small {fmean(r.small for r in runs):.0%} after, {fmean(r.small_before for r in runs):.0%} before\n "
+        f"  adapts {_told(runs)}; knows {_told([knew])}; frozen {_told(frozen)}; no change {_told(still)}",
         flush=True,
     )
+
+
+def _told(runs: Sequence[Run]) -> str:
+    return f"{fmean(r.solved for r in runs):.1%} solved at {fmean(r.cost for r in runs):.2f}"
 
 
 def main() -> None:

@@ -31,7 +31,7 @@ CAPACITY = 10_000
 """Answers remembered, those given last; about 1.5 kB each and what the predictor's features take."""
 
 RECALLED = 2_000
-"""Outcomes that the drift windows are filled with at the start."""
+"""Outcomes, the newest, that the drift windows are filled with and a new predictor is taught at the start."""
 
 SAMPLED = 1 / 8
 """Of the later steps of a session: looking at a request takes longer than routing it to where its session is."""
@@ -47,7 +47,7 @@ class Learns(Protocol):
     """Whoever predicts from outcomes."""
 
     def observe(self, outcome: Outcome) -> None:
-        """One more. Pure memory, a few microseconds."""
+        """One more. Pure memory, about a millisecond."""
         ...
 
 

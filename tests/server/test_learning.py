@@ -145,6 +145,7 @@ async def test_a_request_is_its_own_keys_alone(tmp_path):
         ({"request_id": "r"}, "score"),
         ({"request_id": "r", "score": 2}, "score"),
         ({"request_id": "r", "score": True}, "score"),
+        ({"request_id": "r", "score": 10**400}, "score"),
         ({"request_id": "r", "score": "1"}, "score"),
         ({"request_id": "r", "score": 1, "label": ["x"]}, "label"),
         ({"request_id": "r", "score": 1, "lable": "x"}, "lable"),
@@ -291,3 +292,9 @@ async def test_a_predictor_hears_every_outcome_once(tmp_path):
         for score in (0, 1):
             await judged(gw, {"request_id": first, "score": score})
         assert pupil.heard == [("tool", 1.0), ("feedback", 0.0)]
+
+
+async def test_a_limit_of_five_thousand_digits_is_a_wrong_one(tmp_path):
+    async with gateway(toml("http://127.0.0.1:9"), tmp_path) as gw:
+        told = await get(gw, f"/admin/outcomes?limit={'9' * 5_000}")
+    assert told["error"]["param"] == "limit"

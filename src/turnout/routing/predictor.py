@@ -289,8 +289,8 @@ class Predictor:
         return any(kept >= quality and self.need(seen) <= need for kept, need in self.weights.keeps)
 
     def observe(self, outcome: Outcome) -> None:
-        """Learn from one outcome: a step of assumed-density filtering for logistic regression (MacKay 1992; Chapelle and
-        Li, NeurIPS 2011, with a diagonal), what was known before less by `FORGETTING`."""
+        """Learn from one outcome: a step of assumed-density filtering for logistic regression (MacKay 1992; with a
+        diagonal Chapelle and Li, NeurIPS 2011)."""
         if not outcome.features:
             return
         try:
