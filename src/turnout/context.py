@@ -99,19 +99,25 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """One deployment weighed for a request. `rejected` says in one phrase why it lost or cannot serve;
     None for those that may be tried. `expected_cost_nano_usd`: of this request, with what is `warm` there;
     `rest_nano_usd`: of the rest of the session, failures done over by the strongest, for each task that is solved.
-    Both None: unpriced. `success`: the chance that it solves the task. `expected_s` None: its pace is not known.
-    Candidates that share a `place` are the same model at the same price: any will do. `unhealthy` says why one is tried
-    last."""
+    Both None: unpriced. `success`: the chance that it solves the task; where the predictor spoke of it, with `bounds`
+    that hold it nine times in ten, else its tier's, assumed. `expected_s` None: its pace is not known. Candidates that
+    share a `place` are the same model at the same price: any will do. `unhealthy` says why one is tried last."""
 
     deployment: Deployment
     expected_cost_nano_usd: int | None = None
     rest_nano_usd: int | None = None
     warm: Warm = Warm()
     success: float | None = None
+    bounds: tuple[float, float] | None = None
     expected_s: float | None = None
     place: int = 0
     unhealthy: str | None = None
     rejected: str | None = None
+
+    @property
+    def predicted(self) -> float | None:
+        """The chance of success that outcomes are held against: what is assumed of a tier is nobody's prediction."""
+        return self.success if self.bounds is not None else None
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -275,6 +281,11 @@ class RequestContext(Struct, kw_only=True):
     def features(self) -> bytes:
         """What a predictor sees of it, packed: hashes and counts, no text; empty where nobody learns from it."""
         return self.look()
+
+    def predicted(self, model: str) -> float | None:
+        """The chance that the predictor gave `model` (a deployment's id) here; None where it said nothing."""
+        weighed = self.decision.candidates if self.decision else ()
+        return next((c.predicted for c in weighed if c.deployment.id == model), None)
 
     def warn(self, sentence: str) -> None:
         """Note something the caller should know; shown in a header, the log and the request record."""

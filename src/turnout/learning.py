@@ -31,7 +31,7 @@ CAPACITY = 10_000
 """Answers remembered, those given last; about 1.5 kB each and what the predictor's features take."""
 
 RECALLED = 2_000
-"""Outcomes that the drift windows are filled with at the start."""
+"""Outcomes, the newest, that the drift windows are filled with and a new predictor is taught at the start."""
 
 SAMPLED = 1 / 8
 """Of the later steps of a session: looking at a request takes longer than routing it to where its session is."""
@@ -295,7 +295,6 @@ def _answered(ctx: RequestContext) -> Answered | None:
     if ctx.served_by is None:
         return None
     model, decision = ctx.served_by.id, ctx.decision
-    weighed = next((c for c in decision.candidates if c.deployment.id == model), None) if decision else None
     return Answered(
         request_id=ctx.request_id,
         owner=ctx.key_id or "",
@@ -303,7 +302,7 @@ def _answered(ctx: RequestContext) -> Answered | None:
         thread=ctx.session.thread,
         model=model,
         mode=(decision.mode if decision else None) or ctx.mode,
-        predicted=weighed.success if weighed else None,
+        predicted=ctx.predicted(model),
         features=ctx.features,
     )
 

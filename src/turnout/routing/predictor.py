@@ -38,6 +38,10 @@ UNIT = math.exp(SHARPNESS * (0.3 - 1))
 APART = 0.1
 """How far a model's chance on some kind of request is from its curve. Assumed."""
 
+ELSEWHERE = 1.0
+"""By how much (log-odds, a standard deviation) the success of a tier differs from one traffic to another: a table's
+questions are not one's own, and what a tier did there must not outweigh a hundred outcomes here. Assumed."""
+
 MOST_EXEMPLARS = 2_000
 LEARNED_ROWS = 512
 """Outcomes of one's own traffic that are kept as exemplars, beside those of the file."""
@@ -48,6 +52,15 @@ Z90 = 1.645
 FORGETTING = 0.998
 """Per outcome of a model: half of what it said counts after some 350 outcomes, so that a model that was changed under
 its name is seen as it is (recursive estimation with exponential forgetting)."""
+
+FALL = 1.5
+"""In log-odds: what is looked out for, as from 95 to 81 or from 80 to 47 %."""
+
+SURE = math.log(5_000)
+"""A model that is as it was is taken for fallen once in so many outcomes at most (Lorden 1971)."""
+
+SETTLED = 50
+"""Outcomes from which a model's own chance is known well enough that it can be seen to fall."""
 
 _CLIP = 30.0
 
@@ -124,11 +137,62 @@ class Prediction(NamedTuple):
 
 
 class _Posterior(Struct):
-    """What is believed of one model now: coefficients and their variances, independent."""
+    """What is believed of one model now: coefficients, and a covariance that is diagonal but for one direction, that of
+    the requests so far. Requests of one's own traffic are alike: their outcomes tell the sum of the coefficients there
+    and little of each, which a diagonal takes for knowing nothing (with 38 inputs, six times too wide).
+
+        covariance = (1 / prior + scatter + known centre centre^T)^-1 = E - k (E centre) (E centre)^T
+
+    by Sherman and Morrison, with E = 1 / (1 / prior + scatter), and k = known / (1 + known centre^T E centre).
+    `known`: information that all outcomes had together, `centre` the mean of their inputs, `scatter` what it varied."""
 
     mean: list[float]
+    prior: list[float]
     variance: list[float]
+    scatter: list[float]
+    centre: list[float]
+    lean: list[float]
+    known: float = 0.0
+    k: float = 0.0
     count: int = 0
+    fallen: float = 0.0
+
+    @classmethod
+    def of(cls, curve: Curve) -> _Posterior:
+        prior, nothing = [sd * sd for sd in curve.sd], [0.0] * len(curve.sd)
+        return cls(list(curve.mean), prior, list(prior), list(nothing), list(nothing), list(nothing))
+
+    def doubt(self, x: Sequence[float], squares: Sequence[float]) -> float:
+        """The variance of the logit at `x`, whose squares are `squares`."""
+        wide = sum(map(mul, self.variance, squares))
+        return max(0.0, wide - self.k * sum(map(mul, self.lean, x)) ** 2)
+
+    def falls(self, p: float, score: float, weight: float) -> bool:
+        """Whether it is no more what it was: Page's cumulative sum of log-likelihood ratios, the quickest test there is
+        for a known change (Moustakides 1986). `p` was expected of this outcome."""
+        if self.count < SETTLED:
+            return False
+        p = _bounded(p)
+        q = _sigmoid(math.log(p / (1 - p)) - FALL)
+        told = score * math.log(q / p) + (1 - score) * math.log((1 - q) / (1 - p))
+        self.fallen = max(0.0, self.fallen + weight * told)
+        return self.fallen > SURE
+
+    def learn(self, x: Sequence[float], information: float, error: float) -> None:
+        """One outcome: `information` p (1 - p), and by how much it was better than expected, both weighted."""
+        self.known = FORGETTING * self.known + information
+        share = information / self.known if self.known else 0.0
+        for i, value in enumerate(x):
+            off = value - self.centre[i]
+            self.centre[i] += share * off
+            self.scatter[i] = FORGETTING * self.scatter[i] + information * off * (value - self.centre[i])
+            self.variance[i] = self.prior[i] / (1 + self.prior[i] * self.scatter[i])
+            self.lean[i] = self.variance[i] * self.centre[i]
+        self.k = self.known / (1 + self.known * sum(map(mul, self.lean, self.centre)))
+        along = self.k * sum(map(mul, self.lean, x))
+        for i, value in enumerate(x):
+            self.mean[i] += error * (self.variance[i] * value - along * self.lean[i])
+        self.count += 1
 
 
 class _Told(Struct):
@@ -244,9 +308,9 @@ class Predictor:
         return bool(enough) and self.need(seen) <= max(enough)
 
     def observe(self, outcome: Outcome) -> None:
-        """Learn from one outcome: a step of assumed-density filtering for logistic regression with a diagonal
-        covariance (MacKay 1992; the update of Chapelle and Li, NeurIPS 2011), variances inflated by `FORGETTING`. No
-        neighbours are looked for: that is most of the time that a prediction takes."""
+        """Learn from one outcome: a step of assumed-density filtering for logistic regression (MacKay 1992; with a
+        diagonal Chapelle and Li, NeurIPS 2011). No neighbours are looked for: that is most of the time that a
+        prediction takes."""
         if not outcome.features:
             return
         try:
@@ -254,19 +318,13 @@ class Predictor:
         except msgspec.MsgspecError:
             return  # of another version: it says nothing any more
         _, x = self._inputs(features)
-        prior = self._prior(outcome.model)
         if (now := self._models.get(outcome.model)) is None:
-            now = self._models[outcome.model] = _begun(prior)
+            now = self._models[outcome.model] = self._beginning(outcome.model)
         p = _sigmoid(sum(map(mul, x, now.mean)))
-        certainty = outcome.weight * p * (1 - p)
-        spread = sum([v * value * value for v, value in zip(now.variance, x, strict=True)])
-        step = outcome.weight * (outcome.score - p) / (1 + certainty * spread)
-        for i, value in enumerate(x):
-            if value:
-                now.mean[i] += now.variance[i] * value * step
-                now.variance[i] /= 1 + certainty * now.variance[i] * value * value
-            now.variance[i] = min(prior.sd[i] ** 2, now.variance[i] / FORGETTING)
-        now.count += 1
+        if now.falls(p, outcome.score, outcome.weight):
+            now = self._forget(outcome.model)
+            p = _sigmoid(sum(map(mul, x, now.mean)))
+        now.learn(x, outcome.weight * p * (1 - p), outcome.weight * (outcome.score - p))
         self._keep(features, _Told(outcome.model, outcome.score, x))
 
     @property
@@ -287,13 +345,15 @@ class Predictor:
         now = self._posterior(model)
         logit = sum(map(mul, seen.x, now.mean))
         slope = now.mean[1] + (now.mean[2] if seen.difficulty > 0 else 0.0)
-        doubt = math.sqrt(sum(map(mul, now.variance, seen.squares)) + (slope * self.weights.d_error) ** 2)
+        doubt = math.sqrt(now.doubt(seen.x, seen.squares) + (slope * self.weights.d_error) ** 2)
         a, b = self.weights.platt
         alike, apart = self._alike(seen, model, now, _sigmoid(logit))
-        success = _bounded(_sigmoid(a * logit + b) + alike)
-        low = _bounded(_sigmoid(a * (logit - Z90 * doubt) + b) + alike - Z90 * apart)
-        high = _bounded(_sigmoid(a * (logit + Z90 * doubt) + b) + alike + Z90 * apart)
-        return Prediction(success, low, high)
+        middle = _sigmoid(a * logit + b)
+        # What the curve and the neighbours are off by has nothing to do with each other.
+        below = math.hypot(middle - _sigmoid(a * (logit - Z90 * doubt) + b), Z90 * apart)
+        above = math.hypot(_sigmoid(a * (logit + Z90 * doubt) + b) - middle, Z90 * apart)
+        success = middle + alike
+        return Prediction(_bounded(success), _bounded(success - below), _bounded(success + above))
 
     def _posterior(self, model: str) -> _Posterior:
         if (found := self._models.get(model)) is None:
@@ -301,8 +361,22 @@ class Predictor:
             tier = self.tiers.get(model, model)
             name = model if model in self.weights.models else tier if tier in self.weights.tiers else ""
             if (found := self._begun.get(name)) is None:
-                found = self._begun[name] = _begun(self._prior(model))
+                found = self._begun[name] = self._beginning(model)
         return found
+
+    def _beginning(self, model: str) -> _Posterior:
+        """What is believed of a model of which no outcome was seen here."""
+        found = _Posterior.of(self._prior(model))
+        if model not in self.weights.models:
+            found.prior[0] += ELSEWHERE**2
+            found.variance[0] = found.prior[0]
+        return found
+
+    def _forget(self, model: str) -> _Posterior:
+        """Under this name there is another model now: what was learned of it here says nothing any more."""
+        self._better = [{} if isinstance(b, _Told) and b.model == model else b for b in self._better]
+        now = self._models[model] = self._beginning(model)
+        return now
 
     def _inputs(self, features: Features) -> tuple[float, tuple[float, ...]]:
         """The difficulty of a request, and the inputs of a curve."""
@@ -345,10 +419,6 @@ class Predictor:
         self._better[self._next : self._next + 1] = [told]
         self._near.put(self._next, features.buckets)
         self._next += 1
-
-
-def _begun(prior: Curve) -> _Posterior:
-    return _Posterior(list(prior.mean), [sd * sd for sd in prior.sd])
 
 
 def _sigmoid(x: float) -> float:

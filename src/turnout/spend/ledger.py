@@ -531,6 +531,8 @@ def _candidate(candidate: Candidate) -> Json:
             unhealthy=candidate.unhealthy,
             rest_nano_usd=candidate.rest_nano_usd,
             warm_tokens=candidate.warm.tokens or None,
+            success=candidate.success,
+            success_bounds=candidate.bounds,
         ),
     }
 
