@@ -43,6 +43,9 @@ DRAWS = 5
 TIMED = 200
 """Queries, spread over the table, whose decisions are timed one by one."""
 
+STAND_INS = {"zero": "nothing", "length": "the length of the prompt", "base": "the packaged predictor"}
+"""What the gate lets order the queries in place of what was learned (`gate.Verdict.instead`)."""
+
 ALL = "all"
 """Stands for all datasets of a table together."""
 
@@ -284,12 +287,15 @@ def _gated(
     told = [gated(fitter, setting.table, setting.pair, part, setting.seed) for part in parts]
     verdicts = [verdict for _, verdict in told]
     decisions = [decided for decided, _ in told]
-    for metric, failed in (("APGR", [not v.apgr for v in verdicts]), ("AIQ", [v.aiq is False for v in verdicts])):
-        if any(failed):
-            share = f"{sum(failed)} of {len(failed)} fits"
-            notes.append(
-                f"gate: {fitter.name}, {protocol}: {share} did not beat the zero router's {metric} in validation"
-            )
+    if failed := sum(v.aiq is False for v in verdicts):
+        share = f"{failed} of {len(verdicts)} fits"
+        notes.append(f"gate: {fitter.name}, {protocol}: {share} did not beat the zero router's AIQ in validation")
+    for instead in sorted({v.instead for v in verdicts if not v.apgr}):
+        failed = sum(v.instead == instead for v in verdicts if not v.apgr)
+        notes.append(
+            f"gate: {fitter.name}, {protocol}: {failed} of {len(verdicts)} fits were not above an APGR of 0.5 in"
+            f" validation, or behind what needs no label; {STAND_INS[instead]} orders the queries"
+        )
     if all(v.aiq is False for v in verdicts):
         decisions = [_as_zero(setting, d) for d in decisions]
     return decisions
