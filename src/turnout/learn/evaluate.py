@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import replace
+from msgspec.structs import asdict, replace
 from numpy.typing import NDArray
 
 from turnout.errors import InvalidRequest
@@ -90,22 +90,15 @@ class TableStory(Struct, frozen=True, kw_only=True):
     left_out: dict[str, int]
 
 
-class Row(Struct, frozen=True, kw_only=True):
-    """One router under one protocol, on one dataset or all. `kind`: baseline, learned, file or published. `below`:
-    baselines that it falls short of, on the same queries."""
+class Row(Figures, frozen=True, kw_only=True):
+    """The figures of one router under one protocol, on one dataset or all. `kind`: baseline, learned, file or
+    published. `below`: baselines that it falls short of, on the same queries."""
 
     name: str
     kind: str
     protocol: str
     dataset: str
     queries: int | None
-    apgr: Measured | None = None
-    cpt50: float | None = None
-    cpt80: float | None = None
-    aiq: Measured | None = None
-    saved: dict[str, float | None] = {}
-    arena: float | None = None
-    ece: float | None = None
     latency_ms: dict[str, float] | None = None
     gated: bool = False
     below: tuple[str, ...] = ()
@@ -320,13 +313,7 @@ def _row(setting: _Setting, entry: _Entry, dataset: str) -> Row:
         protocol=entry.protocol,
         dataset=dataset,
         queries=round(sum(len(d.rows) for d in draws) / len(draws)),
-        apgr=told.apgr,
-        cpt50=told.cpt50,
-        cpt80=told.cpt80,
-        aiq=told.aiq,
-        saved=told.saved,
-        arena=told.arena,
-        ece=told.ece,
+        **asdict(told),
         latency_ms=entry.latency_ms,
         gated=any(d.gated for d in draws),
         below=() if entry.kind == "baseline" else _below(setting, draws, told),

@@ -157,6 +157,7 @@ class _Told(NamedTuple):
     model: str
     score: float
     x: tuple[float, ...]
+    weight: float
 
 
 class _Mean(Struct):
@@ -266,7 +267,7 @@ class Predictor:
                 now.variance[i] /= 1 + certainty * now.variance[i] * value * value
             now.variance[i] = min(prior.sd[i] ** 2, now.variance[i] / FORGETTING)
         now.count += 1
-        self._keep(features, _Told(outcome.model, outcome.score, seen.x))
+        self._keep(features, _Told(outcome.model, outcome.score, seen.x, outcome.weight))
 
     @property
     def exemplars(self) -> int:
@@ -324,7 +325,7 @@ class Predictor:
             known = self._better[number]
             if isinstance(known, _Told):
                 if known.model == model:
-                    own.add(known.score - _sigmoid(sum(map(mul, known.x, mean))), weight)
+                    own.add(known.score - _sigmoid(sum(map(mul, known.x, mean))), weight * known.weight)
             elif (better := known.get(model, known.get(tier))) is not None:
                 file.add(better, weight)
         p = _sigmoid(sum(map(mul, seen.x, mean)))

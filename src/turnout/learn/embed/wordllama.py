@@ -1,6 +1,9 @@
 """WordLlama's static vectors (MIT): the mean of the tokens' vectors. Read from the files of the installed package: its
 own loader would look for them in a cache, and then download."""
 
+# An extra that is not among what the tests install.
+# pyright: reportMissingImports=false
+
 from __future__ import annotations
 
 from collections.abc import Sequence
