@@ -12,8 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
-from tokenizers import Tokenizer
 
 from turnout.errors import InvalidRequest
 from turnout.routing.features import cut
@@ -31,11 +29,14 @@ class WordLlama:
 
     def __init__(self, folder: Path) -> None:
         """`folder`: of the package. Raises InvalidRequest where it holds other files than those known here."""
+        from safetensors.numpy import load_file
+        from tokenizers import Tokenizer
+
         weights, tokenizer = folder / WEIGHTS, folder / TOKENIZER
         if not (weights.is_file() and tokenizer.is_file()):
             raise InvalidRequest(f"{folder} has no {WEIGHTS} or {TOKENIZER}; pip install 'turnout[embed]'")
         self._table = load_file(weights)["embedding.weight"]
-        self._tokenizer: Tokenizer = Tokenizer.from_file(str(tokenizer))
+        self._tokenizer = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
 
