@@ -116,7 +116,7 @@ def test_an_outcome_that_is_believed_less_says_less_among_neighbours():
         predictor = Predictor(weights(shrink=1_000.0), {"a/tiny": "small"})
         predictor.observe(outcome("a/tiny", near, 0.0, weight))
         kept = predictor.see(features_of(near))
-        told.append(predictor._alike(kept, "a/tiny", predictor._posterior("a/tiny").mean)[0])
+        told.append(predictor._alike(kept, "a/tiny", predictor._posterior("a/tiny"), 0.5)[0])
     much, little = told
     assert much < little < 0
 
