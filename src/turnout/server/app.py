@@ -14,8 +14,10 @@ from turnout.errors import ClientClosed, Internal, MethodNotAllowed, NoCapacity,
 from turnout.providers.counting import CountOperation
 from turnout.providers.operations import Operation
 from turnout.server import views
+from turnout.server.access import Access
 from turnout.server.admin import admin_at
 from turnout.server.admission import Admission
+from turnout.server.console import Ask, Browser, console_at
 from turnout.server.learning import feedback
 from turnout.server.paths import FEEDBACK, ROUTE, operation_at, shape_of
 from turnout.server.wire import (
@@ -27,6 +29,7 @@ from turnout.server.wire import (
     request_headers,
     send_body,
     send_json,
+    send_page,
     send_reply,
 )
 
@@ -37,6 +40,10 @@ ABORT = "turnout.abort"
 
 MOST_ADMIN_BYTES = 64 * 1024
 
+MOST_LOGIN_BYTES = 4 * 1024
+
+PRIVATE = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
+
 log = logging.getLogger("turnout")
 
 
@@ -45,6 +52,7 @@ class App:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.access = Access()
         self.admission = Admission(most=engine.server.max_concurrency, wait_s=engine.server.queue_s)
 
     def take_over(self, engine: Engine) -> None:
@@ -65,10 +73,14 @@ class App:
         operation = operation_at(path)
         shape = operation or shape_of(path, headers)
         try:
-            if (administer := admin_at(scope["method"], path)) is not None:
+            if path.startswith("/console"):
+                await self._console(scope, receive, send, headers)
+                return
+            if (errand := admin_at(scope["method"], path)) is not None:
+                self.access.admit(engine.keyring, headers, address_of(scope), changes=errand.changes)
                 body = await read_body(receive, headers, MOST_ADMIN_BYTES, engine.server.body_timeout_s)
-                query = scope["query_string"].decode("latin-1")
-                await send_json(send, 200, administer(engine, headers, query, body))
+                told = await errand.run(engine, scope["query_string"].decode("latin-1"), body)
+                await send_json(send, 200, told, PRIVATE)
                 return
             if path == FEEDBACK:
                 only_post(scope)
@@ -105,6 +117,21 @@ class App:
             log.exception("request %s to %s failed", request_id, path)
             fault = Internal(f"the gateway itself failed; its log has the story under {request_id}")
             await send_error(send, shape, fault, request_id)
+
+    async def _console(self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]) -> None:
+        """A file of the console, or a browser that signs in or out. Raises TurnoutError."""
+        engine = self.engine
+        body = await read_body(receive, headers, MOST_LOGIN_BYTES, engine.server.body_timeout_s)
+        browser = Browser(address=address_of(scope), headers=headers, scheme=scope["scheme"])
+        ask = Ask(method=scope["method"], path=scope["path"], body=body)
+        page = console_at(self.access, engine.keyring, browser, ask)
+        await send_page(send, page.status, page.body, page.headers)
+
+
+def address_of(scope: Scope) -> str:
+    """Where a connection comes from; a proxy's own address where one stands before us."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 async def serve(engine: Engine, call: Call, hangup: Hangup, send: Send, *, explained: bool) -> None:
