@@ -216,6 +216,7 @@ CACHE_HIT = "cache_hit"
 
 class RequestContext(Struct, kw_only=True):
     """One request from decode to settle. `volatile_part` is the part of the prefix that is another at every request.
+    `baseline_nano_usd`: what the model that savings are reported against would have cost, without a cache and with one.
     `features`: what a predictor saw of it, packed: hashes and counts, no text. `first` is asked before those that the
     decision names, its answer checked (`cascade.py`).
     `received_at` is UTC; the `*_s` fields are seconds of the
@@ -257,6 +258,7 @@ class RequestContext(Struct, kw_only=True):
     usage_estimated: bool = False
     finish: FinishReason | None = None
     cost_nano_usd: int | None = None
+    baseline_nano_usd: tuple[int, int] | None = None
     outcome: Outcome = "open"
     status: int | None = None
     error_code: str | None = None

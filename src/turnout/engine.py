@@ -73,6 +73,7 @@ from turnout.routing.warmth import Warmth
 from turnout.server.auth import Keyring
 from turnout.shadow import shadowing
 from turnout.sharing import AnswerCache
+from turnout.spend.baseline import baseline_of
 from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Ledger, MemoryJournal
@@ -328,13 +329,8 @@ def keyring_of(config: Config, store: SqliteKeys, env: Mapping[str, str]) -> Key
         for name, told in config.keys.items()
     }
     ledger = config.store.ledger.removeprefix("sqlite:///")
-    return Keyring(
-        configured,
-        store,
-        cache(lambda: server_secret(ledger, env)),
-        admin_key=config.server.admin_key.reveal() if config.server.admin_key else None,
-        viewer_key=config.server.viewer_key.reveal() if config.server.viewer_key else None,
-    )
+    admin, viewer = (k.reveal() if k else None for k in (config.server.admin_key, config.server.viewer_key))
+    return Keyring(configured, store, cache(lambda: server_secret(ledger, env)), admin_key=admin, viewer_key=viewer)
 
 
 def check_binding(config: Config, host: str, keys: SqliteKeys) -> None:
@@ -577,6 +573,7 @@ def _rules(config: Config, fleet: Fleet) -> Rules:
         cascade=config.routing.cascade,
         shadow=shadowing(config.learning, fleet),
         explore=config.learning.explore if config.learning.enabled else 0.0,
+        baseline=baseline_of(fleet, config.routing.baseline),
     )
 
 

@@ -80,7 +80,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     """What the config says of every request: seconds for a whole answer, the worth of a caller's second in
     nano-dollars, whether another model finishes what a dying stream began, what is done for providers' caches,
     whether contexts are looked at, whether small models are asked first where answers can be checked, who is asked
-    beside, and the share of plain questions that try a smaller model."""
+    beside, the share of plain questions that try a smaller model, and what savings are reported against."""
 
     timeout_s: float
     second_nano_usd: int = 0
@@ -90,6 +90,7 @@ class Rules(Struct, frozen=True, kw_only=True):
     cascade: bool = False
     shadow: Shadowing = Shadowing()
     explore: float = 0.0
+    baseline: Deployment | None = None
 
 
 class Pipeline:
@@ -122,7 +123,7 @@ class Pipeline:
         self._answers = memory.answers
         self._learner = memory.learner
         self.drains = memory.drains
-        self.settle = Settling(memory).settle
+        self.settle = Settling(memory, rules.baseline).settle
 
     async def run(self, call: Call) -> Reply:
         """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
@@ -227,6 +228,11 @@ class Pipeline:
         if turn.items is None:
             return replace(call, resumes=turn)
         return replace(call, resumes=turn, resumed_items=len(items), body=resumed(fields, items))
+
+    @property
+    def baseline(self) -> Deployment | None:
+        """The model that savings are reported against."""
+        return self._rules.baseline
 
     async def keep(self, ctx: RequestContext, call: Call, exchange: Exchange, answered: Answered | None) -> None:
         """Remember a response that can be gone on from: its items where we alone have them."""

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from turnout.catalog.cache_rules import cache_rule_of
 from turnout.catalog.models import Deployment
 from turnout.catalog.prices import cost_nano_usd, unpriced_tier
 from turnout.chat import Part, Text
@@ -17,7 +18,8 @@ from turnout.dialects.ends import said_of
 from turnout.errors import FailureReason, TurnoutError, UpstreamTimeout
 from turnout.memory import Memory
 from turnout.providers.exchange import Exchange
-from turnout.spend.ledger import row_from_context
+from turnout.spend.baseline import baseline_nano_usd
+from turnout.spend.ledger import repeated_of, row_from_context
 from turnout.streams import SettlingStream, usage_so_far
 
 __all__ = ["Settling"]
@@ -31,7 +33,8 @@ REFUSALS = frozenset({"refusal", "content_filter"})
 class Settling:
     """Tells everyone who keeps account how a request ended."""
 
-    def __init__(self, memory: Memory) -> None:
+    def __init__(self, memory: Memory, baseline: Deployment | None = None) -> None:
+        self._baseline = baseline
         self._tokens = memory.tokens
         self._budgets = memory.budgets
         self._gates = memory.gates
@@ -68,6 +71,7 @@ class Settling:
             if cut or ctx.usage is None or None in (ctx.usage.input, ctx.usage.output):
                 ctx.usage, ctx.usage_estimated = usage_so_far(ctx, stream or exchange), True
         charge(ctx)
+        compare(ctx, self._baseline)
         if flight is not None and exchange is not None:
             land(flight, outcome, ctx, exchange)
         if ctx.reservation is not None:
@@ -178,6 +182,15 @@ def charge(ctx: RequestContext) -> None:
         if ctx.usage is not None and price is None:
             ctx.warn("the answer is unpriced: the cost is that of earlier attempts alone")
         ctx.cost_nano_usd = (ctx.cost_nano_usd or 0) + lost
+
+
+def compare(ctx: RequestContext, baseline: Deployment | None) -> None:
+    """What the model that savings are reported against would have cost, where all of it is known."""
+    if baseline is None or baseline.price is None or ctx.usage is None or ctx.cost_nano_usd is None:
+        return
+    rule = cache_rule_of(baseline.provider, baseline.upstream_model)
+    repeated = repeated_of(ctx, ctx.usage.input or 0)
+    ctx.baseline_nano_usd = baseline_nano_usd(ctx.usage, repeated, baseline.price, rule)
 
 
 def land(flight: Flight, outcome: Outcome, ctx: RequestContext, exchange: Exchange) -> None:

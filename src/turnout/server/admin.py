@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, unquote
 
@@ -18,6 +18,7 @@ from turnout.keys import Key, StoredKey
 from turnout.server import budgets, requests, sessions
 from turnout.server.learning import learning, outcomes
 from turnout.server.models import models
+from turnout.server.overview import history, overview, snowball, volume
 from turnout.server.reading import decoded, whole
 from turnout.usage import moment, report, report_story
 
@@ -43,7 +44,8 @@ class Errand(Struct, frozen=True, kw_only=True):
         told = query if self.name is None else self.name
         if self.handler in READS:
             return await asyncio.to_thread(self.handler, engine, told, body)
-        return self.handler(engine, told, body)
+        answer = self.handler(engine, told, body)
+        return await answer if isinstance(answer, Awaitable) else answer
 
 
 def admin_at(method: str, path: str) -> Errand | None:
@@ -172,6 +174,10 @@ CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
     ("DELETE", "/admin/budgets/([^/]+)"): ("take away a budget that was made here", budgets.remove),
     ("POST", "/admin/budgets/([^/]+)/add"): ("more money for a budget's current period", budgets.add),
     ("GET", "/admin/usage"): ("token volume, and what would save most; ?by=feature&since=7d", _usage),
+    ("GET", "/admin/overview"): ("totals, savings and their course; ?since=30d", overview),
+    ("GET", "/admin/volume"): ("as /admin/usage, from sums, by whole hours or days; ?by=feature&since=30d", volume),
+    ("GET", "/admin/snowball"): ("the mean context at each step, by feature and part; ?since=30d", snowball),
+    ("GET", "/admin/history"): ("agents of sessions in the ledger; ?since=30d&session=S&limit=100", history),
     ("GET", "/admin/caches"): (
         "how far providers keep what their cache rules promise, by kind and age of visit",
         _caches,
@@ -184,7 +190,6 @@ CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
     ("DELETE", "/admin/keys/([^/]+)"): ("revoke a key", _revoke_key),
     ("POST", "/admin/keys/([^/]+)/rotate"): ("another secret for a key, shown once", _rotate_key),
     ("GET", "/admin/sessions"): ("the sessions in memory, the latest first", sessions.sessions),
-    ("GET", "/admin/sessions/past"): ("the sessions of the ledger's newest requests, the latest first", sessions.past),
     ("GET", "/admin/sessions/([^/]+)"): ("one session step by step", sessions.one),
     ("GET", "/admin/sessions/([^/]+)/context"): ("what its conversations carry for nothing", sessions.context),
     ("POST", "/admin/sessions/([^/]+)/pause"): ("hold a session until somebody resumes it", sessions.pause),
@@ -193,5 +198,5 @@ CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
 }
 """Method and path, what it is for, and who answers."""
 
-READS: frozenset[Handler] = frozenset({_usage, outcomes, requests.newest, requests.story, sessions.past, sessions.one})
+READS: frozenset[Handler] = frozenset({_usage, outcomes, requests.newest, requests.story, sessions.one})
 """Those who only read the store, which may take a while: not on the event loop."""

@@ -1,9 +1,8 @@
-"""Sessions that an admin looks at and holds: those in memory, those of the ledger, one as a timeline."""
+"""Sessions that an admin looks at and holds: those in memory, and one as a timeline."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
@@ -14,17 +13,14 @@ from turnout.config import MOST_USD
 from turnout.contexts import CONTEXT_NOTES, context_story
 from turnout.engine import Engine
 from turnout.errors import InvalidRequest, NotFound
-from turnout.server.reading import decoded, whole
+from turnout.server.reading import decoded
 from turnout.spend.brakes import BY_HAND, LIMITS, LimitName, SessionRun, Verdict
 from turnout.spend.ledger import LedgerRow
 from turnout.spend.volume import PARTS
 
-__all__ = ["context", "limit", "one", "past", "pause", "resume", "sessions"]
+__all__ = ["context", "limit", "one", "pause", "resume", "sessions"]
 
 MOST_STEPS = 1_000
-MOST_PAST = 200
-LOOKED_AT = 2_000
-"""Rows of the ledger, the newest, that past sessions are told from."""
 
 MOST_WORDS = 200
 
@@ -32,17 +28,6 @@ MOST_WORDS = 200
 def sessions(engine: Engine, _: str, __: bytes) -> object:
     """The sessions in memory."""
     return {"data": [_session(owner, name, run) for owner, name, run in engine.state.memory.runs]}
-
-
-def past(engine: Engine, query: str, _: bytes) -> object:
-    """The sessions of the ledger's newest requests, the latest first. Raises InvalidRequest. Blocks."""
-    limit = whole(dict(parse_qsl(query)), "limit", 100, MOST_PAST)
-    found: dict[tuple[str | None, str], list[LedgerRow]] = {}
-    for row in engine.ledger.recent(LOOKED_AT):
-        if row.session_id is not None:
-            found.setdefault((row.key_id, row.session_id), []).append(row)
-    data = [_summed(rows) for rows in list(found.values())[:limit]]
-    return {"data": data, "notes": f"sums over the newest {LOOKED_AT:,} requests of the ledger"}
 
 
 def one(engine: Engine, name: str, _: bytes) -> object:

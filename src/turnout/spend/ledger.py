@@ -32,7 +32,7 @@ from turnout.context import (
     Spender,
 )
 from turnout.errors import InvalidRequest
-from turnout.spend.volume import Volume
+from turnout.spend.volume import PastRun, StepSum, Summed, Volume
 
 __all__ = [
     "ATTEMPT_COLUMNS",
@@ -52,6 +52,7 @@ __all__ = [
     "iso_utc",
     "parse_group_by",
     "price_record",
+    "repeated_of",
     "row_from_context",
     "to_record",
 ]
@@ -75,6 +76,8 @@ class LedgerRow(Struct, frozen=True, kw_only=True, gc=False):
     `overhead_us` in microseconds, `ttft_ms` and `duration_ms` in milliseconds. `usage_raw` is the provider's
     own usage object. `part_*` and `repeated_tokens` (what the agent's last request had sent already) are
     estimates, scaled to the reported input. `price` is a digest: the table `prices` says what it stands for.
+    `baseline_*`: what the model that savings are reported against would have cost, without a cache and with one
+    that reads all that was repeated.
     `decision`, `attempt_log` and `usage_raw` are plain JSON values in a row that was read; in one that is being
     appended they may still be the context's own (immutable) objects.
     """
@@ -122,6 +125,8 @@ class LedgerRow(Struct, frozen=True, kw_only=True, gc=False):
     cache_write_1h_tokens: int | None = None
     service_tier: str | None = None
     price: Json = None
+    baseline_uncached_nano_usd: int | None = None
+    baseline_cached_nano_usd: int | None = None
     attempt_log: Json = None
 
 
@@ -167,6 +172,8 @@ _INTEGER_COLUMNS = frozenset(
         *(f"part_{name}" for name in Parts.__struct_fields__),
         "repeated_tokens",
         "cache_write_1h_tokens",
+        "baseline_uncached_nano_usd",
+        "baseline_cached_nano_usd",
     }
 )
 
@@ -323,6 +330,20 @@ class Ledger(Protocol):
         """What was spent since `since`, as far apart as budgets ask: they are filled from it at the start."""
         ...
 
+    def sums(self, since: datetime, until: datetime, by: str) -> list[Summed]:
+        """As `usage`, from sums that are kept beside the rows: of a million requests in milliseconds. By all, day,
+        hour, model, provider and tier of whole hours; by feature, key, team, mode and reason of whole days. Sessions
+        and growth only by all, feature, key and mode. Raises InvalidRequest for an unknown group."""
+        ...
+
+    def steps(self, since: datetime, until: datetime) -> list[StepSum]:
+        """Contexts by feature and step, by whole days."""
+        ...
+
+    def past_sessions(self, since: datetime, until: datetime, limit: int, *, name: str | None = None) -> list[PastRun]:
+        """Agents of sessions that were active, the latest first; of the session `name` alone if given."""
+        ...
+
     def usage(self, since: datetime, until: datetime, by: str) -> list[Volume]:
         """Token volume by group and deployment, the dearest first. Raises InvalidRequest for an unknown group."""
         ...
@@ -373,6 +394,8 @@ def row_from_context(ctx: RequestContext) -> LedgerRow:
         cache_write_1h_tokens=usage.cache_write_1h if usage else None,
         service_tier=usage.service_tier if usage else None,
         price=deployment.price if deployment else None,
+        baseline_uncached_nano_usd=ctx.baseline_nano_usd[0] if ctx.baseline_nano_usd else None,
+        baseline_cached_nano_usd=ctx.baseline_nano_usd[1] if ctx.baseline_nano_usd else None,
         **_volume(ctx),
     )
 
@@ -383,11 +406,15 @@ def _volume(ctx: RequestContext) -> dict[str, int]:
     if ctx.parts is None or total is None:
         return {}
     parts = ctx.parts.scaled(total)
-    share = min(1.0, ctx.repeated_tokens / max(1, ctx.input_tokens_estimate))
     return {
         **{f"part_{name}": getattr(parts, name) for name in parts.__struct_fields__},
-        "repeated_tokens": round(total * share),
+        "repeated_tokens": repeated_of(ctx, total),
     }
+
+
+def repeated_of(ctx: RequestContext, total: int) -> int:
+    """Tokens of `total`, the provider's count of the input, that the agent's last request had sent."""
+    return round(total * min(1.0, ctx.repeated_tokens / max(1, ctx.input_tokens_estimate)))
 
 
 def _scaled(seconds: float | None, per_second: int) -> int | None:

@@ -13,7 +13,7 @@ from turnout.catalog.models import Tier
 from turnout.catalog.prices import Price, format_usd
 from turnout.context import Parts
 
-__all__ = ["PARTS", "Advice", "Volume", "advise"]
+__all__ = ["PARTS", "Advice", "PastRun", "StepSum", "Summed", "Volume", "advise"]
 
 PARTS: tuple[str, ...] = Parts.__struct_fields__
 
@@ -49,6 +49,59 @@ class Volume(Struct, frozen=True, kw_only=True):
     brief_requests: int = 0
     brief_cost_nano_usd: int = 0
     growth_per_step: float | None = None
+
+
+class Summed(Volume, frozen=True, kw_only=True):
+    """A volume with what else is summed. Of `compared` requests, which cost `compared_nano_usd`, the baseline's cost is
+    known. `ttft_ms` is the sum over `ttft_count` requests, `overhead_us` over all."""
+
+    errors: int = 0
+    compared: int = 0
+    compared_nano_usd: int = 0
+    baseline_uncached_nano_usd: int = 0
+    baseline_cached_nano_usd: int = 0
+    overhead_us: int = 0
+    ttft_ms: int = 0
+    ttft_count: int = 0
+    attempts: int = 0
+
+
+class StepSum(Struct, frozen=True, kw_only=True):
+    """Requests of one feature at one step of their agents (later steps in widening spans): sums of tokens."""
+
+    feature: str | None
+    step: int
+    requests: int
+    input_tokens: int
+    system: int
+    tools: int
+    history: int
+    tool_results: int
+    attachments: int
+    reasoning: int
+
+
+class PastRun(Struct, frozen=True, kw_only=True):
+    """One agent of a session, as the ledger has it: sums over its requests, times as the ledger writes them.
+    `deployment` answered last; `deepest` is its longest context in tokens."""
+
+    key_id: str | None
+    session_id: str
+    agent: str | None
+    feature: str | None
+    mode: str | None
+    deployment: str | None
+    first_at: str
+    last_at: str
+    first_input: int | None
+    last_input: int | None
+    deepest: int
+    requests: int
+    errors: int
+    input_tokens: int
+    cache_read_tokens: int
+    output_tokens: int
+    cost_nano_usd: int
 
 
 class Advice(Struct, frozen=True, kw_only=True):

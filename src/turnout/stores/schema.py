@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from turnout.errors import ConfigError
+from turnout.stores.sums import SUMS_MIGRATION
 
 __all__ = ["BUSY_TIMEOUT_S", "MEMORY", "MIGRATIONS", "cause_of", "code_of", "identity_of", "migrate", "open_database"]
 
@@ -206,6 +207,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX asked_at ON asked (at, size)",
     ),
+    SUMS_MIGRATION,
     (f"CREATE TABLE budgets (name TEXT PRIMARY KEY NOT NULL, told TEXT NOT NULL) {_STRICT}",),
 )
 """Version n of the file is what the first n entries made. Only ever add to the end."""

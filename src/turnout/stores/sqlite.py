@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +41,9 @@ from turnout.spend.ledger import (
     price_record,
     to_record,
 )
-from turnout.spend.volume import Volume
+from turnout.spend.volume import PastRun, StepSum, Summed, Volume
 from turnout.stores.schema import BUSY_TIMEOUT_S, MEMORY, cause_of, code_of, identity_of, open_database
+from turnout.stores.sums import MEASURES, PAST_QUERY, STEPS_QUERY, roll, sessions_query, span_of, sums_query
 from turnout.stores.usage import usage_query
 
 __all__ = ["SqliteLedger"]
@@ -53,6 +54,15 @@ BATCH = 2_000
 """Rows a transaction: enough that its cost vanishes, few enough that a flush behind them need not wait long."""
 
 MAX_RETRY_S = 5.0
+
+ROLL_EVERY = 20_000
+"""Rows after which the sums are brought up though nobody asks: so that whoever does need not wait for many."""
+
+ROLL_WAIT_S = 10.0
+"""Beyond that sums are told as they are: an old file of millions is being summed for the first time."""
+
+_A_MOMENT = timedelta(milliseconds=1)
+"""What lies before a time that is no longer meant."""
 
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM requests"  # noqa: S608 - our own column names
 # Not INSERT OR IGNORE: that would also swallow a row with a hole where none may be.
@@ -115,7 +125,11 @@ _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE
 
 
 class _Marker(threading.Event):
-    """Stands in the queue behind the rows that a flush waits for."""
+    """Stands in the queue behind the rows that somebody waits for; `sums`: until they are summed too."""
+
+    def __init__(self, *, sums: bool = False) -> None:
+        super().__init__()
+        self.sums = sums
 
 
 _Queued = LedgerRow | BudgetEntry | _Marker
@@ -144,6 +158,7 @@ class SqliteLedger:
         self._queue: deque[_Queued] = deque()
         # Rows taken from the queue whose transaction has not succeeded yet. The writer's own.
         self._batch: list[_Queued] = []
+        self._unsummed = ROLL_EVERY  # nobody knows: look at the first chance
         self._drop_lock = threading.Lock()
         self._dropped = 0
         self._failing = False
@@ -182,12 +197,7 @@ class SqliteLedger:
         self._queue.append(entry)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
-        if not self._writer.is_alive():
-            return not self._queue and not self._batch
-        marker = _Marker()
-        self._queue.append(marker)
-        self._wake.set()
-        return marker.wait(timeout_s)
+        return self._await(_Marker(), timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
         if self._closing.is_set():
@@ -233,6 +243,26 @@ class SqliteLedger:
         rows = self._read(query, (iso_utc(since), iso_utc(until), path))
         return [msgspec.convert(dict(zip(Volume.__struct_fields__, r, strict=True)), Volume) for r in rows]
 
+    def sums(self, since: datetime, until: datetime, by: str) -> list[Summed]:
+        span = span_of(by)
+        times = iso_utc(since)[:span], iso_utc(until - _A_MOMENT)[:span]
+        names = ("group", "deployment", "tier", *MEASURES)
+        volumes = [dict(zip(names, row, strict=True)) for row in self._summed(sums_query(by), times)]
+        if query := sessions_query(by):
+            for group, sessions, growth in self._query(query, (iso_utc(since), iso_utc(until))):
+                for volume in volumes:
+                    if volume["group"] == group:
+                        volume |= {"sessions": sessions, "growth_per_step": growth}
+        return [msgspec.convert(volume, Summed) for volume in volumes]
+
+    def steps(self, since: datetime, until: datetime) -> list[StepSum]:
+        rows = self._summed(STEPS_QUERY, (iso_utc(since)[:10], iso_utc(until - _A_MOMENT)[:10]))
+        return [msgspec.convert(dict(zip(StepSum.__struct_fields__, r, strict=True)), StepSum) for r in rows]
+
+    def past_sessions(self, since: datetime, until: datetime, limit: int, *, name: str | None = None) -> list[PastRun]:
+        rows = self._summed(PAST_QUERY, (iso_utc(since), iso_utc(until), name, limit))
+        return [msgspec.convert(dict(zip(PastRun.__struct_fields__, r, strict=True)), PastRun) for r in rows]
+
     def price(self, digest: str) -> str | None:
         """The JSON of a price that was applied; None for an unknown digest."""
         found = self._read("SELECT price FROM prices WHERE digest = ?", (digest,))
@@ -246,6 +276,12 @@ class SqliteLedger:
         # While the disk fails, a reader gets what is there and does not wait for it.
         if not self._closing.is_set() and not self._failing:
             self.flush()
+        return self._query(query, values)
+
+    def _summed(self, query: str, values: Sequence[str | int | None]) -> list[Record]:
+        """As `_read`, of the sums, which are brought up to the newest row first."""
+        if not self._closing.is_set() and not self._failing:
+            self._await(_Marker(sums=True), ROLL_WAIT_S)
         return self._query(query, values)
 
     def _query(self, query: str, values: Sequence[str | int | None]) -> list[Record]:
@@ -267,6 +303,13 @@ class SqliteLedger:
             ]
         except msgspec.MsgspecError as error:
             raise Internal(f"the ledger {self._path} holds a row that is not Turnout's: {error}") from error
+
+    def _await(self, marker: _Marker, timeout_s: float) -> bool:
+        if not self._writer.is_alive():
+            return not self._queue and not self._batch
+        self._queue.append(marker)
+        self._wake.set()
+        return marker.wait(timeout_s)
 
     # The writer's thread.
 
@@ -298,11 +341,15 @@ class SqliteLedger:
                 self._failed(error)
                 return False
             self._recovered()
-            self._on_written([row.request_id for row in self._batch if isinstance(row, LedgerRow)])
-            for marker in self._batch:
-                if isinstance(marker, _Marker):
-                    marker.set()
+            written = [row.request_id for row in self._batch if isinstance(row, LedgerRow)]
+            self._on_written(written)
+            markers = [item for item in self._batch if isinstance(item, _Marker)]
             self._batch.clear()
+            self._unsummed += len(written)
+            if self._unsummed >= ROLL_EVERY or any(marker.sums for marker in markers):
+                self._roll()
+            for marker in markers:
+                marker.set()
 
     def _write(self, batch: Sequence[_Queued]) -> None:
         """One transaction. Raises sqlite3.Error when it failed as a whole, ConfigError when the file, opened
@@ -347,6 +394,16 @@ class SqliteLedger:
                 # After a success, or a full disk that SQLite rolled back by itself, there is none to end.
                 if db.in_transaction:
                     db.execute("ROLLBACK")
+
+    def _roll(self) -> None:
+        """Sum what is not summed yet. What fails now is done the next time: the rows themselves are safe."""
+        try:
+            if self._write_db is not None:
+                with self._write_lock:
+                    roll(self._write_db)
+            self._unsummed = 0
+        except sqlite3.Error as error:
+            logger.warning("the sums of the ledger %s are behind: %s", self._path, cause_of(error))
 
     def _record(self, row: LedgerRow) -> tuple[Record, list[Record]] | None:
         """The row and its attempts as SQLite takes them; None, and counted as lost, for one that is none."""
