@@ -76,7 +76,7 @@ class App:
             if path.startswith("/console"):
                 await self._console(scope, receive, send, headers)
                 return
-            if (errand := admin_at(scope["method"], path)) is not None:
+            if (errand := admin_at(scope["method"], raw_path(scope))) is not None:
                 self.access.admit(engine.keyring, headers, address_of(scope), changes=errand.changes)
                 body = await read_body(receive, headers, MOST_ADMIN_BYTES, engine.server.body_timeout_s)
                 told = await errand.run(engine, scope["query_string"].decode("latin-1"), body)
@@ -126,6 +126,11 @@ class App:
         ask = Ask(method=scope["method"], path=scope["path"], body=body)
         page = console_at(self.access, engine.keyring, browser, ask)
         await send_page(send, page.status, page.body, page.headers)
+
+
+def raw_path(scope: Scope) -> str:
+    """The path as it was sent: what is named in it may have a slash of its own, as %2F."""
+    return (scope.get("raw_path") or scope["path"].encode()).partition(b"?")[0].decode("latin-1")
 
 
 def address_of(scope: Scope) -> str:
