@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from turnout.lab.sessions import offered_model, packaged_sessions, requests_of, usage_of
 from turnout.spend.ledger import LedgerRow, iso_utc
@@ -23,7 +23,7 @@ def packaged_rows(*, until: datetime, spread: timedelta = timedelta(days=6)) -> 
         before = 0
         for step, (recorded, taken) in enumerate(zip(requests_of(session), session.steps, strict=False)):
             usage = usage_of(taken, recorded)
-            tokens = usage.input_tokens or 0
+            tokens = usage.input
             read = round(before * 0.9)
             paid_in, paid_out, paid_read = PRICES[model]
             parts = {"system": min(tokens, 900), "tools": min(max(0, tokens - 900), 1_400)}
@@ -44,10 +44,10 @@ def packaged_rows(*, until: datetime, spread: timedelta = timedelta(days=6)) -> 
                 status=200,
                 input_tokens=tokens,
                 cache_read_tokens=min(read, tokens),
-                output_tokens=usage.output_tokens,
+                output_tokens=usage.output,
                 cost_nano_usd=(tokens - min(read, tokens)) * paid_in
                 + min(read, tokens) * paid_read
-                + (usage.output_tokens or 0) * paid_out,
+                + usage.output * paid_out,
                 price_source="config",
                 attempts=1,
                 overhead_us=900,

@@ -37,7 +37,7 @@ export const post = (path, value = {}) => ask("POST", path, value);
 export const patch = (path, value) => ask("PATCH", path, value);
 export const remove = (path) => ask("DELETE", path);
 
-/** Who we are, once the session is known. Throws Problem 401 where nobody is signed in. */
+/** Who we are, once the session is known; `role` stays null where nobody is signed in. */
 export async function whoAmI() {
   Object.assign(me, await get("/console/session"));
   return me;

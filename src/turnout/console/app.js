@@ -97,8 +97,8 @@ function App() {
   const [why, setWhy] = useState(null);
   useEffect(() => {
     whenSignedOut(() => setState("out"));
-    whoAmI().then(() => setState("in"), (error) => {
-      setWhy(error.status === 401 ? null : error);
+    whoAmI().then(() => setState(me.role ? "in" : "out"), (error) => {
+      setWhy(error);
       setState("out");
     });
   }, []);

@@ -42,9 +42,9 @@ function Frame({ label, height, draw, table, most, format }) {
 }
 
 /** The same figures in words, for screen readers. */
-const Hidden = ({ label, names, rows, format }) => html`<table class="unseen"><caption>${label}</caption>
+const Hidden = ({ label, names, rows, format }) => html`<div class="unseen"><table><caption>${label}</caption>
   <thead><tr><td></td>${names.map((n) => html`<th scope="col">${shown(n)}</th>`)}</tr></thead>
-  <tbody>${rows.map((r) => html`<tr><th scope="row">${r.name}</th>${r.values.map((v) => html`<td>${v === null ? "" : format(v)}</td>`)}</tr>`)}</tbody></table>`;
+  <tbody>${rows.map((r) => html`<tr><th scope="row">${r.name}</th>${r.values.map((v) => html`<td>${v === null ? "" : format(v)}</td>`)}</tr>`)}</tbody></table></div>`;
 
 function ticks(count, inner) {
   const every = Math.max(1, Math.ceil(count / Math.max(1, Math.floor(inner / 64))));
@@ -52,7 +52,7 @@ function ticks(count, inner) {
 }
 
 /** Stacked bars. `rows`: [{name, values: [of each of `names`]}]. */
-export function Bars({ label, names, rows, format, height = 190 }) {
+export function Bars({ label, names, rows, format, axis = format, height = 190 }) {
   const most = Math.max(0, ...rows.map((r) => r.values.reduce((a, b) => a + b, 0)));
   const draw = ({ inner, y }) => {
     const slot = inner / Math.max(1, rows.length);
@@ -72,7 +72,7 @@ export function Bars({ label, names, rows, format, height = 190 }) {
     ${ticks(rows.length, inner).map((n) => html`<text class="axis" x=${LEFT + (n + 0.5) * slot} y=${height - 6} text-anchor="middle">${rows[n].name}</text>`)}</g>`;
   };
   const table = html`<${Hidden} label=${label} names=${names} rows=${rows} format=${format} />`;
-  return html`<${Frame} label=${label} height=${height} draw=${draw} table=${table} most=${most} format=${format} />`;
+  return html`<${Frame} label=${label} height=${height} draw=${draw} table=${table} most=${most} format=${axis} />`;
 }
 
 /** Lines over shares of a span (0..1). `lines`: [{name, kind, points: [[x, value]]}]; `marks`: [[x, text]] below. */

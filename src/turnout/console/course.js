@@ -1,7 +1,7 @@
 // One budget as it stands: spent, held, the pace that would last, where it leads; and its course over the period.
 import { html } from "./dom.js";
 import { useLoad } from "./live.js";
-import { usd, percent, moment } from "./format.js";
+import { usd, usdAxis, percent, moment } from "./format.js";
 import { Tag, words } from "./ui.js";
 import { Lines } from "./chart.js";
 
@@ -65,5 +65,5 @@ function Curve({ budget: b, series, step }) {
   const day = (at) => new Date(at).toLocaleDateString(undefined, { month: "short", day: "numeric" });
   const marks = [[0, day(start)], [0.5, day(start + length / 2)], [1, day(start + length)]];
   return html`<ul class="legend"><li><span class="dash main"></span>spent</li><li><span class="dash quiet"></span>pace that lasts</li>${b.forecast_usd !== null && html`<li><span class="dash ahead"></span>forecast</li>`}</ul>
-    <${Lines} label="Spending against the budget's pace" lines=${lines} marks=${marks} format=${usd} />`;
+    <${Lines} label="Spending against the budget's pace" lines=${lines} marks=${marks} format=${usdAxis} />`;
 }

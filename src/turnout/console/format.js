@@ -13,6 +13,9 @@ export function usd(value) {
   return (value < 0 ? "-$" : "$") + size.toFixed(digits);
 }
 
+/** The same along an axis, where figures are round. */
+export const usdAxis = (value) => (value === 0 || value >= 100 ? `$${whole.format(value)}` : `$${Number(value.toPrecision(2))}`);
+
 export const count = (value) => (value === null || value === undefined ? "–" : whole.format(value));
 
 /** Tokens in short: 950, 12.4k, 3.1M. */

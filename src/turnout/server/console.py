@@ -11,7 +11,7 @@ import msgspec
 from msgspec import Struct
 
 from turnout import __version__
-from turnout.errors import MethodNotAllowed, PathNotFound
+from turnout.errors import MethodNotAllowed, PathNotFound, Unauthorized
 from turnout.server.access import COOKIE, LASTS_S, Access, Visitor, check_host, check_origin
 from turnout.server.auth import Keyring
 from turnout.server.reading import decoded
@@ -92,8 +92,16 @@ def console_at(access: Access, keyring: Keyring, browser: Browser, ask: Ask) -> 
     if method not in {"GET", "HEAD"}:
         raise MethodNotAllowed(f"{path} takes GET, not {method}")
     if path == "/console/session":
-        return _told(access.admit(keyring, browser.headers, browser.address, changes=False))
+        return _session(access, keyring, browser)
     return _file(path, browser.headers.get("if-none-match"))
+
+
+def _session(access: Access, keyring: Keyring, browser: Browser) -> Page:
+    """Who is signed in; nobody is no error: the page asks at its start."""
+    try:
+        return _told(access.admit(keyring, browser.headers, browser.address, changes=False))
+    except Unauthorized:
+        return _told(None)
 
 
 def _login(access: Access, keyring: Keyring, browser: Browser, body: bytes) -> Page:
@@ -116,8 +124,13 @@ def _cookie(name: str, browser: Browser, lasts_s: float) -> str:
     return f"{COOKIE}={name}; Path=/; Max-Age={lasts_s:.0f}; HttpOnly; SameSite=Strict{secure}"
 
 
-def _told(visitor: Visitor, *more: tuple[str, str]) -> Page:
-    told = {"role": visitor.role, "csrf": visitor.csrf, "open": visitor.open, "version": __version__}
+def _told(visitor: Visitor | None, *more: tuple[str, str]) -> Page:
+    told = {
+        "role": visitor.role if visitor else None,
+        "csrf": visitor.csrf if visitor else None,
+        "open": visitor.open if visitor else False,
+        "version": __version__,
+    }
     return Page(headers=[*more, *_plain("application/json")], body=msgspec.json.encode(told))
 
 

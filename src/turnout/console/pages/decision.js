@@ -28,8 +28,8 @@ function Story({ r }) {
       ${d && html`<${Weighed} candidates=${d.candidates.map(plain)} rejected=${d.rejected.map(plain)} />`}
     </section>
     <${Figures}>
-      <${Figure} label="Cost" exact=${dollars(r.cost_nano_usd)} value=${usd(dollars(r.cost_nano_usd))} note=${r.price_source ?? ""} />
-      <${Figure} label="Input tokens" exact=${r.input_tokens} value=${count(r.input_tokens)} note=${`${share(r.cache_read_tokens, r.input_tokens)} read from a cache`} />
+      <${Figure} label="Cost" exact=${dollars(r.cost_nano_usd)} value=${r.cost_nano_usd === null && r.input_tokens === null ? "–" : usd(dollars(r.cost_nano_usd))} note=${r.price_source ?? ""} />
+      <${Figure} label="Input tokens" exact=${r.input_tokens} value=${count(r.input_tokens)} note=${r.input_tokens ? `${share(r.cache_read_tokens, r.input_tokens)} read from a cache` : ""} />
       <${Figure} label="Output tokens" exact=${r.output_tokens} value=${count(r.output_tokens)} note=${r.usage_estimated ? "estimated" : ""} />
       <${Figure} label="First token" value=${seconds(r.ttft_ms)} note=${`whole ${seconds(r.duration_ms)}`} />
       <${Figure} label="Gateway's own time" value=${r.overhead_us === null ? "–" : `${(r.overhead_us / 1000).toFixed(1)} ms`} />

@@ -71,7 +71,7 @@ function List({ rows, onEdit, rotate, again }) {
     { name: "Opens", cell: (k) => ([...k.models, ...k.modes.map((m) => `mode ${m}`)].length ? [...k.models, ...k.modes.map((m) => `mode ${m}`)].map((m) => html`<${Name} of=${m} /> `) : "everything") },
     { name: "Limits", cell: (k) => limits(k) || html`<span class="faint">none</span>` },
     { name: "Made", num: true, value: (k) => k.created_at, cell: (k) => (k.source === "config" ? "–" : moment(k.created_at)) },
-    { name: "", cell: (k) => (k.source === "store" && k.state === "active" && me.role === "admin" ? html`<div class="deeds"><button type="button" onClick=${() => onEdit(k)}>Change</button>
+    { name: "Do", cell: (k) => (k.source === "store" && k.state === "active" && me.role === "admin" ? html`<div class="deeds"><button type="button" onClick=${() => onEdit(k)}>Change</button>
       <${Action} ask=${`Rotate ${k.name}? The secret so far opens for one hour more.`} does=${() => rotate(k)} done=${again}>Rotate<//>
       <${Action} kind="danger" ask=${`Revoke ${k.name}? It opens nothing from then on, for good.`} does=${() => remove(`/admin/keys/${inPath(k.name)}`)} done=${again}>Revoke<//></div>` : k.source === "config" ? html`<span class="faint small">stands in the config</span>` : "") },
   ];

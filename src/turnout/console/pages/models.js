@@ -11,12 +11,14 @@ const worst = (m) => [...m.places].sort((a, b) => ORDER.indexOf(a.breaker) - ORD
 
 export function Models() {
   const { data, error } = useLoad("/admin/models");
+  const week = useLoad("/admin/overview?since=7d", 30000);
+  const used = new Map((week.data?.by_model ?? []).map((m) => [m.model, m]));
   return html`<div class="page-head"><h1>Models</h1></div>
     <${Failure} error=${error} data=${data} />
     ${!data && !error && html`<${Loading} />`}
     ${data && !data.data.length && html`<${Empty} title="No model is set up"><p>Add <code>[providers.NAME]</code> to the config, or set a provider's usual key variable.</p><//>`}
     ${data && data.data.length > 0 && html`${data.data.flatMap((m) => m.alarms.map((why) => html`<p class="notice warn"><${Name} of=${m.model} />: ${shown(why)}</p>`))}
-      <section class="card"><${List} rows=${data.data} /><p class="faint small">${data.notes}.</p></section>`}`;
+      <section class="card"><${List} rows=${data.data.map((m) => ({ ...m, week: used.get(m.model) ?? null }))} /><p class="faint small">Prices in US dollars for a million tokens. First token and tokens a second: moving averages of recent answers. Success: how often answers were good, of the last 200 outcomes that were heard of. Writes: mean output tokens an answer.</p></section>`}`;
 }
 
 function Health({ m }) {
@@ -34,6 +36,8 @@ function List({ rows }) {
     { name: "Model", head: true, cell: (m) => html`<${Name} of=${m.model} />` },
     { name: "Tier", value: (m) => m.tier, cell: (m) => m.tier ?? "–" },
     { name: "Health", cell: (m) => html`<${Health} m=${m} />` },
+    { name: "7 days", num: true, value: (m) => m.week?.cost_usd, cell: (m) => (m.week ? html`<span data-exact=${m.week.cost_usd}>${usd(m.week.cost_usd)}</span>` : "–") },
+    { name: "Requests", num: true, value: (m) => m.week?.requests, cell: (m) => (m.week ? count(m.week.requests) : "–") },
     { name: "Errors", num: true, cell: (m) => percent(Math.max(...m.places.map((p) => p.error_rate))) },
     { name: "First token", num: true, value: (m) => best(m, "ttft_s"), cell: (m) => (best(m, "ttft_s") === null ? "–" : seconds(best(m, "ttft_s") * 1000)) },
     { name: "Tokens/s", num: true, value: (m) => best(m, "tokens_per_s"), cell: (m) => (best(m, "tokens_per_s") === null ? "–" : count(best(m, "tokens_per_s"))) },

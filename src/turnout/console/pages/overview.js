@@ -1,7 +1,7 @@
 // Is the month on budget, what was saved, and where does the money go.
 import { html, useState } from "../dom.js";
 import { useLoad } from "../live.js";
-import { usd, count, short, share, percent, tick, seconds, moment, reason } from "../format.js";
+import { usd, usdAxis, count, short, share, percent, tick, seconds, moment, reason } from "../format.js";
 import { Choice, Empty, Failure, Figure, Figures, Legend, Link, Loading, Name, Table, Tag } from "../ui.js";
 import { Bars } from "../chart.js";
 import { BudgetCourse } from "../course.js";
@@ -63,11 +63,12 @@ function Span({ data, name }) {
   const t = data.totals;
   const saved = data.baselines;
   const than = saved.model ? html`than <${Name} of=${saved.model} />` : "";
+  const over = saved.compared_requests < t.requests ? `, over ${count(saved.compared_requests)} requests` : "";
   return html`<section aria-label=${`The last ${name}`}>
     <${Figures}>
       <${Figure} label="Spent" exact=${t.cost_usd} value=${usd(t.cost_usd)} note=${t.unpriced ? `${count(t.unpriced)} requests have no price` : `last ${name}`} />
-      ${saved.model && html`<${Figure} kind="good" label="Saved, beside no cache" exact=${saved.saved_uncached_usd} value=${usd(saved.saved_uncached_usd)} note=${html`${share(saved.saved_uncached_usd, saved.uncached_usd)} less ${than}`} />
-      <${Figure} kind="good" label="Saved, beside a warm cache" exact=${saved.saved_cached_usd} value=${usd(saved.saved_cached_usd)} note=${html`${share(saved.saved_cached_usd, saved.cached_usd)} less ${than}`} />`}
+      ${saved.model && saved.compared_requests > 0 && html`<${Figure} kind="good" label="Saved, beside no cache" exact=${saved.saved_uncached_usd} value=${usd(saved.saved_uncached_usd)} note=${html`${share(saved.saved_uncached_usd, saved.uncached_usd)} less ${than}${over}`} />
+      <${Figure} kind="good" label="Saved, beside a warm cache" exact=${saved.saved_cached_usd} value=${usd(saved.saved_cached_usd)} note=${html`${share(saved.saved_cached_usd, saved.cached_usd)} less ${than}${over}`} />`}
       <${Figure} label="Requests" exact=${t.requests} value=${count(t.requests)} note=${t.errors ? html`<${Tag} kind="bad">${count(t.errors)} failed (${share(t.errors, t.requests)})<//>` : "none failed"} />
       <${Figure} label="Input tokens" exact=${t.input_tokens} value=${short(t.input_tokens)} note=${`${share(t.cache_read_tokens, t.input_tokens)} read from a cache`} />
       <${Figure} label="Output tokens" exact=${t.output_tokens} value=${short(t.output_tokens)} note=${t.reasoning_tokens ? `${short(t.reasoning_tokens)} of them thinking` : ""} />
@@ -78,7 +79,7 @@ function Span({ data, name }) {
     <div class="columns">
       <${Split} title="Models" rows=${data.by_model} field="model" none="nobody answered" total=${t.cost_usd} />
       <${Split} title="Features" rows=${data.by_feature} field="feature" none="no feature told" total=${t.cost_usd} />
-      <${Split} title="Reasons" rows=${data.by_reason} field="reason" none="none" total=${t.cost_usd} />
+      <${Split} title="Reasons" rows=${data.by_reason} field="reason" none="refused before a decision" total=${t.cost_usd} />
     </div>
     <p class="faint small">Read from the ledger, ${moment(data.since)} to ${moment(data.until)}. ${data.notes}.</p>
   </section>`;
@@ -96,7 +97,7 @@ function Course({ data }) {
   }
   const rows = [...at].map(([when, values]) => ({ name: tick(when), values }));
   return html`<section class="card"><h2>Cost by ${data.step}</h2><${Legend} names=${names} />
-    <${Bars} label=${`Cost by ${data.step} and model`} names=${names} rows=${rows} format=${usd} /></section>`;
+    <${Bars} label=${`Cost by ${data.step} and model`} names=${names} rows=${rows} format=${usd} axis=${usdAxis} /></section>`;
 }
 
 function Split({ title, rows, field, none, total }) {

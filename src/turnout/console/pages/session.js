@@ -90,8 +90,8 @@ function Step({ s, n, most, agent, before }) {
         ${s.reason && html` <${Tag}>${s.reason}<//>`}${agent && html` <${Tag}>agent ${agent}<//>`}${moved && html` <${Tag} kind="warn">moved<//>`}
         ${failed && html` <${Tag} kind="bad">${s.status} ${s.error_code ?? s.outcome}<//>`}${s.outcome === "cancelled" && html` <${Tag}>hung up<//>`}
         ${s.attempts > 1 && html` <${Tag} kind="warn">${s.attempts} attempts<//>`}</p>
-      <${PartsBar} parts=${s.parts} whole=${most} label="context" />
-      <p class="small faint">${short(s.input_tokens)} in, ${share(s.cache_read_tokens, s.input_tokens)} from cache, ${short(s.output_tokens)} out, first token ${seconds(s.ttft_ms)}, whole ${seconds(s.duration_ms)}${s.reason && reason(s.reason) ? `; ${reason(s.reason)}` : ""}</p>
+      ${s.input_tokens === null ? html`<p class="small faint">${s.attempts ? "no answer" : "refused before anybody was asked"}</p>` : html`<${PartsBar} parts=${s.parts} whole=${most} label="context" />
+      <p class="small faint">${short(s.input_tokens)} in, ${share(s.cache_read_tokens, s.input_tokens)} from cache, ${short(s.output_tokens)} out, first token ${seconds(s.ttft_ms)}, whole ${seconds(s.duration_ms)}${s.reason && reason(s.reason) ? `; ${reason(s.reason)}` : ""}</p>`}
       ${loops.map((w) => html`<p class="small warned">⟲ ${shown(w)}</p>`)}
       ${others.map((w) => html`<p class="small warned">${shown(w)}</p>`)}
     </div>
