@@ -189,7 +189,7 @@ CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
     ("PATCH", "/admin/keys/([^/]+)"): ("other limits for a key", _update_key),
     ("DELETE", "/admin/keys/([^/]+)"): ("revoke a key", _revoke_key),
     ("POST", "/admin/keys/([^/]+)/rotate"): ("another secret for a key, shown once", _rotate_key),
-    ("GET", "/admin/sessions"): ("the sessions in memory, the latest first", sessions.sessions),
+    ("GET", "/admin/sessions"): ("the sessions in memory, the latest first; ?held=1&limit=100", sessions.sessions),
     ("GET", "/admin/sessions/([^/]+)"): ("one session step by step", sessions.one),
     ("GET", "/admin/sessions/([^/]+)/context"): ("what its conversations carry for nothing", sessions.context),
     ("POST", "/admin/sessions/([^/]+)/pause"): ("hold a session until somebody resumes it", sessions.pause),

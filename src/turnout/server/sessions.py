@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
+from urllib.parse import parse_qsl
 
 import msgspec
 from msgspec import Struct
@@ -13,7 +15,7 @@ from turnout.config import MOST_USD
 from turnout.contexts import CONTEXT_NOTES, context_story
 from turnout.engine import Engine
 from turnout.errors import InvalidRequest, NotFound
-from turnout.server.reading import decoded
+from turnout.server.reading import decoded, whole
 from turnout.spend.brakes import BY_HAND, LIMITS, LimitName, SessionRun, Verdict
 from turnout.spend.ledger import LedgerRow
 from turnout.spend.volume import PARTS
@@ -21,13 +23,17 @@ from turnout.spend.volume import PARTS
 __all__ = ["context", "limit", "one", "pause", "resume", "sessions"]
 
 MOST_STEPS = 1_000
+MOST_LISTED = 20_000
 
 MOST_WORDS = 200
 
 
-def sessions(engine: Engine, _: str, __: bytes) -> object:
-    """The sessions in memory."""
-    return {"data": [_session(owner, name, run) for owner, name, run in engine.state.memory.runs]}
+def sessions(engine: Engine, query: str, _: bytes) -> object:
+    """The sessions in memory; `?limit=` of them, `?held=1` those alone that do not run. Raises InvalidRequest."""
+    told = dict(parse_qsl(query))
+    held, limit = told.get("held") == "1", whole(told, "limit", MOST_LISTED, MOST_LISTED)
+    found = ((owner, name, run) for owner, name, run in engine.state.memory.runs if run.paused is not None or not held)
+    return {"data": [_session(owner, name, run) for owner, name, run in islice(found, limit)]}
 
 
 def one(engine: Engine, name: str, _: bytes) -> object:

@@ -18,7 +18,7 @@ export function Overview() {
   const [since, setSince] = useState("30d");
   const { data, error } = useLoad(`/admin/overview?since=${since}`);
   const budgets = useLoad("/admin/budgets");
-  const held = useLoad("/admin/sessions");
+  const held = useLoad("/admin/sessions?held=1&limit=50");
   const name = SPANS.find((s) => s.value === since).name;
   return html`<div class="page-head"><h1>Overview</h1><${Choice} label="Span" options=${SPANS} value=${since} onChange=${setSince} /></div>
     <${Failure} error=${error ?? budgets.error} data=${data} />

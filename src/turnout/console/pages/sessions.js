@@ -38,18 +38,19 @@ export function Sessions() {
   const [since, setSince] = useState("7d");
   const [wanted, setWanted] = useState("");
   const past = useLoad(`/admin/history?since=${since}&limit=500`);
-  const live = useLoad("/admin/sessions", 5000);
-  const ready = past.data && live.data;
-  const all = ready ? joined(past.data.data, live.data.data) : [];
+  const live = useLoad("/admin/sessions?limit=500", 5000);
+  const held = useLoad("/admin/sessions?held=1&limit=50", 5000);
+  const ready = past.data && live.data && held.data;
+  const all = ready ? joined(past.data.data, [...held.data.data, ...live.data.data]) : [];
   const word = wanted.trim().toLowerCase();
   const rows = all.filter((s) => !word || [s.id, s.feature, s.key, ...s.models].some((v) => String(v ?? "").toLowerCase().includes(word)));
-  const held = rows.filter((s) => s.live && s.live.state !== "running");
+  const waits = rows.filter((s) => s.live && s.live.state !== "running");
   return html`<div class="page-head"><h1>Sessions</h1><${Choice} label="Span" options=${SPANS} value=${since} onChange=${setSince} /></div>
-    <${Failure} error=${past.error ?? live.error} data=${ready} />
+    <${Failure} error=${past.error ?? live.error ?? held.error} data=${ready} />
     ${!ready && !past.error && html`<${Loading} />`}
     ${ready && !all.length && html`<${Empty} title="No session in this span"><p>A session begins with an agent's first request. Name it with <code>x-turnout-session</code>, or let it be found by its messages.</p><//>`}
-    ${held.length > 0 && html`<section class="card held"><h2>Held</h2>${held.map((s) => html`<div class="row"><div><${Link} to=${`sessions/${inPath(s.id)}`}><${Name} of=${s.id} /><//> <${Tag} kind=${KINDS[s.live.state]}>${s.live.state}<//><p class="small">${shown(s.live.why)}</p></div>
-      ${s.live.state === "paused" && html`<${Action} does=${() => post(`/admin/sessions/${inPath(s.id)}/resume`)} done=${live.again}>Resume<//>`}</div>`)}</section>`}
+    ${waits.length > 0 && html`<section class="card held"><h2>Held</h2>${waits.map((s) => html`<div class="row"><div><${Link} to=${`sessions/${inPath(s.id)}`}><${Name} of=${s.id} /><//> <${Tag} kind=${KINDS[s.live.state]}>${s.live.state}<//><p class="small">${shown(s.live.why)}</p></div>
+      ${s.live.state === "paused" && html`<${Action} does=${() => post(`/admin/sessions/${inPath(s.id)}/resume`)} done=${() => { live.again(); held.again(); }}>Resume<//>`}</div>`)}</section>`}
     ${all.length > 0 && html`<section class="card">
       <label class="search"><span class="unseen">Find a session</span><input type="search" placeholder="Find by session, feature, key or model" value=${wanted} onInput=${(e) => setWanted(e.target.value)} /></label>
       <${List} rows=${rows} />
