@@ -24,7 +24,7 @@ EXAMPLE = '{"amount_usd": 50, "period": "month", "match": {"tag": "feature=searc
 
 class BudgetBook:
     """What the config says of budgets, which the file alone changes, over what the store holds. One event loop owns
-    it."""
+    it. Raises ConfigError where a budget is hard and another process keeps the ledger's."""
 
     def __init__(self, config: Config, store: SqliteBudgets, memory: Memory) -> None:
         self._configured = dict(config.budgets)
@@ -32,6 +32,7 @@ class BudgetBook:
         self._store = store
         self._memory = memory
         self._made = {stored.name: _read(stored) for stored in store.all()}
+        claimed(self.rules, memory.journal, memory.ledger)
 
     @property
     def told(self) -> Mapping[str, BudgetConfig]:

@@ -50,7 +50,7 @@ from turnout.errors import ConfigError
 from turnout.keys import Grant, Key, Keys
 from turnout.learning import Learner
 from turnout.memory import Memory
-from turnout.money import claimed, nano
+from turnout.money import nano
 from turnout.pipeline import Pipeline, Rules
 from turnout.predicting import predictor_for
 from turnout.providers.apis import APIS, Api
@@ -255,8 +255,7 @@ async def _build(
         deployments += [describe.overridden(d) for d in extra.deployments]
     fleet = Fleet(deployments, providers=tuple(providers), describe=describe, knows=describe.knows)
     names = _names(config, fleet)
-    _tell_of_dead_ends(config, fleet)
-    _check_semantic(config, fleet)
+    _check_against(config, fleet)
     keyring = keyring_of(config, state.keys, env)
     predictor = predictor_for(config.routing.predictor, fleet, state.memory.learner)
     router = Router(
@@ -271,7 +270,6 @@ async def _build(
     brakes, rules = _brake_rules(config.brakes), _rules(config, fleet)
     accounts = {name: _accounts(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
     book = BudgetBook(config, state.budgets, state.memory)
-    claimed(book.rules, state.memory.journal, state.memory.ledger)
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
     book.take()
@@ -518,8 +516,9 @@ def _names(config: Config, fleet: Fleet) -> Names:
     return Names(fleet, modes=modes, aliases=config.aliases, fallbacks=config.fallbacks, default=config.routing.default)
 
 
-def _tell_of_dead_ends(config: Config, fleet: Fleet) -> None:
-    """A fallback that leads nowhere is passed over; whoever wrote it should know before it is needed."""
+def _check_against(config: Config, fleet: Fleet) -> None:
+    """What a config names must be there. Raises ConfigError; a fallback that leads nowhere is told of alone."""
+    _check_semantic(config, fleet)
     for model, others in config.fallbacks.items():
         for name in (model, *others):
             if not fleet.find(name):

@@ -17,6 +17,7 @@ from turnout.errors import TurnoutError
 from turnout.stores.sqlite import SqliteLedger
 
 needs_browser()
+pytestmark = pytest.mark.browser
 
 TOML = """
 [models."lab/frontier"]

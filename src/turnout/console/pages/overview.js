@@ -87,13 +87,13 @@ function Span({ data, name }) {
 
 /** Cost over time, by the models that cost most. */
 function Course({ data }) {
-  const order = data.by_model.map((m) => m.model);
+  const order = data.by_model.filter((m) => m.cost_usd > 0).map((m) => m.model);
   const names = order.slice(0, MOST_MODELS).map((m) => m ?? "nobody");
   if (order.length > MOST_MODELS) names.push("others");
   const at = new Map(data.series.map((s) => [s.at, names.map(() => 0)]));
   for (const told of data.series_by_model) {
     const place = order.indexOf(told.model);
-    at.get(told.at)[Math.min(place, names.length - 1)] += told.cost_usd;
+    if (place >= 0) at.get(told.at)[Math.min(place, names.length - 1)] += told.cost_usd;
   }
   const rows = [...at].map(([when, values]) => ({ name: tick(when), values }));
   return html`<section class="card"><h2>Cost by ${data.step}</h2><${Legend} names=${names} />
