@@ -23,6 +23,8 @@ HEAVY = [
     "duckdb",
     "xllamacpp",
     "genai_prices",
+    "safetensors",
+    "tokenizers",
     "turnout.lab",
     "turnout.learn",
 ]

@@ -1,6 +1,7 @@
 """Config files: what is taken, and how a wrong one is told."""
 
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
@@ -120,3 +121,11 @@ def test_learning_is_on_keeps_no_text_and_refuses_what_means_nothing():
         parse_config("[learning]\nkeep_prompt = true\n", {})
     with pytest.raises(ConfigError, match=r"learning\.keep_days = 0: must be at least 1; enabled = false"):
         parse_config("[learning]\nkeep_days = 0\n", {})
+
+
+def test_the_example_is_a_config_and_what_it_says_of_learning_is_how_it_is_without():
+    env = {"OPENAI_API_KEY": "sk-example", "SLACK_WEBHOOK": "https://hooks.example"}
+    text = (Path(__file__).parents[1] / "turnout.example.toml").read_text()
+    config, plain = parse_config(text, env), parse_config("", {})
+    assert config.learning == plain.learning
+    assert (config.routing, config.delivery, config.answers) == (plain.routing, plain.delivery, plain.answers)

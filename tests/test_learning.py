@@ -54,8 +54,10 @@ def ctx(name, messages=1, *, by=SMALL, outcome="ok", reason="short", thread="t",
         key=key,
         session=SessionView(id="s", agent="a", step=0, source="prefix", thread=thread, parent=parent),
         served_by=by,
-        decision=Decision(candidates=(Candidate(deployment=by, success=0.7),), reason=reason, explanation=""),
-        features=features,
+        decision=Decision(
+            candidates=(Candidate(deployment=by, success=0.7, bounds=(0.5, 0.9)),), reason=reason, explanation=""
+        ),
+        look=lambda: features,
         outcome=outcome,
     )
 

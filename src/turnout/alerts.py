@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from turnout.background import Background
 from turnout.catalog.prices import NANO_PER_USD
 from turnout.errors import TurnoutError
 from turnout.providers.transport import Transport, UpstreamRequest
@@ -32,7 +33,7 @@ class Alerts:
     def __init__(self, transport: Transport, *, waits_s: tuple[float, ...] = WAITS_S) -> None:
         self._transport = transport
         self._waits_s = waits_s
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background(at_once=MOST_AT_ONCE)
         self.webhooks: Mapping[str, str] = {}
 
     def tell(self, alert: Alert) -> None:
@@ -41,18 +42,13 @@ class Alerts:
         url = self.webhooks.get(alert.budget)
         if url is None:
             return
-        if len(self._tasks) >= MOST_AT_ONCE:
+        if self._background.busy:
             log.error("the webhook of budget %s does not keep up: one alert was not sent", alert.budget)
             return
-        task = asyncio.get_running_loop().create_task(self._send(url, alert))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._background.begin(self._send(url, alert))
 
     async def aclose(self) -> None:
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._background.aclose()
 
     async def _send(self, url: str, alert: Alert) -> None:
         why = ""

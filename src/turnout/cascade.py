@@ -116,6 +116,7 @@ class Cascade:
             usage = usage_so_far(ctx, exchange)
         cost = cost_nano_usd(usage, deployment.price) if deployment.price is not None else None
         ctx.attempts[-1] = replace(ctx.attempts[-1], reason=NOT_VERIFIED, usage=usage, cost_nano_usd=cost)
+        predicted = ctx.predicted(deployment.id)
         ctx.target = ctx.served_by = None
         ctx.warn(f"{deployment.id} was asked first and its answer was not taken: {why}")
         if ctx.key is not None and not ctx.key.learning:
@@ -130,6 +131,7 @@ class Cascade:
                 at=datetime.now(UTC),
                 owner=ctx.key_id or "",
                 mode=ctx.mode,
+                predicted=predicted,
                 features=ctx.features,
             )
         )

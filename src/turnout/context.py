@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -99,19 +99,25 @@ class Candidate(Struct, frozen=True, kw_only=True):
     """One deployment weighed for a request. `rejected` says in one phrase why it lost or cannot serve;
     None for those that may be tried. `expected_cost_nano_usd`: of this request, with what is `warm` there;
     `rest_nano_usd`: of the rest of the session, failures done over by the strongest, for each task that is solved.
-    Both None: unpriced. `success`: the chance that it solves the task. `expected_s` None: its pace is not known.
-    Candidates that share a `place` are the same model at the same price: any will do. `unhealthy` says why one is tried
-    last."""
+    Both None: unpriced. `success`: the chance that it solves the task; where the predictor spoke of it, with `bounds`
+    that hold it nine times in ten, else its tier's, assumed. `expected_s` None: its pace is not known. Candidates that
+    share a `place` are the same model at the same price: any will do. `unhealthy` says why one is tried last."""
 
     deployment: Deployment
     expected_cost_nano_usd: int | None = None
     rest_nano_usd: int | None = None
     warm: Warm = Warm()
     success: float | None = None
+    bounds: tuple[float, float] | None = None
     expected_s: float | None = None
     place: int = 0
     unhealthy: str | None = None
     rejected: str | None = None
+
+    @property
+    def predicted(self) -> float | None:
+        """The chance of success that outcomes are held against: what is assumed of a tier is nobody's prediction."""
+        return self.success if self.bounds is not None else None
 
 
 class Decision(Struct, frozen=True, kw_only=True):
@@ -217,7 +223,7 @@ CACHE_HIT = "cache_hit"
 class RequestContext(Struct, kw_only=True):
     """One request from decode to settle. `volatile_part` is the part of the prefix that is another at every request.
     `baseline_nano_usd`: what the model that savings are reported against would have cost, without a cache and with one.
-    `features`: what a predictor saw of it, packed: hashes and counts, no text. `first` is asked before those that the
+    `look` tells its `features`, of those requests that are learned from. `first` is asked before those that the
     decision names, its answer checked (`cascade.py`).
     `received_at` is UTC; the `*_s` fields are seconds of the
     monotonic clock, relative to `started_s` except `started_s` itself and `deadline_s`, when the answer must be whole.
@@ -245,7 +251,7 @@ class RequestContext(Struct, kw_only=True):
     kept_at: str | None = None
     session: SessionView
     input_tokens_estimate: int = 0
-    features: bytes = b""
+    look: Callable[[], bytes] = bytes
     deadline_s: float | None = None
     decision: Decision | None = None
     first: Candidate | None = None
@@ -270,6 +276,16 @@ class RequestContext(Struct, kw_only=True):
     def team(self) -> str | None:
         """Whose money it is, where the caller's key says."""
         return self.key.team if self.key else None
+
+    @property
+    def features(self) -> bytes:
+        """What a predictor sees of it, packed: hashes and counts, no text; empty where nobody learns from it."""
+        return self.look()
+
+    def predicted(self, model: str) -> float | None:
+        """The chance that the predictor gave `model` (a deployment's id) here; None where it said nothing."""
+        weighed = self.decision.candidates if self.decision else ()
+        return next((c.predicted for c in weighed if c.deployment.id == model), None)
 
     def warn(self, sentence: str) -> None:
         """Note something the caller should know; shown in a header, the log and the request record."""

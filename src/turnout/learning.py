@@ -31,7 +31,7 @@ CAPACITY = 10_000
 """Answers remembered, those given last; about 1.5 kB each and what the predictor's features take."""
 
 RECALLED = 2_000
-"""Outcomes that the drift windows are filled with at the start."""
+"""Outcomes, the newest, that the drift windows are filled with and a new predictor is taught at the start."""
 
 SAMPLED = 1 / 8
 """Of the later steps of a session: looking at a request takes longer than routing it to where its session is."""
@@ -47,7 +47,7 @@ class Learns(Protocol):
     """Whoever predicts from outcomes."""
 
     def observe(self, outcome: Outcome) -> None:
-        """One more. Pure memory, a few microseconds."""
+        """One more. Pure memory, some tenths of a millisecond."""
         ...
 
 
@@ -246,7 +246,7 @@ class Learner:
         for alarm in self.drift.asked(answered.model, _dense(ctx), self._clock()):
             _warn(alarm)
         texts = self.keeps_prompt(ctx)
-        if ctx.features or texts:
+        if answered.features or texts:
             self.store.keep(_asked(ctx, answered, answer if texts else None, texts=texts, at=self._clock()))
 
     def known(self, request_id: str) -> Answered | None:
@@ -295,7 +295,6 @@ def _answered(ctx: RequestContext) -> Answered | None:
     if ctx.served_by is None:
         return None
     model, decision = ctx.served_by.id, ctx.decision
-    weighed = next((c for c in decision.candidates if c.deployment.id == model), None) if decision else None
     return Answered(
         request_id=ctx.request_id,
         owner=ctx.key_id or "",
@@ -303,7 +302,7 @@ def _answered(ctx: RequestContext) -> Answered | None:
         thread=ctx.session.thread,
         model=model,
         mode=(decision.mode if decision else None) or ctx.mode,
-        predicted=weighed.success if weighed else None,
+        predicted=ctx.predicted(model),
         features=ctx.features,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct, field
 
+from turnout.background import Background
 from turnout.contexts import Contexts
 from turnout.conversations import Conversations
 from turnout.learning import Learner
@@ -11,7 +12,7 @@ from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
 from turnout.routing.outlook import Foresight
 from turnout.routing.volatile import PrefixWatch
-from turnout.shadow import Background
+from turnout.shadow import AT_ONCE
 from turnout.sharing import AnswerCache
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Journal, Ledger
@@ -39,6 +40,6 @@ class Memory(Struct, frozen=True, kw_only=True):
     drains: Drains
     prefixes: PrefixWatch
     answers: AnswerCache
-    background: Background = field(default_factory=Background)
+    background: Background = field(default_factory=lambda: Background(at_once=AT_ONCE))
     contexts: Contexts = field(default_factory=Contexts)
     learner: Learner = field(default_factory=Learner)

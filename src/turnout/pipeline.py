@@ -316,7 +316,7 @@ class Pipeline:
         )
         decision = self._router.decide(ask)
         if self._learner.samples(ctx):
-            ctx.features = look().pack()
+            ctx.look = look.packed
         budget = self._budgets.left_to_small(spender_of(ctx, decision), self.worst_costs(ctx, decision))
         if budget is not None:
             decision = self._router.decide(replace(ask, small_only=budget))

@@ -15,23 +15,30 @@ from turnout.routing.explore import explores, fails_cheaply
 from turnout.routing.features import Features, State, features_of
 from turnout.routing.trajectory import Signs
 
-__all__ = ["Look", "seen_of", "tries_lower"]
+__all__ = ["Look", "tries_lower"]
 
 LOOKED_BACK = 3
 """User messages, from the newest on, among which what is asked now is looked for: tools' results come as such too."""
 
 
 class Look:
-    """The features of a request, read at the first call and remembered."""
+    """The features of a request as it was asked, read at the first call and remembered: about a millisecond, that no
+    caller waits for where nothing is to be chosen. What cannot be read has no words: whoever answers it will say what
+    is wrong. Decodes a few messages, whatever the length of the conversation."""
 
     def __init__(self, ctx: RequestContext, chat: Dialect | None, signs: Signs) -> None:
-        self._told = ctx, chat, signs
+        # Not the context, which may keep this: two that keep each other are freed late.
+        self._outline, self._chat, self._state = ctx.outline, chat, _state_of(ctx, signs)
         self._seen: Features | None = None
 
     def __call__(self) -> Features:
         if self._seen is None:
-            self._seen = seen_of(*self._told)
+            self._seen = features_of(*_task_and_intent(self._chat, self._outline), self._state)
         return self._seen
+
+    def packed(self) -> bytes:
+        """As they are kept with outcomes."""
+        return self().pack()
 
 
 def tries_lower(ctx: RequestContext, share: float) -> bool:
@@ -40,13 +47,6 @@ def tries_lower(ctx: RequestContext, share: float) -> bool:
         ctx.outline, input_tokens=ctx.input_tokens_estimate, session=ctx.session, quality=ctx.quality
     )
     return explores(ctx.request_id, share=share, cheap_failure=cheap)
-
-
-def seen_of(ctx: RequestContext, chat: Dialect | None, signs: Signs) -> Features:
-    """The features of a request. What cannot be read has no words: whoever answers it will say what is wrong. Decodes a
-    few messages, whatever the length of the conversation."""
-    task, intent = _task_and_intent(chat, ctx.outline)
-    return features_of(task, intent, _state_of(ctx, signs))
 
 
 def _task_and_intent(chat: Dialect | None, outline: RequestOutline) -> tuple[str, str]:
@@ -87,7 +87,7 @@ def _state_of(ctx: RequestContext, signs: Signs) -> State:
     return State(
         context=ctx.input_tokens_estimate,
         system=outline.system_bytes,
-        turns=sum(role == "user" for role in outline.roles),
+        turns=outline.roles.count("user"),
         step=session.step,
         tools=outline.tools,
         schema_size=outline.tools_bytes,

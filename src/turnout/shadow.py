@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from turnout.background import Background
 from turnout.call import Call
 from turnout.catalog.fleet import Fleet
 from turnout.catalog.models import Deployment
@@ -30,7 +31,7 @@ from turnout.providers.operations import ChatOperation
 from turnout.routing.explore import draw
 from turnout.routing.outcomes import TRUST, Outcome, Source
 
-__all__ = ["Background", "Shadow", "Shadowing", "shadowing"]
+__all__ = ["AT_ONCE", "Shadow", "Shadowing", "shadowing"]
 
 log = logging.getLogger("turnout")
 
@@ -72,6 +73,7 @@ class _Served(Struct, frozen=True, kw_only=True):
     model: str
     mode: str | None
     features: bytes
+    predicted: Callable[[str], float | None]
 
 
 def shadowing(told: LearningRules, fleet: Fleet) -> Shadowing:
@@ -91,29 +93,6 @@ def shadowing(told: LearningRules, fleet: Fleet) -> Shadowing:
         judge=fleet.find(judge.model)[0] if judge.model else None,
         judge_share=judge.share,
     )
-
-
-class Background:
-    """Work that nobody waits for: a few tasks at once, ended with the gateway. One event loop owns it."""
-
-    def __init__(self) -> None:
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def busy(self) -> bool:
-        return len(self._tasks) >= AT_ONCE
-
-    def begin(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def aclose(self) -> None:
-        """Cancel what is under way; each closes its books."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class Shadow:
@@ -150,7 +129,13 @@ class Shadow:
         if judge is None and not can_compare(request):
             return  # nothing would be learned from it
         done = _Served(
-            call=call, request=request, parts=told, model=ctx.served_by.id, mode=ctx.mode, features=ctx.features
+            call=call,
+            request=request,
+            parts=told,
+            model=ctx.served_by.id,
+            mode=ctx.mode,
+            features=ctx.features,
+            predicted=ctx.predicted,
         )
         self._background.begin(self._compare(done, candidate, judge))
 
@@ -206,6 +191,7 @@ class Shadow:
                 at=datetime.now(UTC),
                 owner=done.call.key_id or "",
                 mode=done.mode,
+                predicted=done.predicted(model),
                 features=done.features,
             )
         )

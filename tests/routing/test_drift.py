@@ -103,6 +103,13 @@ def test_more_complaints_are_no_fall_where_only_complaints_speak():
     assert not any(falling.feed("retry", 0.0, 0.4) for _ in range(500))
 
 
+def test_that_somebody_begins_to_predict_is_no_fall():
+    drift, random = Drift(), Random(5)
+    before = [outcome(float(random.random() < 0.9)) for _ in range(100)]
+    after = [outcome(float(random.random() < 0.9), 0.9) for _ in range(100)]
+    assert noted(drift, [*before, *after, *before, *after]) == []
+
+
 def test_requests_of_another_kind_are_told_and_then_usual():
     drift, random, at = Drift(), Random(1), NOW
 

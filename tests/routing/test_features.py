@@ -1,11 +1,22 @@
 """What the predictor sees of a request: every language, any size, no text kept."""
 
 import math
+import re
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
+from xxhash import xxh32_intdigest
 
 from turnout.routing.features import BUCKETS, DENSE, HEAD, STRUCTURE, TAIL, Features, State, features_of
+
+PIECES = [
+    *"aAzZ_390.,:;!?-*()[]{}#`=^|/ \n\t\r\x0b\x1c\0\1",
+    '"',
+    "\\",
+    *"\xa0\x85\xb2\xdf\u0130\u03a3\u03c2\u0663\u0e01\u2211",
+]
+mixed = st.text(st.one_of(st.sampled_from(PIECES), st.characters()), max_size=80)
 
 
 def dense(text, **state):
@@ -68,3 +79,43 @@ def test_a_mode_is_seen_as_a_word_that_nobody_can_say():
     plain, labelled = features_of("Hi"), features_of("Hi", "", State(labels=("mode=search",)))
     assert set(plain.buckets) < set(labelled.buckets)
     assert not set(labelled.buckets) - set(plain.buckets) & set(features_of("mode=search").buckets)
+
+
+def words_of(text):
+    """Words, numbers and marks, told one by one."""
+    spaced = r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
+    return re.findall(spaced + r"|\d+|[^\W\d]+|[^\w\s]", text)
+
+
+@given(mixed)
+def test_the_buckets_are_those_of_each_word_and_pair(text):
+    words = [word.lower() for word in words_of(text)]
+    grams = [*words, *map("\0".join, pairwise(words))]
+    assert set(features_of(text).buckets) == {
+        xxh32_intdigest(gram.encode("utf-8", "surrogatepass")) % BUCKETS for gram in grams
+    }
+
+
+@given(mixed)
+def test_counts_are_those_of_each_word_line_and_mark(text):
+    found, tokens = dense(text), words_of(text)
+    words = [token for token in tokens if token.isalpha()]
+    numbers = [token for token in tokens if token.isdigit()]
+    share = 1 / max(1, len(words))
+    lists = r"(?m)^\s{0,8}(?:[-*\u2022]|\(?[0-9A-Za-z]{1,2}[.):])\s"
+    assert {name: found[name] for name in ("words", "numbers", "large_numbers", "fractions", "marks")} == {
+        "words": math.log1p(len(words)),
+        "numbers": math.log1p(len(numbers)),
+        "large_numbers": math.log1p(sum(len(number) >= 4 for number in numbers)),
+        "fractions": math.log1p(len(re.findall(r"\d[.,/]\d", text))),
+        "marks": math.log1p(len(tokens) - len(words) - len(numbers)),
+    }
+    assert found["sentences"] == math.log1p(len(re.findall(r"[.!?\u3002\uff01\uff1f\u061f\u0964](?:\s|$)", text)))
+    assert found["list_items"] == math.log1p(len(re.findall(lists, text)))
+    assert found["formulas"] == math.log1p(len(re.findall(r"[\\^=<>+*/|\u2200-\u22ff]", text)))
+    assert found["code"] == math.log1p(len(re.findall(r"[{}\[\]();_#`]", text)))
+    assert math.isclose(found["long_words"], sum(len(word) >= 9 for word in words) * share)
+    assert math.isclose(found["capitals"], sum(word[0].isupper() for word in words) * share)
+    assert math.isclose(found["variety"], len(set(words)) * share)
+    assert math.isclose(found["word_length"], sum(map(len, words)) * share / 10)
+    assert math.isclose(found["other_scripts"], (len(text.encode()) - len(text)) / max(1, len(text)))

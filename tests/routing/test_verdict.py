@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from support.fleets import FLEET, NAMES, outline, session
+from turnout.routing.economics import TIER_SUCCESS
 from turnout.routing.features import features_of
 from turnout.routing.outcomes import Outcome
 from turnout.routing.predictor import Predictor, Weights
@@ -65,6 +66,27 @@ def test_without_outcomes_of_the_strongest_it_says_nothing(known):
 def test_full_quality_and_a_budget_in_need_are_stronger():
     assert decide(taught(nano=99, big=99), quality=1.0).reason == "quality"
     assert decide(taught(nano=99, big=99), smaller=1).reason == "thrift"
+
+
+def test_a_chance_that_was_predicted_weighs_in_what_is_told_and_one_that_was_not_is_assumed():
+    predictor = taught(nano=60, big=99)
+    told = {c.deployment.id: c for c in decide(predictor).candidates}
+    seen = predictor.see(features_of(TEXT))
+    for model in ("openai/nano", "openai/big"):
+        said = predictor.predict(seen, model)
+        assert (told[model].success, told[model].bounds) == (said.success, (said.low, said.high))
+        assert told[model].predicted == said.success
+    mini = told["openai/mini"]
+    assert (mini.success, mini.bounds, mini.predicted) == (TIER_SUCCESS["mid"], None, None)
+
+
+def test_what_a_task_costs_until_it_is_solved_follows_what_was_predicted():
+    def rest(share):
+        return next(c for c in decide(taught(nano=share, big=99)).candidates if c.deployment.id == "openai/nano")
+
+    good, bad = rest(95), rest(30)
+    assert good.expected_cost_nano_usd == bad.expected_cost_nano_usd
+    assert (good.rest_nano_usd or 0) < (bad.rest_nano_usd or 0)
 
 
 def test_exploring_tries_one_tier_lower_and_says_so():

@@ -71,7 +71,7 @@ async def test_a_webhook_that_is_down_harms_nobody_and_its_address_stays_secret(
         gw.engine.state.alerts._waits_s = (0.0, 0.0)
         assert (await post(gw.url, PATH, ask()))[0] == 200
         async with asyncio.timeout(5):
-            while gw.engine.state.alerts._tasks:  # noqa: ASYNC110 - nobody is told
+            while gw.engine.state.alerts._background._tasks:  # noqa: ASYNC110 - nobody is told
                 await asyncio.sleep(0.01)
     assert "the webhook of budget soft could not be reached" in caplog.text
     assert "s3cret" not in caplog.text

@@ -9,6 +9,7 @@ import pytest
 from support.calls import CHAT, post
 from support.gateway import gateway
 from support.upstream import ScriptedUpstream, answer, stream
+from turnout.routing.features import Features
 from turnout.routing.outcomes import TRUST
 
 PATH = "/v1/chat/completions"
@@ -83,6 +84,36 @@ async def test_feedback_is_recorded_replaced_and_seen(tmp_path):
     assert (standing["model"], standing["outcomes"], standing["alarm"]) == ("openai/gpt-4.1-nano", 1, False)
 
 
+async def test_what_was_predicted_is_what_is_explained_recorded_and_held_against_what_came(tmp_path):
+    half = "[routing]\nquality = 0.5\n"
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(toml(up.url, half), tmp_path) as gw:
+        question = "Fill this form from the letter of Mrs Ito"
+        for number in range(60):
+            for model in ("openai/gpt-4.1", "openai/gpt-4.1-nano"):
+                request = await asked(gw, {**chat(question), "model": model}, session=f"{model} {number}")
+                await judged(gw, {"request_id": request, "score": 1})
+        body = json.dumps(chat(question)).encode()
+        _, _, raw = await post(gw.url, "/v1/route", body, [])
+        explained = json.loads(raw)
+        request = await asked(gw, chat(question), session="new")
+        predictor = gw.engine.state.memory.learner.predictor
+        features = gw.engine.state.memory.learner.known(request).features
+        chance = predictor.predict(predictor.see(Features.unpack(features)), "openai/gpt-4.1-nano")
+        await judged(gw, {"request_id": request, "score": 1})
+        story = await get(gw, f"/admin/requests/{request}")
+        (kept,) = (await get(gw, "/admin/outcomes?limit=1"))["data"]
+        standings = (await get(gw, "/admin/learning"))["data"]
+    first = explained["candidates"][0]
+    assert (explained["reason"], first["model"]) == ("predicted", "openai/gpt-4.1-nano")
+    assert (first["success"], first["success_is"]) == (round(chance.success, 4), "predicted")
+    assert first["success_bounds"] == [round(chance.low, 4), round(chance.high, 4)]
+    booked = story["decision"]["candidates"][0]
+    assert (booked["success"], booked["success_bounds"]) == (chance.success, [chance.low, chance.high])
+    assert (kept["request_id"], kept["predicted"]) == (request, chance.success)
+    (standing,) = [told for told in standings if told["model"] == "openai/gpt-4.1-nano"]
+    assert (standing["measured"], standing["predicted"]) == (1, round(chance.success, 4)), "of 61 one was predicted"
+
+
 async def test_feedback_comes_days_later_when_nobody_remembers(tmp_path):
     async with ScriptedUpstream(answer(CHAT)) as up:
         async with gateway(toml(up.url, KEYS + ADMIN), tmp_path) as gw:
@@ -114,6 +145,7 @@ async def test_a_request_is_its_own_keys_alone(tmp_path):
         ({"request_id": "r"}, "score"),
         ({"request_id": "r", "score": 2}, "score"),
         ({"request_id": "r", "score": True}, "score"),
+        ({"request_id": "r", "score": 10**400}, "score"),
         ({"request_id": "r", "score": "1"}, "score"),
         ({"request_id": "r", "score": 1, "label": ["x"]}, "label"),
         ({"request_id": "r", "score": 1, "lable": "x"}, "lable"),
@@ -260,3 +292,9 @@ async def test_a_predictor_hears_every_outcome_once(tmp_path):
         for score in (0, 1):
             await judged(gw, {"request_id": first, "score": score})
         assert pupil.heard == [("tool", 1.0), ("feedback", 0.0)]
+
+
+async def test_a_limit_of_five_thousand_digits_is_a_wrong_one(tmp_path):
+    async with gateway(toml("http://127.0.0.1:9"), tmp_path) as gw:
+        told = await get(gw, f"/admin/outcomes?limit={'9' * 5_000}")
+    assert told["error"]["param"] == "limit"

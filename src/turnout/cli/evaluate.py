@@ -58,6 +58,7 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
         help="learn from N of the queries, test on the rest",
     )
     parser.add_argument("--folds", type=int, metavar="K", help="test each of K folds by what the others teach")
+    parser.add_argument("--embed", metavar="NAME", help="learn from vectors of the prompts too: wordllama")
     parser.add_argument("--by-dataset", action="store_true", help="test each dataset by what the others teach")
     parser.add_argument("--strong", metavar="MODEL", help="of the two models of APGR (default: the best)")
     parser.add_argument("--weak", metavar="MODEL", help="the other (default: the cheapest; without costs, the worst)")
@@ -92,7 +93,7 @@ def _reports(args: argparse.Namespace) -> list[Report]:
 
     prices = read_prices(Path(args.prices)) if args.prices else {}
     asked = args.router or [*BASELINES, *([LEARNED] if _has_fit() else [])]
-    learned, scored = _routers([name for name in asked if name not in BASELINES])
+    learned, scored = _routers([name for name in asked if name not in BASELINES], args.embed)
     plan = Plan(
         baselines=tuple(name for name in BASELINES if name in asked),
         labels=tuple(args.labels),
@@ -117,7 +118,7 @@ def _has_fit() -> bool:
     return importlib.util.find_spec("turnout.learn.fit") is not None
 
 
-def _routers(asked: Sequence[str]) -> tuple[dict[str, Learned], dict[str, Scores]]:
+def _routers(asked: Sequence[str], embed: str | None) -> tuple[dict[str, Learned], dict[str, Scores]]:
     from turnout.learn.evaluate import read_scores
 
     learned: dict[str, Learned] = {}
@@ -127,7 +128,7 @@ def _routers(asked: Sequence[str]) -> tuple[dict[str, Learned], dict[str, Scores
         if found and name:
             scored[name] = read_scores(Path(file))
         elif text == LEARNED or Path(text).is_dir():
-            learned[text] = _learned(text)
+            learned[text] = _learned(text, embed)
         else:
             raise InvalidRequest(
                 f"there is no router {text!r}; write random, length, zero, best, oracle, turnout, the folder of a"
@@ -136,8 +137,9 @@ def _routers(asked: Sequence[str]) -> tuple[dict[str, Learned], dict[str, Scores
     return learned, scored
 
 
-def _learned(text: str) -> Learned:
+def _learned(text: str, embed: str | None) -> Learned:
     """What `turnout train` fits. Only the packaged one learns anew from labels: a folder is measured as it is."""
+    from turnout.learn.embed import embeds_of
     from turnout.learn.evaluate import Learned
 
     if not _has_fit():
@@ -145,7 +147,7 @@ def _learned(text: str) -> Learned:
     fit = importlib.import_module("turnout.learn.fit")
     if text != LEARNED:
         return Learned(predictor=fit.load(text))
-    return Learned(predictor=fit.load(None), fitter=fit.Fit())
+    return Learned(predictor=fit.load(None), fitter=fit.Fit(embeds=embeds_of(embed) if embed else None))
 
 
 def _show(reports: Sequence[Report]) -> None:

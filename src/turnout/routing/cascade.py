@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from turnout.chat import RequestOutline
 from turnout.context import Candidate, Decision
-from turnout.routing.economics import TIER_SUCCESS
+from turnout.routing.outlook import assumed_success
 
 __all__ = ["cascade_cost", "may_cascade", "small_first"]
 
@@ -51,7 +51,7 @@ def small_first(decision: Decision) -> Candidate | None:
 
 def _passes(candidate: Candidate) -> float | None:
     """The chance that an answer passes. That of solving the task stands in for it: more answers have the right form
-    than are right, so what is expected to be saved is the least."""
-    if candidate.success is not None:
-        return candidate.success
-    return TIER_SUCCESS[candidate.deployment.tier] if candidate.deployment.tier else None
+    than are right, so what is expected to be saved is the least. The predictor's where it spoke, else the tier's."""
+    if candidate.success is None and candidate.deployment.tier is not None:
+        return assumed_success(candidate.deployment)
+    return candidate.success

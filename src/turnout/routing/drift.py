@@ -136,18 +136,21 @@ def _binned(points: Iterable[Point], bins: int) -> list[tuple[float, float, floa
 class Falling:
     """The Page-Hinkley test for a falling mean (Page 1954, Hinkley 1971; as in Gama et al., A Survey on Concept Drift
     Adaptation, 2014): how far the sum of deviations below the mean so far, less a tolerance, has risen above its
-    lowest. Each source is held against its own mean: that more of them speak is no drift."""
+    lowest. Each source is held against its own mean, what was predicted apart from what was not: that more of them
+    speak, or that somebody begins to predict, is no drift."""
 
     def __init__(self) -> None:
-        self._means: dict[Source, tuple[float, float]] = {}
+        self._means: dict[tuple[Source, bool], tuple[float, float]] = {}
         self._gathered = 0.0
 
-    def feed(self, source: Source, value: float, weight: float) -> bool:
-        """One more value; True when the mean has fallen. Then it begins anew."""
-        weights, mean = self._means.get(source, (0.0, 0.0))
+    def feed(self, source: Source, score: float, weight: float, predicted: float | None = None) -> bool:
+        """One more score, less what was predicted of it; True when the mean has fallen. Then it begins anew."""
+        kind: tuple[Source, bool] = source, predicted is not None
+        value = score - (predicted or 0.0)
+        weights, mean = self._means.get(kind, (0.0, 0.0))
         weights += weight
         mean += (value - mean) * weight / weights if weights else 0.0
-        self._means[source] = weights, mean
+        self._means[kind] = weights, mean
         self._gathered = max(0.0, self._gathered + weight * (mean - value - TOLERANCE))
         if self._gathered <= THRESHOLD:
             return False
@@ -248,7 +251,7 @@ class Drift:
         told.heard += 1
         if told.heard % CHECKED_EVERY == 0 and (why := told.off()) is not None:
             found.append(("calibration", why))
-        if told.falling.feed(outcome.source, outcome.score - (outcome.predicted or 0.0), outcome.weight):
+        if told.falling.feed(outcome.source, outcome.score, outcome.weight, outcome.predicted):
             found.append(("success", "it succeeds less often than it did; look at GET /admin/outcomes"))
         return [a for kind, why in found if (a := _raised(told, outcome.model, kind, why, outcome.at)) is not None]
 

@@ -23,6 +23,7 @@ from turnout.routing.economics import (
 )
 from turnout.routing.habits import Habits
 from turnout.routing.needs import Needs, expected_output
+from turnout.routing.verdict import Odds
 from turnout.routing.warmth import Warmth, kept_by
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "Outlook",
     "Scales",
     "Weight",
+    "assumed_success",
     "expected_visits",
     "known_of",
     "option_of",
@@ -213,25 +215,44 @@ class Scales:
             self._units[deployment.id] = known
         return known
 
-    def with_rest(self, candidates: list[Candidate]) -> list[Candidate]:
-        """The candidates with what the rest of the session costs with each, for every task that is solved: what a model
-        fails at is done over by the one that most likely succeeds, from a cold cache unless that is warm now."""
-        weights = [self.of(c.deployment) for c in candidates]
-        known = [(w.option, w.rest) for w in weights if w.option is not None and w.rest is not None]
+    def with_rest(self, candidates: list[Candidate], odds: Odds | None = None) -> list[Candidate]:
+        """The candidates with their chances, the tier's where `odds` say nothing, and with what the rest of the session
+        costs with each, for every task that is solved: what a model fails at is done over by the one that most likely
+        succeeds, from a cold cache unless that is warm now."""
+        told = [_with_chance(c, odds) for c in candidates]
+        ways = [self._way(c) for c in told]
+        known = [way for way in ways if way is not None]
         if not known:
-            return candidates
-        best = max(known, key=lambda one: (one[0].success, -one[1]))[0]
-        return [self._told(c, w, best) for c, w in zip(candidates, weights, strict=True)]
+            return told
+        best = max(known, key=lambda way: (way[0].success, -way[1]))[0]
+        return [c if way is None else self._told(c, *way, best) for c, way in zip(told, ways, strict=True)]
 
-    def _told(self, candidate: Candidate, weight: Weight, best: Option) -> Candidate:
-        option, rest = weight.option, weight.rest
-        if option is None or rest is None:
-            return candidate
+    def _way(self, candidate: Candidate) -> tuple[Option, float] | None:
+        """Going on with a candidate, at its own chance, and what that costs; None: unpriced."""
+        weight = self.of(candidate.deployment)
+        if weight.option is None or weight.rest is None:
+            return None
+        chance = weight.option.success if candidate.success is None else candidate.success
+        return replace(weight.option, success=chance), weight.rest
+
+    def _told(self, candidate: Candidate, option: Option, rest: float, best: Option) -> Candidate:
         solved = option.success
         if solved < best.success:
             rest = with_escalation(option, best, self.run, gone=0.0 if best.warm else 1.0)
             solved += (1 - solved) * best.success
-        return replace(candidate, rest_nano_usd=round(per_solved(rest, solved)), success=option.success)
+        return replace(candidate, rest_nano_usd=round(per_solved(rest, solved)))
+
+
+def _with_chance(candidate: Candidate, odds: Odds | None) -> Candidate:
+    told = odds.of(candidate.deployment.id) if odds is not None else None
+    if told is None:
+        return replace(candidate, success=assumed_success(candidate.deployment))
+    return replace(candidate, success=told.success, bounds=(told.low, told.high))
+
+
+def assumed_success(deployment: Deployment) -> float:
+    """The chance that is taken for a model's where nobody predicts it: its tier's."""
+    return TIER_SUCCESS[deployment.tier or "mid"]
 
 
 def known_of(deployment: Deployment, context: int, service: str | None = None) -> Known | None:
@@ -250,6 +271,6 @@ def option_of(known: Known, outlook: Outlook, warm: Warm, *, context: int, outpu
         warm=min(warm.tokens, context),
         minimum=rule.minimum_tokens,
         verbosity=outlook.output(deployment, output) / output if output > 0 else 1.0,
-        success=TIER_SUCCESS[deployment.tier] if deployment.tier else TIER_SUCCESS["mid"],
+        success=assumed_success(deployment),
         caches=rule.granularity_tokens > 0 and (outlook.marks or not rule.by_marks),
     )

@@ -4,6 +4,7 @@ has no room for numpy. Pure but for what it learns, which stays in memory.
 
     d     = text . buckets + structure . dense                 how hard a request is, whoever answers it
     logit = b0 + b1 d + b2 max(0, d) + b3 . dense + calibration   b of the model, else of its tier, else of all
+            (and where the file has them: + b4 what tells strong models from weak + b5 what the base thinks)
     p     = sigmoid(logit) + what requests that read alike differed by, shrunk by how few there are
 
 The shape is that of item response theory (Rasch 1960, two-parameter by Birnbaum 1968) with the item's difficulty
@@ -13,7 +14,7 @@ predicted, after the finding that one difficulty fitted on the mean of all model
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import mul
 from typing import NamedTuple
 
@@ -22,11 +23,13 @@ from msgspec import Struct
 
 from turnout.errors import ConfigError
 from turnout.routing.features import BUCKETS, DENSE, Features
+from turnout.routing.neighbours import Neighbours
 from turnout.routing.outcomes import Outcome
 
-__all__ = ["FORMAT", "Curve", "Exemplar", "Prediction", "Predictor", "Weights", "neighbours_of"]
+__all__ = ["FORMATS", "Contrast", "Curve", "Exemplar", "Prediction", "Predictor", "Seen", "Weights", "neighbours_of"]
 
-FORMAT = 1
+FORMATS = (1, 2)
+"""Read: 2 has further inputs of its curves (`Weights.contrast`, `Weights.base`), which who reads 1 alone would drop."""
 
 SHARPNESS = 10.0
 """Weights of neighbours fall with exp(SHARPNESS (cosine - 1))."""
@@ -37,8 +40,9 @@ UNIT = math.exp(SHARPNESS * (0.3 - 1))
 APART = 0.1
 """How far a model's chance on some kind of request is from its curve. Assumed."""
 
-FOLDED = 2_048
-"""Bits that a request's buckets are folded into where it is compared: an AND and a count of bits."""
+ELSEWHERE = 1.0
+"""By how much (log-odds, a standard deviation) the success of a tier differs from one traffic to another: a table's
+questions are not one's own, and what a tier did there must not outweigh a hundred outcomes here. Assumed."""
 
 MOST_EXEMPLARS = 2_000
 LEARNED_ROWS = 512
@@ -51,6 +55,15 @@ FORGETTING = 0.998
 """Per outcome of a model: half of what it said counts after some 350 outcomes, so that a model that was changed under
 its name is seen as it is (recursive estimation with exponential forgetting)."""
 
+FALL = 1.5
+"""In log-odds: what is looked out for, as from 95 to 81 or from 80 to 47 %."""
+
+SURE = math.log(5_000)
+"""A model that is as it was is taken for fallen once in so many outcomes at most (Lorden 1971)."""
+
+SETTLED = 50
+"""Outcomes from which a model's own chance is known well enough that it can be seen to fall."""
+
 _CLIP = 30.0
 
 
@@ -60,8 +73,8 @@ def neighbours_of(exemplars: int) -> int:
 
 
 class Curve(Struct, frozen=True, array_like=True):
-    """How one model's chance depends on the difficulty: `mean` and `sd` of each coefficient [1, d, max(0, d), *DENSE],
-    from `count` outcomes."""
+    """How one model's chance depends on the difficulty: `mean` and `sd` of each coefficient [1, d, max(0, d), *DENSE]
+    (and, where the file has them, of the contrast and of the base's need), from `count` outcomes."""
 
     mean: tuple[float, ...]
     sd: tuple[float, ...]
@@ -75,13 +88,25 @@ class Exemplar(Struct, frozen=True, array_like=True):
     better: dict[str, float]
 
 
+class Contrast(Struct, frozen=True, array_like=True):
+    """What tells strong models from weak ones, which is not the same as what is hard for all: the signed bytes, steps
+    and structure of a second difficulty, and what it is standardised by."""
+
+    text: bytes
+    text_scale: float
+    structure: tuple[float, ...]
+    centre: float
+    spread: float
+
+
 class Weights(Struct, frozen=True, kw_only=True):
     """One version of a predictor. `text` holds a signed byte a bucket, in steps of `text_scale`. `tiers` and `all` are
     the curves that a model without one begins with. `platt`: slope and offset that `count` held-out outcomes call for.
     `error`: the calibration error on them. `keeps`: pairs of a quality and the highest `Predictor.need` up to which a
-    small model kept that share of the larger's success, on requests that the exemplars were not taken from."""
+    small model kept that share of the larger's success, on requests that the exemplars were not taken from. `base`: the
+    predictor that this one set out from; its need, standardised by `base_scale` (centre, spread), is an input."""
 
-    format: int = FORMAT
+    format: int = 1
     name: str = ""
     trained_on: tuple[str, ...] = ()
     count: int = 0
@@ -101,6 +126,9 @@ class Weights(Struct, frozen=True, kw_only=True):
     platt: tuple[float, float] = (1.0, 0.0)
     error: float | None = None
     keeps: tuple[tuple[float, float], ...] = ()
+    contrast: Contrast | None = None
+    base: Weights | None = None
+    base_scale: tuple[float, float] = (0.0, 1.0)
 
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self)
@@ -112,7 +140,7 @@ class Weights(Struct, frozen=True, kw_only=True):
             weights = msgspec.msgpack.decode(data, type=cls)
         except msgspec.MsgspecError as error:
             raise ConfigError(f"this is no predictor file ({error}); write one with turnout train") from None
-        if weights.format != FORMAT or len(weights.text) != BUCKETS or len(weights.centre) != len(DENSE):
+        if weights.format not in FORMATS or len(weights.text) != BUCKETS or len(weights.centre) != len(DENSE):
             raise ConfigError("the predictor file is of another version of turnout; write it again with turnout train")
         return weights
 
@@ -126,33 +154,98 @@ class Prediction(NamedTuple):
 
 
 class _Posterior(Struct):
-    """What is believed of one model now: coefficients and their variances, independent."""
+    """What is believed of one model now: coefficients, and a covariance that is diagonal but for one direction, that of
+    the requests so far. Requests of one's own traffic are alike: their outcomes tell the sum of the coefficients there
+    and little of each, which a diagonal takes for knowing nothing (with 38 inputs, six times too wide).
+
+        covariance = (1 / prior + scatter + known centre centre^T)^-1 = E - k (E centre) (E centre)^T
+
+    by Sherman and Morrison, with E = 1 / (1 / prior + scatter), and k = known / (1 + known centre^T E centre).
+    `known`: information that all outcomes had together, `centre` the mean of their inputs, `scatter` what it varied."""
 
     mean: list[float]
+    prior: list[float]
     variance: list[float]
+    scatter: list[float]
+    centre: list[float]
+    lean: list[float]
+    known: float = 0.0
+    k: float = 0.0
     count: int = 0
+    fallen: float = 0.0
+
+    @classmethod
+    def of(cls, curve: Curve) -> _Posterior:
+        prior, nothing = [sd * sd for sd in curve.sd], [0.0] * len(curve.sd)
+        return cls(list(curve.mean), prior, list(prior), list(nothing), list(nothing), list(nothing))
+
+    def doubt(self, x: Sequence[float], squares: Sequence[float]) -> float:
+        """The variance of the logit at `x`, whose squares are `squares`."""
+        wide = sum(map(mul, self.variance, squares))
+        return max(0.0, wide - self.k * sum(map(mul, self.lean, x)) ** 2)
+
+    def falls(self, p: float, score: float, weight: float) -> bool:
+        """Whether it is no more what it was: Page's cumulative sum of log-likelihood ratios, the quickest test there is
+        for a known change (Moustakides 1986). `p` was expected of this outcome."""
+        if self.count < SETTLED:
+            return False
+        p = _bounded(p)
+        q = _sigmoid(math.log(p / (1 - p)) - FALL)
+        told = score * math.log(q / p) + (1 - score) * math.log((1 - q) / (1 - p))
+        self.fallen = max(0.0, self.fallen + weight * told)
+        return self.fallen > SURE
+
+    def learn(self, x: Sequence[float], information: float, error: float) -> None:
+        """One outcome: `information` p (1 - p), and by how much it was better than expected, both weighted."""
+        self.known = FORGETTING * self.known + information
+        share = information / self.known if self.known else 0.0
+        for i, value in enumerate(x):
+            off = value - self.centre[i]
+            self.centre[i] += share * off
+            self.scatter[i] = FORGETTING * self.scatter[i] + information * off * (value - self.centre[i])
+            self.variance[i] = self.prior[i] / (1 + self.prior[i] * self.scatter[i])
+            self.lean[i] = self.variance[i] * self.centre[i]
+        self.k = self.known / (1 + self.known * sum(map(mul, self.lean, self.centre)))
+        along = self.k * sum(map(mul, self.lean, x))
+        for i, value in enumerate(x):
+            self.mean[i] += error * (self.variance[i] * value - along * self.lean[i])
+        self.count += 1
 
 
-class _Told(NamedTuple):
+class _Told(Struct):
     """An outcome of one's own traffic. By how much it was better than its curve is asked when that is needed: the curve
-    has taken it in meanwhile, and it must not count twice."""
+    has taken it in meanwhile, and it must not count twice. `better` is what it was when its model had `at` outcomes."""
 
     model: str
     score: float
     x: tuple[float, ...]
+    weight: float
+    better: float = 0.0
+    at: int = -1
+
+    def than(self, now: _Posterior) -> float:
+        """By how much it was better than its curve as that is now."""
+        if self.at != now.count:
+            self.better, self.at = self.score - _sigmoid(sum(map(mul, self.x, now.mean))), now.count
+        return self.better
 
 
-class _Mean(Struct):
-    """A weighted mean as it comes together."""
+class _Mean(NamedTuple):
+    """A weighted mean: the weighted sum, the sum of weights, and that of their squares."""
 
     total: float = 0.0
     weights: float = 0.0
     squares: float = 0.0
 
-    def add(self, value: float, weight: float) -> None:
-        self.total += weight * value
-        self.weights += weight
-        self.squares += weight * weight
+    @classmethod
+    def of(cls, told: Iterable[tuple[float, float]]) -> _Mean:
+        """Of values with their weights."""
+        total = weights = squares = 0.0
+        for value, weight in told:
+            total += weight * value
+            weights += weight
+            squares += weight * weight
+        return cls(total, weights, squares)
 
     def shrunk(self, prior: float, p: float) -> tuple[float, float]:
         """The mean beside a prior of 0 that weighs `prior`, and its standard error for outcomes of chance `p`."""
@@ -163,11 +256,18 @@ class _Mean(Struct):
 
 
 class Seen(NamedTuple):
-    """A request, prepared once for all models: `x` are the inputs of a curve, `near` weights of exemplars."""
+    """A request, prepared once for all models: `x` are the inputs of a curve and `squares` theirs, `near` weights of
+    exemplars; of these `file` is what the file knows and `own` one's own traffic, by model. `means` of the file and
+    `predictions` are kept as they come to be asked for: models of a tier of which nothing else is known share them."""
 
     difficulty: float
     x: tuple[float, ...]
+    squares: tuple[float, ...]
     near: Sequence[tuple[int, float]]
+    file: Sequence[tuple[dict[str, float], float]]
+    own: Mapping[str, Sequence[tuple[_Told, float]]]
+    means: dict[tuple[str, str], _Mean]
+    predictions: dict[tuple[str, str], Prediction]
 
 
 class Predictor:
@@ -176,44 +276,47 @@ class Predictor:
     def __init__(self, weights: Weights, tiers: Mapping[str, str] | None = None) -> None:
         """`tiers`: the tier of each model that may be asked for; a tier's own name stands for any model of it."""
         self.weights = weights
-        self._text = [step * weights.text_scale for step in memoryview(weights.text).cast("b")]
+        # 128 more in each byte: the sum of small positive integers is the fastest there is.
+        self._text = bytes(step + 128 for step in memoryview(weights.text).cast("b"))
+        told = weights.contrast
+        self._contrast = [step * told.text_scale for step in memoryview(told.text).cast("b")] if told else None
+        self._base = Predictor(weights.base) if weights.base else None
         self.tiers = dict(tiers or {})
         self._models: dict[str, _Posterior] = {}
         self._better: list[dict[str, float] | _Told] = [
             exemplar.better for exemplar in weights.exemplars[:MOST_EXEMPLARS]
         ]
-        self._folded = [folded(exemplar.buckets) for exemplar in weights.exemplars[:MOST_EXEMPLARS]]
-        self._first = self._next = len(self._folded)
+        self._near = Neighbours(exemplar.buckets for exemplar in weights.exemplars[:MOST_EXEMPLARS])
+        self._first = self._next = len(self._better)
+        # Whom the exemplars of the file tell of by name.
+        self._named = frozenset(name for known in self._better if not isinstance(known, _Told) for name in known)
+        # What a model begins with, by model or tier.
+        self._begun: dict[str, _Posterior] = {}
 
     def see(self, features: Features) -> Seen:
         """What all predictions of a request share."""
-        weights = self.weights
-        dense = [
-            max(-4.0, min(4.0, (value - centre) / spread))
-            for value, centre, spread in zip(features.dense, weights.centre, weights.spread, strict=True)
+        d, x = self._inputs(features)
+        near = [
+            (number, math.exp(SHARPNESS * (cosine - 1)))
+            for number, cosine in self._near.near(features.buckets, neighbours_of(len(self._near)))
         ]
-        text = self._text
-        d = features.weight * sum([text[bucket] for bucket in features.buckets])
-        d += sum(map(mul, dense, weights.structure))
-        d = (d - weights.d_centre) / weights.d_spread
-        return Seen(d, (1.0, d, max(0.0, d), *dense), self._near(features))
+        file: list[tuple[dict[str, float], float]] = []
+        own: dict[str, list[tuple[_Told, float]]] = {}
+        for number, weight in near:
+            known = self._better[number]
+            if isinstance(known, _Told):
+                own.setdefault(known.model, []).append((known, weight))
+            else:
+                file.append((known, weight))
+        return Seen(d, x, tuple(map(mul, x, x)), near, file, own, {}, {})
 
     def predict(self, seen: Seen, model: str) -> Prediction:
         """The chance that `model` (a deployment's id, or a name of the table it was trained on) does it well."""
-        now = self._posterior(model)
-        x = seen.x
-        logit = sum(map(mul, x, now.mean))
-        slope = now.mean[1] + (now.mean[2] if seen.difficulty > 0 else 0.0)
-        doubt = math.sqrt(
-            sum([v * value * value for v, value in zip(now.variance, x, strict=True)])
-            + (slope * self.weights.d_error) ** 2
-        )
-        a, b = self.weights.platt
-        alike, apart = self._alike(seen, model, now.mean)
-        success = _bounded(_sigmoid(a * logit + b) + alike)
-        low = _bounded(_sigmoid(a * (logit - Z90 * doubt) + b) + alike - Z90 * apart)
-        high = _bounded(_sigmoid(a * (logit + Z90 * doubt) + b) + alike + Z90 * apart)
-        return Prediction(success, low, high)
+        known = model in self._models or model in self._named or model in self.weights.models
+        asked = model if known else "", self.tiers.get(model, model)
+        if (found := seen.predictions.get(asked)) is None:
+            found = seen.predictions[asked] = self._predicted(seen, model)
+        return found
 
     def need(self, seen: Seen, weak: str = "small", strong: str = "mid") -> float:
         """By how much a strong model's chance is above a weak one's: names of models, or of tiers."""
@@ -222,107 +325,137 @@ class Predictor:
     def simple(self, seen: Seen, quality: float) -> bool:
         """Whether a small model keeps `quality` (0..1) of a larger one's success on requests like this, as far as the
         file's outcomes tell. False where they tell nothing."""
-        return any(kept >= quality and self.need(seen) <= need for kept, need in self.weights.keeps)
+        enough = [need for kept, need in self.weights.keeps if kept >= quality]
+        return bool(enough) and self.need(seen) <= max(enough)
 
     def observe(self, outcome: Outcome) -> None:
-        """Learn from one outcome: a step of assumed-density filtering for logistic regression with a diagonal
-        covariance (MacKay 1992; the update of Chapelle and Li, NeurIPS 2011), variances inflated by `FORGETTING`."""
+        """Learn from one outcome: a step of assumed-density filtering for logistic regression (MacKay 1992; with a
+        diagonal Chapelle and Li, NeurIPS 2011). No neighbours are looked for: that is most of the time that a
+        prediction takes."""
         if not outcome.features:
             return
         try:
             features = Features.unpack(outcome.features)
         except msgspec.MsgspecError:
             return  # of another version: it says nothing any more
-        seen = self.see(features)
-        now = self._models[outcome.model] = self._posterior(outcome.model)
-        p = _sigmoid(sum(map(mul, seen.x, now.mean)))
-        prior = self._prior(outcome.model)
-        certainty = outcome.weight * p * (1 - p)
-        spread = sum([v * value * value for v, value in zip(now.variance, seen.x, strict=True)])
-        step = outcome.weight * (outcome.score - p) / (1 + certainty * spread)
-        for i, value in enumerate(seen.x):
-            if value:
-                now.mean[i] += now.variance[i] * value * step
-                now.variance[i] /= 1 + certainty * now.variance[i] * value * value
-            now.variance[i] = min(prior.sd[i] ** 2, now.variance[i] / FORGETTING)
-        now.count += 1
-        self._keep(features, _Told(outcome.model, outcome.score, seen.x))
+        _, x = self._inputs(features)
+        if (now := self._models.get(outcome.model)) is None:
+            now = self._models[outcome.model] = self._beginning(outcome.model)
+        p = _sigmoid(sum(map(mul, x, now.mean)))
+        if now.falls(p, outcome.score, outcome.weight):
+            now = self._forget(outcome.model)
+            p = _sigmoid(sum(map(mul, x, now.mean)))
+        now.learn(x, outcome.weight * p * (1 - p), outcome.weight * (outcome.score - p))
+        self._keep(features, _Told(outcome.model, outcome.score, x, outcome.weight))
 
     @property
     def exemplars(self) -> int:
         """Requests with known outcomes that it compares with."""
-        return len(self._folded)
+        return len(self._near)
 
     def count(self, model: str) -> int:
         """Outcomes of the model that are known, the file's and those learned since."""
         found, taught = self._models.get(model), self.weights.models.get(model)
         return (found.count if found else 0) + (taught.count if taught else 0)
 
+    def _further(self, features: Features, dense: Sequence[float]) -> list[float]:
+        """The inputs that a file of format 2 has behind the others: the contrast, the need that the base sees."""
+        weights, found = self.weights, list[float]()
+        if (text := self._contrast) and (told := weights.contrast):
+            apart = features.weight * sum([text[bucket] for bucket in features.buckets])
+            found.append((apart + sum(map(mul, dense, told.structure)) - told.centre) / told.spread)
+        if self._base:
+            centre, spread = weights.base_scale
+            found.append((self._base.need(self._base.see(features)) - centre) / spread)
+        return found
+
     def _prior(self, model: str) -> Curve:
         weights = self.weights
         return weights.models.get(model) or weights.tiers.get(self.tiers.get(model, model)) or weights.all
 
+    def _predicted(self, seen: Seen, model: str) -> Prediction:
+        now = self._posterior(model)
+        logit = sum(map(mul, seen.x, now.mean))
+        slope = now.mean[1] + (now.mean[2] if seen.difficulty > 0 else 0.0)
+        doubt = math.sqrt(now.doubt(seen.x, seen.squares) + (slope * self.weights.d_error) ** 2)
+        a, b = self.weights.platt
+        alike, apart = self._alike(seen, model, now, _sigmoid(logit))
+        middle = _sigmoid(a * logit + b)
+        # What the curve and the neighbours are off by has nothing to do with each other.
+        below = math.hypot(middle - _sigmoid(a * (logit - Z90 * doubt) + b), Z90 * apart)
+        above = math.hypot(_sigmoid(a * (logit + Z90 * doubt) + b) - middle, Z90 * apart)
+        success = middle + alike
+        return Prediction(_bounded(success), _bounded(success - below), _bounded(success + above))
+
     def _posterior(self, model: str) -> _Posterior:
         if (found := self._models.get(model)) is None:
-            prior = self._prior(model)
-            # Not kept until it learns: names come from callers.
-            found = _Posterior(list(prior.mean), [sd * sd for sd in prior.sd])
+            # Names come from callers: what is kept is kept by those of the file.
+            tier = self.tiers.get(model, model)
+            name = model if model in self.weights.models else tier if tier in self.weights.tiers else ""
+            if (found := self._begun.get(name)) is None:
+                found = self._begun[name] = self._beginning(model)
         return found
 
-    def _near(self, features: Features) -> Sequence[tuple[int, float]]:
-        """The exemplars that read most alike, and what each weighs by the cosine of the buckets."""
-        mine, size = folded(features.buckets)
-        cosines = [(mine & bits).bit_count() / size_of for bits, size_of in self._folded]
-        count = min(neighbours_of(len(cosines)), len(cosines))
-        if not count:
-            return []
-        least = sorted(cosines)[-count]
-        near = [number for number, cosine in enumerate(cosines) if cosine > least]
-        # Of those that are equally near, the newest.
-        ties = [number for number, cosine in enumerate(cosines) if cosine == least]
-        near += ties[len(near) - count :]
-        return [(number, math.exp(SHARPNESS * (cosines[number] / size - 1))) for number in near]
+    def _beginning(self, model: str) -> _Posterior:
+        """What is believed of a model of which no outcome was seen here."""
+        found = _Posterior.of(self._prior(model))
+        if model not in self.weights.models:
+            found.prior[0] += ELSEWHERE**2
+            found.variance[0] = found.prior[0]
+        return found
 
-    def _alike(self, seen: Seen, model: str, mean: Sequence[float]) -> tuple[float, float]:
-        """By how much this model did better than its curve on what reads alike, and the standard error of that; nothing
-        where nothing does. The file's outcomes, and what one's own traffic showed: single outcomes, shrunk by how much
-        chance alone would have them differ (empirical Bayes)."""
-        tier = self.tiers.get(model, model)
-        file, own = _Mean(), _Mean()
-        for number, weight in seen.near:
-            known = self._better[number]
-            if isinstance(known, _Told):
-                if known.model == model:
-                    own.add(known.score - _sigmoid(sum(map(mul, known.x, mean))), weight)
-            elif (better := known.get(model, known.get(tier))) is not None:
-                file.add(better, weight)
-        p = _sigmoid(sum(map(mul, seen.x, mean)))
-        told, apart = file.shrunk(self.weights.shrink * UNIT, p)
+    def _forget(self, model: str) -> _Posterior:
+        """Under this name there is another model now: what was learned of it here says nothing any more."""
+        self._better = [{} if isinstance(b, _Told) and b.model == model else b for b in self._better]
+        now = self._models[model] = self._beginning(model)
+        return now
+
+    def _inputs(self, features: Features) -> tuple[float, tuple[float, ...]]:
+        """The difficulty of a request, and the inputs of a curve."""
+        weights = self.weights
+        dense = [
+            max(-4.0, min(4.0, (value - centre) / spread))
+            for value, centre, spread in zip(features.dense, weights.centre, weights.spread, strict=True)
+        ]
+        steps = sum(map(self._text.__getitem__, features.buckets)) - 128 * len(features.buckets)
+        d = features.weight * weights.text_scale * steps
+        d += sum(map(mul, dense, weights.structure))
+        d = (d - weights.d_centre) / weights.d_spread
+        return d, (1.0, d, max(0.0, d), *dense, *self._further(features, dense))
+
+    def _alike(self, seen: Seen, model: str, now: _Posterior, p: float) -> tuple[float, float]:
+        """By how much this model did better than its curve, whose chance is `p`, on what reads alike, and the standard
+        error of that; nothing where nothing does. The file's outcomes, and what one's own traffic showed: single
+        outcomes, shrunk by how much chance alone would have them differ (empirical Bayes)."""
+        told, apart = self._filed(seen, model).shrunk(self.weights.shrink * UNIT, p)
+        if (rows := seen.own.get(model)) is None:
+            return told, apart
+        own = _Mean.of([(row.than(now), weight * row.weight) for row, weight in rows])
         mine, error = own.shrunk(self.weights.shrink * UNIT, p)
         held = APART**2 / (APART**2 + error**2)
         return told + held * mine, math.hypot(apart, held * error)
+
+    def _filed(self, seen: Seen, model: str) -> _Mean:
+        """What the file says of a model, else of its tier: models of one tier that it does not name share that."""
+        tier = self.tiers.get(model, model)
+        name = model if model in self._named else tier
+        if (found := seen.means.get((name, tier))) is None:
+            told = [(known.get(name, known.get(tier)), weight) for known, weight in seen.file]
+            found = seen.means[name, tier] = _Mean.of([(better, w) for better, w in told if better is not None])
+        return found
 
     def _keep(self, features: Features, told: _Told) -> None:
         """In a ring behind the exemplars of the file."""
         if self._next >= self._first + LEARNED_ROWS:
             self._next = self._first
-        kept = slice(self._next, self._next + 1)
-        self._better[kept], self._folded[kept] = [told], [folded(features.buckets)]
+        self._better[self._next : self._next + 1] = [told]
+        self._near.put(self._next, features.buckets)
         self._next += 1
 
 
-def folded(buckets: Sequence[int]) -> tuple[int, float]:
-    """The buckets as one number of `FOLDED` bits, and the length of that vector."""
-    bits = bytearray(FOLDED // 8)
-    for bucket in buckets:
-        bits[bucket >> 3 & FOLDED // 8 - 1] |= 1 << (bucket & 7)
-    number = int.from_bytes(bits, "little")
-    return number, math.sqrt(number.bit_count()) or 1.0
-
-
 def _sigmoid(x: float) -> float:
-    return 1 / (1 + math.exp(-max(-_CLIP, min(_CLIP, x))))
+    return 1 / (1 + math.exp(-x)) if -_CLIP < x < _CLIP else 1 / (1 + math.exp(-math.copysign(_CLIP, x)))
 
 
 def _bounded(p: float) -> float:
-    return min(0.999, max(0.001, p))
+    return p if 0.001 <= p <= 0.999 else min(0.999, max(0.001, p))

@@ -18,8 +18,8 @@ from turnout.routing.moves import Evidence, Move, detour, next_move, routine
 from turnout.routing.names import Names, Selection
 from turnout.routing.needs import Needs, needs_of, why_not, worst_cost
 from turnout.routing.outlook import Known, Outlook, Scales
-from turnout.routing.predictor import Predictor, Seen
-from turnout.routing.verdict import Verdict, verdict_of
+from turnout.routing.predictor import Predictor
+from turnout.routing.verdict import Odds, Verdict, verdict_of
 
 __all__ = ["Ask", "Router", "placed"]
 
@@ -116,7 +116,10 @@ class Router:
         if ask.quality is None:
             ask = replace(ask, quality=self._quality)
         scales = Scales(ask.outlook, needs, self._pace, self._units)
-        ranked, reason, explanation = self._rank(selection, needs, ask, scales)
+        # Where a session begins: later its model is chosen, and looking takes longer than routing it there.
+        begins = selection.kind == "auto" and ask.session.pinned is None
+        odds = self._odds(ask) if begins else None
+        ranked, reason, explanation = self._rank(selection, needs, ask, scales, odds)
         able: list[Candidate] = []
         rejected: list[Candidate] = []
         for deployment in ranked:
@@ -127,7 +130,7 @@ class Router:
         if reason in _MOVES and not self._moves(able[0].deployment, reason, ask):
             reason, explanation = "pinned", f"{explanation}; but nobody there can take it"
             able.sort(key=lambda c: c.deployment.id != ask.session.pinned)
-        able = [*scales.with_rest(able[:MOST_TOLD]), *able[MOST_TOLD:]]
+        able = [*scales.with_rest(able[:MOST_TOLD], odds), *able[MOST_TOLD:]]
         if reason == "pinned" and self._detours and (away := self._detour(able, ask, scales)) is not None:
             able, reason, explanation = away
         return Decision(
@@ -186,7 +189,9 @@ class Router:
             rejected=why,
         )
 
-    def _rank(self, selection: Selection, needs: Needs, ask: Ask, scales: Scales) -> tuple[list[Deployment], str, str]:
+    def _rank(
+        self, selection: Selection, needs: Needs, ask: Ask, scales: Scales, odds: Odds | None
+    ) -> tuple[list[Deployment], str, str]:
         """All deployments that may serve, best first, whether able or not; the reason and its sentence."""
         source = f"mode {selection.mode}" if selection.mode else f"the request names {selection.name}"
         reason = "mode" if selection.mode else "explicit"
@@ -200,12 +205,11 @@ class Router:
                 why,
             )
         pinned = ask.session.pinned
-        seen = self._seen(ask) if pinned is None else None
-        verdict = None if seen is None else self._verdict(seen, needs, ask, scales)
+        verdict = None if odds is None else self._verdict(odds, needs, ask, scales)
         if verdict is not None:
             ranked = self._by_tier(verdict.first.tier or "frontier", ask, scales)
             return sorted(ranked, key=lambda d: d is not verdict.first), "predicted", verdict.why
-        tier, rule, why = self._begun_tier(needs, ask, seen)
+        tier, rule, why = self._begun_tier(needs, ask, odds)
         move = self._move(ask, tier)
         if move.kind == "up":
             tier = self._above(pinned, tier)
@@ -224,14 +228,16 @@ class Router:
             )
         return ranked, rule, why
 
-    def _seen(self, ask: Ask) -> Seen | None:
-        return None if self._predictor is None or ask.look is None else self._predictor.see(ask.look())
+    def _odds(self, ask: Ask) -> Odds | None:
+        if self._predictor is None or ask.look is None:
+            return None
+        return Odds(self._predictor, self._predictor.see(ask.look()))
 
-    def _verdict(self, seen: Seen, needs: Needs, ask: Ask, scales: Scales) -> Verdict | None:
+    def _verdict(self, odds: Odds, needs: Needs, ask: Ask, scales: Scales) -> Verdict | None:
         """What the predictor says of a session that begins; nothing where full quality is asked for, or a budget asks
         for smaller models."""
         quality = QUALITY if ask.quality is None else ask.quality
-        if self._predictor is None or quality >= 1 or ask.smaller or ask.small_only is not None:
+        if quality >= 1 or ask.smaller or ask.small_only is not None:
             return None
         able = [d for d in self._fleet.all if why_not(d, needs) is None and (ask.key is None or ask.key.opens(d))]
 
@@ -239,11 +245,11 @@ class Router:
             told = self._cost(deployment, ask, scales)
             return None if told[0] else told[1]
 
-        return verdict_of(self._predictor, seen, able, quality, cost)
+        return verdict_of(odds, able, quality, cost)
 
-    def _begun_tier(self, needs: Needs, ask: Ask, seen: Seen | None) -> tuple[Tier, str, str]:
+    def _begun_tier(self, needs: Needs, ask: Ask, odds: Odds | None) -> tuple[Tier, str, str]:
         """The tier that a session begins in: lower than wanted while a budget asks for that."""
-        tier, rule, why = self._wanted_tier(needs, ask, seen)
+        tier, rule, why = self._wanted_tier(needs, ask, odds)
         if ask.explores and rule in _EXPLORED:
             lower = TIERS[TIERS.index(tier) - 1]
             return lower, "explored", f"{why}; {lower} this once, to learn how it fares"
@@ -306,7 +312,7 @@ class Router:
         waiting = scales.seconds(deployment) or 0.0 if ask.second_nano_usd else 0.0
         return money is None, (money or 0) * ask.thrift + waiting * ask.second_nano_usd * scales.run.steps
 
-    def _wanted_tier(self, needs: Needs, ask: Ask, seen: Seen | None) -> tuple[Tier, str, str]:
+    def _wanted_tier(self, needs: Needs, ask: Ask, odds: Odds | None) -> tuple[Tier, str, str]:
         """Where a session begins while too little is known of the models: by the request's structure.
 
         A small model for what it has kept the wanted quality of, on public outcomes of other models
@@ -330,17 +336,17 @@ class Router:
             return "frontier", "long", f"about {tokens:,} tokens of context"
         turns = sum(role == "user" for role in outline.roles)
         plain = turns == 1 and not (needs.vision or needs.files or needs.audio)
-        if plain and self._simple(tokens, seen, quality):
+        if plain and self._simple(tokens, odds, quality):
             return "small", "short", f"one plain question of about {tokens} tokens without tools"
-        if self._simple(tokens, seen, min(quality, MID_KEEPS), factor=8):
+        if self._simple(tokens, odds, min(quality, MID_KEEPS), factor=8):
             return "mid", "medium", f"about {tokens} tokens, no tools"
         return "frontier", "hard", f"about {tokens} tokens, and nothing says that less would do"
 
-    def _simple(self, tokens: int, seen: Seen | None, quality: float, *, factor: int = 1) -> bool:
+    def _simple(self, tokens: int, odds: Odds | None, quality: float, *, factor: int = 1) -> bool:
         """Whether a small model keeps that quality, as far as is known."""
         if self._short is not None:
             return tokens <= factor * self._short
-        return seen is not None and self._predictor is not None and self._predictor.simple(seen, quality)
+        return odds is not None and odds.simple(quality)
 
     def _nobody(self, selection: Selection, rejected: list[Candidate], key: Key | None) -> TurnoutError:
         reasons = "; ".join(f"{c.deployment.id}: {c.rejected}" for c in rejected[:4])

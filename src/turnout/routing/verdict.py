@@ -10,13 +10,32 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
-from turnout.catalog.models import Deployment
+from turnout.catalog.models import TIERS, Deployment
 from turnout.routing.predictor import Prediction, Predictor, Seen
 
-__all__ = ["ENOUGH", "Verdict", "verdict_of"]
+__all__ = ["ENOUGH", "Odds", "Verdict", "verdict_of"]
 
 ENOUGH = 50
 """Outcomes of a model from which it is judged by them."""
+
+
+class Odds:
+    """What the predictor says of one request, of each model once: whoever weighs chances weighs these."""
+
+    def __init__(self, predictor: Predictor, seen: Seen) -> None:
+        self._predictor = predictor
+        self._seen = seen
+        self._told: dict[str, Prediction] = {}
+
+    def of(self, model: str) -> Prediction | None:
+        """The chance that `model` (a deployment's id) does it well; None where too few of its outcomes are known."""
+        if (told := self._told.get(model)) is None and self._predictor.count(model) >= ENOUGH:
+            told = self._told[model] = self._predictor.predict(self._seen, model)
+        return told
+
+    def simple(self, quality: float) -> bool:
+        """Whether a small model keeps that quality on it (`Predictor.simple`)."""
+        return self._predictor.simple(self._seen, quality)
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
@@ -38,15 +57,11 @@ class Verdict(Struct, frozen=True, kw_only=True):
 
 
 def verdict_of(
-    predictor: Predictor,
-    seen: Seen,
-    able: Sequence[Deployment],
-    quality: float,
-    cost: Callable[[Deployment], float | None],
+    odds: Odds, able: Sequence[Deployment], quality: float, cost: Callable[[Deployment], float | None]
 ) -> Verdict | None:
     """The cheapest of `able` whose lower bound is at least `quality` times the best one's estimate; None while fewer
     than two are known, or none of the strongest tier there is. `cost` in any unit; None: unpriced, never chosen."""
-    known = [(d, predictor.predict(seen, d.id)) for d in able if predictor.count(d.id) >= ENOUGH]
+    known = [(d, told) for d in able if (told := odds.of(d.id)) is not None]
     strongest = max((_rank(d) for d in able), default=0)
     if len(known) < 2 or all(_rank(d) < strongest for d, _ in known):
         return None
@@ -59,4 +74,4 @@ def verdict_of(
 
 
 def _rank(deployment: Deployment) -> int:
-    return {"small": 1, "mid": 2, "frontier": 3}.get(deployment.tier or "", 0)
+    return 0 if deployment.tier is None else 1 + TIERS.index(deployment.tier)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import parse_qsl
@@ -20,6 +19,8 @@ from turnout.routing.outcomes import Outcome
 __all__ = ["feedback", "learning", "outcomes"]
 
 MOST_OUTCOMES = 1_000
+
+MOST_DIGITS = 20
 
 MOST_TEXT = 200
 
@@ -74,7 +75,7 @@ def feedback_from(body: bytes) -> Feedback:
             raise InvalidRequest(told, param=name[:MOST_TEXT])
     if not isinstance(request_id, str) or not 0 < len(request_id) <= MOST_TEXT:
         raise InvalidRequest("request_id: the x-turnout-request-id of the answer, a string", param="request_id")
-    if isinstance(score, bool) or not isinstance(score, int | float) or not (math.isfinite(score) and 0 <= score <= 1):
+    if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
         raise InvalidRequest("score: a number from 0 (no good) to 1 (as it should be)", param="score")
     if label is not None and (not isinstance(label, str) or len(label) > MOST_TEXT):
         raise InvalidRequest(f"label: a string of at most {MOST_TEXT} characters", param="label")
@@ -103,8 +104,11 @@ def outcomes(engine: Engine, query: str, _: bytes) -> object:
     """The newest outcomes; `?model=` and `?limit=`. Raises InvalidRequest."""
     told = dict(parse_qsl(query))
     limit = told.get("limit", "100")
-    if not limit.isdecimal() or not 1 <= int(limit) <= MOST_OUTCOMES:
-        raise InvalidRequest(f"limit = {limit!r}: a whole number from 1 to {MOST_OUTCOMES:,}", param="limit")
+    # Python reads no number of more than 4,300 digits.
+    if not limit.isdecimal() or len(limit) > MOST_DIGITS or not 1 <= int(limit) <= MOST_OUTCOMES:
+        raise InvalidRequest(
+            f"limit = {limit[:MOST_TEXT]!r}: a whole number from 1 to {MOST_OUTCOMES:,}", param="limit"
+        )
     found = engine.state.memory.learner.store.recent(int(limit), told.get("model"))
     return {"data": [_outcome(outcome) for outcome in found]}
 

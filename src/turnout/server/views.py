@@ -149,10 +149,21 @@ def candidate_story(candidate: Candidate) -> dict[str, object]:
         "tier": candidate.deployment.tier,
         "expected_cost_usd": usd(candidate.expected_cost_nano_usd),
         "expected_rest_usd_per_solved": usd(candidate.rest_nano_usd),
-        "success": candidate.success,
         "expected_s": candidate.expected_s,
         "unhealthy": candidate.unhealthy,
+        **chance_story(candidate),
         "warm_tokens": candidate.warm.tokens,
         "cache": candidate.warm.kind if candidate.warm.tokens else "cold",
         "rejected": candidate.rejected,
+    }
+
+
+def chance_story(candidate: Candidate) -> dict[str, object]:
+    """The chance that it does the request well: the predictor's, with bounds that hold it nine times in ten, else what
+    is assumed of its tier. None where nobody asked."""
+    bounds = candidate.bounds and [round(bound, 4) for bound in candidate.bounds]
+    return {
+        "success": candidate.success and round(candidate.success, 4),
+        "success_bounds": bounds,
+        "success_is": None if candidate.success is None else "predicted" if bounds else "assumed",
     }

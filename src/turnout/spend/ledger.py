@@ -527,11 +527,12 @@ def _candidate(candidate: Candidate) -> Json:
         "expected_cost_nano_usd": candidate.expected_cost_nano_usd,
         "rejected": candidate.rejected,
         **_known(
-            success=candidate.success,
             expected_s=candidate.expected_s,
             unhealthy=candidate.unhealthy,
             rest_nano_usd=candidate.rest_nano_usd,
             warm_tokens=candidate.warm.tokens or None,
+            success=candidate.success,
+            success_bounds=candidate.bounds,
         ),
     }
 
