@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-dep
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-agents check lint types bench format clean
+.PHONY: help demo test test-agents test-browser check lint types bench format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -42,6 +42,13 @@ test: .venv/dev  ## all tests, with the real embedded model, on loopback only
 
 test-agents: .venv/dev .agents/installed  ## Claude Code and Codex through the gateway; needs npm
 	$(BIN)/pytest -m agents tests/agents $(ARGS)
+
+.agents/axe: Makefile
+	npm install --silent --no-audit --no-fund --ignore-scripts --prefix .agents axe-core@4.14.1
+	touch $@
+
+test-browser: .venv/dev .agents/axe  ## the console in headless Chromium; needs npm and chromium
+	$(BIN)/pytest --numprocesses $(WORKERS) tests/console $(ARGS)
 
 check: lint types test  ## what CI runs
 

@@ -79,11 +79,13 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     """`max_body_bytes` bounds a request's body, `body_timeout_s` the seconds it may take to come; `max_concurrency` is
     how many requests are served at once, `queue_s` how long one more waits for its turn; `shutdown_grace_s` is how long
     streams may finish, `idle_reader_s` how long a caller may leave its answer unread.
-    `admin_key` opens /admin once virtual keys exist; without it /admin stays shut then."""
+    `admin_key` opens /admin and /console once virtual keys exist; without it they stay shut then. `viewer_key` lets
+    look and change nothing (docs/console.md)."""
 
     host: str = "127.0.0.1"
     port: int = 8787
     admin_key: Secret | None = None
+    viewer_key: Secret | None = None
     max_body_bytes: int = 64 * 1024 * 1024
     body_timeout_s: float = 60.0
     max_concurrency: int = 2_000
@@ -442,7 +444,7 @@ def check_values(config: Config) -> None:
     _check_names(config)
     check_learning(config.learning.shadow, config.learning.judge)
     for name, budget in config.budgets.items():
-        _check_budget(join("budgets", name), budget)
+        check_budget(join("budgets", name), budget)
     if config.brakes.repeat_call == 1:
         raise ConfigError("brakes.repeat_call = 1: the first call repeats nothing; use 2 or more, or 0 for no limit")
     if config.prices.every_hours < 1:
@@ -497,7 +499,8 @@ def _check_answers(told: AnswerRules) -> None:
         raise ConfigError(f"{key} = {told.semantic.threshold}: is a cosine, above 0 and at most 1", param=key)
 
 
-def _check_budget(path: str, told: BudgetConfig) -> None:
+def check_budget(path: str, told: BudgetConfig) -> None:
+    """Raises ConfigError for money, periods and shares that mean nothing."""
     for name, value in (("amount_usd", told.amount_usd), ("small_reserve_usd", told.small_reserve_usd)):
         if value is not None and not (value.is_finite() and 0 <= value <= MOST_USD):
             key = f"{path}.{name}"

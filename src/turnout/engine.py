@@ -15,6 +15,7 @@ from msgspec import Struct, convert
 from msgspec.structs import replace
 
 from turnout.alerts import Alerts
+from turnout.budget_book import BudgetBook
 from turnout.catalog.catalog import Catalog, read_table
 from turnout.catalog.fleet import Fleet
 from turnout.catalog.known import capabilities_of, default_models, tier_of
@@ -49,7 +50,7 @@ from turnout.errors import ConfigError
 from turnout.keys import Grant, Key, Keys
 from turnout.learning import Learner
 from turnout.memory import Memory
-from turnout.money import budget_rules, claimed, nano, paced, take_budgets
+from turnout.money import nano
 from turnout.pipeline import Pipeline, Rules
 from turnout.predicting import predictor_for
 from turnout.providers.apis import APIS, Api
@@ -80,6 +81,7 @@ from turnout.spend.pacing import Pacing
 from turnout.spend.rates import Gates
 from turnout.spend.runs import Runs
 from turnout.stores.answers import MemoryAnswers, SqliteAnswers
+from turnout.stores.budgets import SqliteBudgets
 from turnout.stores.conversations import SqliteConversations
 from turnout.stores.journal import FileJournal
 from turnout.stores.keys import SqliteKeys, server_secret
@@ -122,6 +124,7 @@ class State(Struct, frozen=True, kw_only=True):
     embedded: Extra
     alerts: Alerts
     keys: SqliteKeys
+    budgets: SqliteBudgets
     close_stores: Callable[[], None]
 
     async def aclose(self) -> None:
@@ -144,6 +147,7 @@ class Engine(Struct, frozen=True, kw_only=True):
     router: Router
     pipeline: Pipeline
     keyring: Keyring
+    budgets: BudgetBook
     extras: tuple[Extra, ...]
     server: ServerConfig
 
@@ -168,7 +172,7 @@ def open_state(config: Config) -> State:
     file = config.store.ledger.removeprefix("sqlite:///")
     journal = MemoryJournal() if file == MEMORY else FileJournal(file)
     ledger = SqliteLedger(file, on_written=journal.forget)
-    conversations, keys = SqliteConversations(file), SqliteKeys(file)
+    conversations, keys, budgets = SqliteConversations(file), SqliteKeys(file), SqliteBudgets(file)
     kept, outcomes = SqliteAnswers(file), SqliteOutcomes(file)
     learner = Learner(outcomes)
     learner.recall()
@@ -176,12 +180,8 @@ def open_state(config: Config) -> State:
     alerts, habits = Alerts(http), Habits()
 
     def close_stores() -> None:
-        ledger.close()
-        journal.close()
-        conversations.close()
-        keys.close()
-        kept.close()
-        outcomes.close()
+        for store in (ledger, journal, conversations, keys, budgets, kept, outcomes):
+            store.close()
 
     return State(
         http=http,
@@ -205,6 +205,7 @@ def open_state(config: Config) -> State:
         embedded=embedded_extra(http),
         alerts=alerts,
         keys=keys,
+        budgets=budgets,
         close_stores=close_stores,
     )
 
@@ -254,8 +255,7 @@ async def _build(
         deployments += [describe.overridden(d) for d in extra.deployments]
     fleet = Fleet(deployments, providers=tuple(providers), describe=describe, knows=describe.knows)
     names = _names(config, fleet)
-    _tell_of_dead_ends(config, fleet)
-    _check_semantic(config, fleet)
+    _check_against(config, fleet)
     keyring = keyring_of(config, state.keys, env)
     predictor = predictor_for(config.routing.predictor, fleet, state.memory.learner)
     router = Router(
@@ -269,10 +269,10 @@ async def _build(
     )
     brakes, rules = _brake_rules(config.brakes), _rules(config, fleet)
     accounts = {name: _accounts(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
-    rules_of_money = claimed(budget_rules(config), state.memory.journal, state.memory.ledger)
+    book = BudgetBook(config, state.budgets, state.memory)
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
-    take_budgets(rules_of_money, state.memory.budgets, state.memory.ledger)
+    book.take()
     _follow(config, state)
     state.memory.learner.predictor = predictor
     return Engine(
@@ -289,6 +289,7 @@ async def _build(
             memory=state.memory,
         ),
         keyring=keyring,
+        budgets=book,
         extras=tuple(extras),
         server=config.server,
     )
@@ -296,7 +297,6 @@ async def _build(
 
 def _follow(config: Config, state: State) -> None:
     """Let what outlives a config go by this one."""
-    state.memory.pacing.reconfigure(paced(config))
     state.memory.answers.rules = config.answers
     state.memory.learner.follow(config.learning)
     state.alerts.webhooks = {name: b.webhook.reveal() for name, b in config.budgets.items() if b.webhook}
@@ -327,8 +327,8 @@ def keyring_of(config: Config, store: SqliteKeys, env: Mapping[str, str]) -> Key
         for name, told in config.keys.items()
     }
     ledger = config.store.ledger.removeprefix("sqlite:///")
-    admin_key = config.server.admin_key.reveal() if config.server.admin_key else None
-    return Keyring(configured, store, cache(lambda: server_secret(ledger, env)), admin_key=admin_key)
+    admin, viewer = (k.reveal() if k else None for k in (config.server.admin_key, config.server.viewer_key))
+    return Keyring(configured, store, cache(lambda: server_secret(ledger, env)), admin_key=admin, viewer_key=viewer)
 
 
 def check_binding(config: Config, host: str, keys: SqliteKeys) -> None:
@@ -516,8 +516,9 @@ def _names(config: Config, fleet: Fleet) -> Names:
     return Names(fleet, modes=modes, aliases=config.aliases, fallbacks=config.fallbacks, default=config.routing.default)
 
 
-def _tell_of_dead_ends(config: Config, fleet: Fleet) -> None:
-    """A fallback that leads nowhere is passed over; whoever wrote it should know before it is needed."""
+def _check_against(config: Config, fleet: Fleet) -> None:
+    """What a config names must be there. Raises ConfigError; a fallback that leads nowhere is told of alone."""
+    _check_semantic(config, fleet)
     for model, others in config.fallbacks.items():
         for name in (model, *others):
             if not fleet.find(name):

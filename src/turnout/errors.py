@@ -7,6 +7,7 @@ TurnoutError
 ├── Unauthorized              401
 ├── BudgetExhausted           402    never 429: SDKs retry 429
 ├── RunPaused                 403    a brake stopped this run
+├── Forbidden                 403    who asks is known and may not: a viewer who changes things, a page of another site
 ├── NotFound                  404    unknown model
 │   ├── PathNotFound          404    unknown path
 │   └── RequestNotFound       404    unknown request, or another key's
@@ -37,6 +38,7 @@ __all__ = [
     "Compressed",
     "ConfigError",
     "FailureReason",
+    "Forbidden",
     "Internal",
     "InvalidRequest",
     "MethodNotAllowed",
@@ -116,6 +118,10 @@ class BudgetExhausted(TurnoutError):
 
 class RunPaused(TurnoutError):
     status, code = 403, "run_paused"
+
+
+class Forbidden(TurnoutError):
+    status, code = 403, "forbidden"
 
 
 class ModelNotAllowed(TurnoutError):

@@ -14,7 +14,7 @@ from turnout.context import Decision, RequestContext, Spender
 from turnout.dialects.ends import newest, noted
 from turnout.errors import BudgetExhausted, InvalidRequest, NoCapacity, RunPaused
 from turnout.memory import Memory
-from turnout.spend.brakes import AgentRun, BrakeRules, Verdict
+from turnout.spend.brakes import BY_HAND, AgentRun, BrakeRules, Verdict
 
 __all__ = ["Guard", "spender_of", "thrifty"]
 
@@ -132,11 +132,14 @@ def thrifty(ctx: RequestContext, agent: AgentRun, decision: Decision) -> Decisio
 
 def paused(session: str, verdict: Verdict) -> RunPaused:
     """What the caller of a session that is held is told."""
-    how = (
-        f"begin a new session, or set brakes.actions.{verdict.brake}"
-        if verdict.action == "block"
-        else f"resume it with POST /admin/sessions/{quote(session, safe='')}/resume, or raise brakes.{verdict.brake}"
-    )
+    if verdict.action == "block":
+        how = f"begin a new session, or set brakes.actions.{verdict.brake}"
+    else:
+        how = f"resume it with POST /admin/sessions/{quote(session, safe='')}/resume"
+    if verdict.brake == BY_HAND:
+        return RunPaused(f"session {session} is {verdict.why}; {how}")
+    if verdict.action != "block":
+        how += f", or raise brakes.{verdict.brake}"
     held = "blocked" if verdict.action == "block" else "paused"
     return RunPaused(f"session {session} is {held} by the brake {verdict.brake}: {verdict.why}; {how}")
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
 from turnout.catalog.prices import NANO_PER_USD
-from turnout.config import Config
+from turnout.config import BudgetConfig, Config
 from turnout.context import MARK
 from turnout.spend.budgets import BudgetRule, Budgets, BudgetState, Match
 from turnout.spend.ledger import Journal, Ledger
 from turnout.spend.periods import parse_period
 
-__all__ = ["budget_rules", "budget_story", "claimed", "nano", "open_budgets", "paced", "take_budgets"]
+__all__ = ["budget_rule", "budget_rules", "budget_story", "claimed", "nano", "open_budgets", "paced", "take_budgets"]
 
 SHADOW_BUDGET = "turnout-shadow"
 """The budget that shadow traffic has to itself."""
@@ -35,26 +35,29 @@ def budget_rules(config: Config) -> list[BudgetRule]:
     )
     return [
         *((own,) if shadow.share else ()),
-        *(
-            BudgetRule(
-                name=name,
-                amount_nano_usd=nano(b.amount_usd),
-                period=parse_period(b.period, b.timezone),
-                match=b.match,
-                on_exhausted=b.on_exhausted,
-                small_reserve_nano_usd=nano(b.amount_usd / 20 if b.small_reserve_usd is None else b.small_reserve_usd),
-                alerts=tuple(sorted(b.alerts)),
-            )
-            for name, b in config.budgets.items()
-        ),
+        *(budget_rule(name, told) for name, told in config.budgets.items()),
     ]
 
 
-def paced(config: Config) -> dict[str, bool]:
+def budget_rule(name: str, told: BudgetConfig) -> BudgetRule:
+    """The rule of a budget as a config tells it."""
+    reserve = told.amount_usd / 20 if told.small_reserve_usd is None else told.small_reserve_usd
+    return BudgetRule(
+        name=name,
+        amount_nano_usd=nano(told.amount_usd),
+        period=parse_period(told.period, told.timezone),
+        match=told.match,
+        on_exhausted=told.on_exhausted,
+        small_reserve_nano_usd=nano(reserve),
+        alerts=tuple(sorted(told.alerts)),
+    )
+
+
+def paced(budgets: Mapping[str, BudgetConfig]) -> dict[str, bool]:
     """The budgets that are paced, and whether strictly. What never ends, or may be overrun, has nothing to last for."""
     return {
         name: told.pacing == "strict"
-        for name, told in config.budgets.items()
+        for name, told in budgets.items()
         if told.pacing != "off" and told.period in {"day", "week", "month"} and told.on_exhausted != "warn"
     }
 
@@ -84,10 +87,10 @@ def take_budgets(rules: Sequence[BudgetRule], budgets: Budgets, ledger: Ledger) 
     budgets.restored(fresh)
 
 
-def open_budgets(config: Config, ledger: Ledger) -> Budgets:
-    """The budgets as the ledger knows them, for somebody who looks: what open requests hold is not in it."""
+def open_budgets(rules: Sequence[BudgetRule], ledger: Ledger) -> Budgets:
+    """Budgets of these rules as the ledger knows them, for somebody who looks: what open requests hold is not in it."""
     budgets = Budgets(())
-    take_budgets(budget_rules(config), budgets, ledger)
+    take_budgets(rules, budgets, ledger)
     return budgets
 
 

@@ -73,6 +73,7 @@ def report_story(told: Report, *, limit: int | None = None) -> dict[str, object]
                 "group": advice.group,
                 "saving_usd": advice.saving_nano_usd / NANO_PER_USD,
                 "how": advice.how,
+                "change": advice.change,
             }
             for advice in told.advice
         ],

@@ -14,7 +14,7 @@ from support.wire import calls, says, tool_call
 from turnout.chat import collect
 from turnout.dialects import DIALECTS
 from turnout.pipeline import Pipeline
-from turnout.server.views import request_story
+from turnout.server.requests import story as request_story
 
 # ---- Hits ----
 
@@ -26,7 +26,7 @@ async def test_the_same_request_is_answered_again_for_nothing(store, tmp_path):
         first = await ask(gw)
         status, headers, raw = await post(gw.url, *asked())
         rows = gw.rows()
-        story = request_story(gw.engine, headers["x-turnout-request-id"])
+        story = request_story(gw.engine, headers["x-turnout-request-id"], b"")
     assert (first[0], headers["x-turnout-cache"]) == ("miss", "hit")
     assert (status, raw) == (200, first[1])
     assert (headers["x-turnout-model"], headers["x-turnout-cost-usd"]) == ("up/big", "0")

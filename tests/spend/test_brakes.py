@@ -151,3 +151,43 @@ def test_runs_belong_to_their_owners_and_are_bounded():
     runs.pause("c", "s", Verdict(brake="cycle", action="pause", why=""))
     assert [run.paused is not None for _, _, run in runs] == [True, False]
     assert runs.resume("s") == 2
+
+
+def test_a_person_sets_another_limit_for_one_session():
+    brakes = Brakes(brakes={"max_session_usd": Brake(5 * USD, "warn")})
+    run = SessionRun(cost_nano_usd=6 * USD, steps=3)
+    assert told(brakes, run) == [("max_session_usd", "warn")]
+    run.limit({"max_session_usd": 10 * USD})
+    assert told(brakes, run) == []
+    run.limit({"max_session_steps": 3})  # one that no config sets
+    assert told(brakes, run) == [("max_session_steps", "pause")]
+    run.limit({"max_session_steps": 0, "max_session_usd": 0})
+    assert told(brakes, run) == []
+
+
+def test_a_raised_limit_lets_a_session_go_on_that_it_held():
+    held = Verdict(brake="max_session_usd", action="pause", why="it has spent 5")
+    run = SessionRun(cost_nano_usd=5 * USD, paused=held)
+    run.limit({"max_session_usd": 5 * USD})
+    assert run.paused is held  # no room yet
+    run.limit({"max_session_usd": 8 * USD})
+    assert run.paused is None
+    assert run.cost_nano_usd == 5 * USD  # it counts on
+    for other in (
+        Verdict(brake="cycle", action="pause", why=""),
+        Verdict(brake="max_session_usd", action="block", why=""),
+    ):
+        run.paused = other
+        run.limit({"max_session_usd": 0})
+        assert run.paused is other
+
+
+def test_a_session_is_held_by_hand_whether_or_not_it_is_in_memory():
+    runs = Runs()
+    verdict = Verdict(brake="by_hand", action="pause", why="paused by ann")
+    assert runs.hold("ci", "s", verdict).paused is verdict
+    run, _ = runs.begin("ci", "s", "main", now_s=0.0)
+    assert run.paused is verdict
+    assert runs.of("s") == [("ci", run)]
+    run.paused = blocked = Verdict(brake="cycle", action="block", why="")
+    assert runs.hold("ci", "s", verdict).paused is blocked

@@ -10,10 +10,12 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from turnout.budget_book import book_rules
 from turnout.catalog.prices import format_usd
 from turnout.config import Config, load_config
 from turnout.money import budget_story, open_budgets
 from turnout.spend.budgets import BudgetState
+from turnout.stores.budgets import SqliteBudgets
 from turnout.stores.sqlite import SqliteLedger
 
 __all__ = ["budgets"]
@@ -22,9 +24,14 @@ __all__ = ["budgets"]
 def budgets(args: argparse.Namespace) -> int:
     """Print the budgets. Raises ConfigError."""
     config = load_config(args.config) if args.config else Config()
-    ledger = SqliteLedger(config.store.ledger.removeprefix("sqlite:///"))
+    file = config.store.ledger.removeprefix("sqlite:///")
+    ledger = SqliteLedger(file)
     try:
-        states = open_budgets(config, ledger).states()
+        stored = SqliteBudgets(file)
+        try:
+            states = open_budgets(book_rules(config, stored), ledger).states()
+        finally:
+            stored.close()
     finally:
         ledger.close()
     if args.json:

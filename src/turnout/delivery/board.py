@@ -134,6 +134,27 @@ class Board:
         paces = [self.health(t.id).pace for t in self.targets(deployment)]
         return min(paces, key=lambda p: (p.ttft_s is None, p.ttft_s or 0.0))
 
+    def story(self, deployment: Deployment) -> list[dict[str, object]]:
+        """How each place of `deployment` stands, for people: the breaker of its account or its own, whichever is less
+        well, and for how many seconds it is closed yet."""
+        now, told = self._clock(), []
+        for target in self.targets(deployment):
+            worst = max((self.health(key) for key in _keys(target)), key=lambda h: (h.trips > 0, h.open_until))
+            own = self.health(target.id)
+            told.append(
+                {
+                    "place": target.id,
+                    "breaker": standing(worst, now),
+                    "closed_for_s": round(max(0.0, worst.open_until - now), 1),
+                    "why": worst.why,
+                    "error_rate": round(own.error_rate, 4),
+                    "in_flight": self.in_flight(target),
+                    "ttft_s": own.pace.ttft_s,
+                    "tokens_per_s": own.pace.tokens_per_s,
+                }
+            )
+        return told
+
     def slow_after_s(self, target: Target) -> float | None:
         """The 95th percentile of the seconds that whole answers took there; None while too few are known."""
         known = self._durations.get(target.id)

@@ -80,6 +80,10 @@ class Habits:
         while len(self._written) > MOST_MODELS:
             self._written.popitem(last=False)
 
+    def seen(self, deployment: Deployment) -> int:
+        """Answers that its mean was learned from."""
+        return self._written.get(deployment.id, (0, 0))[0]
+
     def output(self, deployment: Deployment, assumed: float) -> float:
         """Tokens a deployment writes an answer: what it has written, shrunk to what all models have, and that to
         `assumed`."""

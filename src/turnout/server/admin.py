@@ -1,32 +1,28 @@
-"""What an admin may look at and change: budgets, sessions, keys. JSON in, JSON out."""
+"""What an admin may look at and change: which path is answered by whom, and keys. JSON in, JSON out."""
 
 from __future__ import annotations
 
 import asyncio
 import re
-import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
-from typing import TypeVar
 from urllib.parse import parse_qsl, unquote
 
 import msgspec
 from msgspec import Struct
 
-from turnout.catalog.prices import NANO_PER_USD
-from turnout.config import MOST_USD, check_key
-from turnout.contexts import CONTEXT_NOTES, context_story
+from turnout.config import check_key
 from turnout.engine import Engine
-from turnout.errors import ConfigError, InvalidRequest, NotFound
+from turnout.errors import ConfigError, InvalidRequest
 from turnout.keys import Key, StoredKey
-from turnout.money import budget_story
+from turnout.server import budgets, requests, sessions
 from turnout.server.learning import learning, outcomes
+from turnout.server.models import models
 from turnout.server.overview import history, overview, snowball, volume
-from turnout.spend.brakes import SessionRun
-from turnout.spend.ledger import BudgetEntry
+from turnout.server.reading import decoded, whole
 from turnout.usage import moment, report, report_story
 
-__all__ = ["CHANGES", "admin_at", "key_story", "new_key_from"]
+__all__ = ["CHANGES", "READS", "Errand", "admin_at", "key_story", "new_key_from"]
 
 MOST_GRACE_S = 90 * 86_400
 
@@ -34,51 +30,44 @@ MOST_GROUPS = 1_000
 
 Handler = Callable[[Engine, str, bytes], object]
 
-T = TypeVar("T")
+
+class Errand(Struct, frozen=True, kw_only=True):
+    """One request of an admin: who answers it, with the part of the path that names something, and whether it changes
+    anything."""
+
+    handler: Handler
+    name: str | None
+    changes: bool
+
+    async def run(self, engine: Engine, query: str, body: bytes) -> object:
+        """The JSON value of the answer. Raises NotFound and InvalidRequest."""
+        told = query if self.name is None else self.name
+        if self.handler in READS:
+            return await asyncio.to_thread(self.handler, engine, told, body)
+        answer = self.handler(engine, told, body)
+        return await answer if isinstance(answer, Awaitable) else answer
 
 
-class _Amount(Struct, forbid_unknown_fields=True):
-    usd: float
-
-
-Answer = Callable[[Engine, Mapping[str, str], str, bytes], object]
-"""Called with the engine, headers, query and body, it gives the JSON value, or what to await for it. Raises
-Unauthorized, NotFound and InvalidRequest."""
-
-
-def admin_at(method: str, path: str) -> Answer | None:
+def admin_at(method: str, path: str) -> Errand | None:
     """Who answers an admin's request. None where nobody does."""
     if not path.startswith("/admin/"):
         return None
     for (wanted, pattern), (_, handler) in CHANGES.items():
         # A HEAD is a GET of which the server sends no body.
         if wanted == ("GET" if method == "HEAD" else method) and (found := re.fullmatch(pattern, path)):
-            return _admitted(handler, unquote(found[1]) if found.groups() else None)
+            name = unquote(found[1]) if found.groups() else None
+            return Errand(handler=handler, name=name, changes=wanted != "GET" and handler is not requests.tried)
     return None
 
 
-def _admitted(handler: Handler, name: str | None) -> Answer:
-    def answer(engine: Engine, headers: Mapping[str, str], query: str, body: bytes) -> object:
-        engine.keyring.admit_admin(headers)
-        return handler(engine, query if name is None else name, body)
-
-    return answer
-
-
 def _usage(engine: Engine, query: str, _: bytes) -> object:
-    return asyncio.to_thread(_read_usage, engine, query)
-
-
-def _read_usage(engine: Engine, query: str) -> object:
     told = dict(parse_qsl(query))
     now = datetime.now(UTC)
     since = moment(told.get("since", "30d"), now, param="since")
     until = moment(told["until"], now, param="until") if "until" in told else now + timedelta(seconds=1)
-    limit = told.get("limit", str(MOST_GROUPS))
-    if not limit.isdecimal() or not 1 <= int(limit) <= MOST_GROUPS:
-        raise InvalidRequest(f"limit = {limit!r}: a whole number from 1 to {MOST_GROUPS:,}", param="limit")
+    limit = whole(told, "limit", MOST_GROUPS, MOST_GROUPS)
     found = report(engine.ledger, engine.price_of, by=told.get("by", "feature"), since=since, until=until)
-    return report_story(found, limit=int(limit))
+    return report_story(found, limit=limit)
 
 
 def _caches(engine: Engine, _: str, __: bytes) -> object:
@@ -98,48 +87,6 @@ def _caches(engine: Engine, _: str, __: bytes) -> object:
         "earlier step), first (one that knows the agent's system text and tools alone). believed: share of what a "
         "rule promises that is counted on, the promise itself weighing as much as five requests. Lost at a restart",
     }
-
-
-def _budgets(engine: Engine, _: str, __: bytes) -> object:
-    return {"data": [budget_story(state) for state in engine.state.memory.budgets.states()]}
-
-
-def _add(engine: Engine, name: str, body: bytes) -> object:
-    told = _decoded(body, _Amount, '{"usd": 10}')
-    if not -MOST_USD <= told.usd <= MOST_USD:
-        raise InvalidRequest(f"usd = {told.usd}: must lie between -{MOST_USD:,} and {MOST_USD:,}", param="usd")
-    memory, amount = engine.state.memory, round(told.usd * NANO_PER_USD)
-    try:
-        state = memory.budgets.add(name, amount)
-    except KeyError:
-        names = ", ".join(rule.name for rule in memory.budgets.rules) or "none is set"
-        raise NotFound(f"there is no budget {name!r}; there are: {names}") from None
-    entry_id = f"add_{secrets.token_hex(8)}"
-    memory.ledger.enter(
-        BudgetEntry(id=entry_id, budget=name, at=datetime.now(UTC), kind="added", amount_nano_usd=amount)
-    )
-    return budget_story(state)
-
-
-def _sessions(engine: Engine, _: str, __: bytes) -> object:
-    return {"data": [_session(owner, name, run) for owner, name, run in engine.state.memory.runs]}
-
-
-def _resume(engine: Engine, name: str, _: bytes) -> object:
-    runs = engine.state.memory.runs
-    if not runs.resume(name):
-        raise NotFound(f"there is no session {name!r} in memory; GET /admin/sessions lists them")
-    return {"data": [_session(owner, found, run) for owner, found, run in runs if found == name]}
-
-
-def _context(engine: Engine, name: str, _: bytes) -> object:
-    told = [context_story(watched, engine.fleet) for watched in engine.state.memory.contexts.of(name)]
-    if not told:
-        raise NotFound(
-            f"no conversation of a session {name!r} has been looked at; set context.report = true in the config "
-            "(GET /admin/sessions lists sessions)"
-        )
-    return {"data": told, "notes": CONTEXT_NOTES}
 
 
 class _NewKey(Key, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -164,14 +111,14 @@ def _create_key(engine: Engine, _: str, body: bytes) -> object:
 
 def new_key_from(body: bytes) -> Key:
     """What is told of a key to be made. Raises InvalidRequest."""
-    told = _decoded(body, _NewKey, '{"name": "ci", "team": "core", "rpm": 60}')
+    told = decoded(body, _NewKey, '{"name": "ci", "team": "core", "rpm": 60}')
     if not _NAME.fullmatch(told.name):
         raise InvalidRequest("name: letters, digits and . _ @ - , at most 100", param="name")
     return _checked(Key(**msgspec.structs.asdict(told)))
 
 
 def _rotate_key(engine: Engine, name: str, body: bytes) -> object:
-    told = _decoded(body or b"{}", _Grace, '{"grace_s": 3600}')
+    told = decoded(body or b"{}", _Grace, '{"grace_s": 3600}')
     if not 0 <= told.grace_s <= MOST_GRACE_S:
         raise InvalidRequest(f"grace_s = {told.grace_s}: must lie between 0 and {MOST_GRACE_S:,}", param="grace_s")
     stored, text = engine.keyring.rotate(name, grace_s=told.grace_s)
@@ -179,13 +126,13 @@ def _rotate_key(engine: Engine, name: str, body: bytes) -> object:
 
 
 def _update_key(engine: Engine, name: str, body: bytes) -> object:
-    fields = _decoded(body, dict[str, msgspec.Raw], '{"rpm": 60}')
+    fields = decoded(body, dict[str, msgspec.Raw], '{"rpm": 60}')
 
     def change(stored: StoredKey) -> StoredKey:
         known = {
             key: msgspec.Raw(msgspec.json.encode(value)) for key, value in msgspec.structs.asdict(stored.key).items()
         }
-        told = _decoded(msgspec.json.encode({**known, **fields, "name": name}), _NewKey, '{"rpm": 60}')
+        told = decoded(msgspec.json.encode({**known, **fields, "name": name}), _NewKey, '{"rpm": 60}')
         return msgspec.structs.replace(stored, key=_checked(Key(**msgspec.structs.asdict(told))))
 
     return key_story(engine.keyring.change(name, change), configured=False)
@@ -216,34 +163,16 @@ def key_story(stored: StoredKey, *, configured: bool) -> dict[str, object]:
     }
 
 
-def _session(owner: str, name: str, run: SessionRun) -> dict[str, object]:
-    """A session as JSON. What it has taken since it was last resumed, and in all (`total_usd`)."""
-    held = run.paused
-    return {
-        "id": name,
-        "key": owner or None,
-        "feature": run.feature or None,
-        "steps": run.steps,
-        "tokens": run.tokens,
-        "spent_usd": run.cost_nano_usd / NANO_PER_USD,
-        "total_usd": run.total_nano_usd / NANO_PER_USD,
-        "agents": len(run.agents),
-        "state": "running" if held is None else "blocked" if held.action == "block" else "paused",
-        "brake": held.brake if held else None,
-        "why": held.why if held else None,
-    }
-
-
-def _decoded(body: bytes, kind: type[T], example: str) -> T:
-    try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.MsgspecError as error:
-        raise InvalidRequest(f"the body is not as it should be ({error}); it looks like {example}") from None
-
-
 CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
-    ("GET", "/admin/budgets"): ("what each budget may spend, has spent and holds", _budgets),
-    ("POST", "/admin/budgets/([^/]+)/add"): ("more money for a budget's current period", _add),
+    ("GET", "/admin/requests"): ("the newest requests; ?limit=100&session=ID", requests.newest),
+    ("GET", "/admin/requests/([^/]+)"): ("one request's whole story", requests.story),
+    ("POST", "/admin/route"): ("the decision for a request; nobody is called", requests.tried),
+    ("GET", "/admin/models"): ("the models: health, pace, what was learned, prices", models),
+    ("GET", "/admin/budgets"): ("what each budget may spend, has spent and holds", budgets.budgets),
+    ("POST", "/admin/budgets"): ("a new budget, which holds at once", budgets.create),
+    ("PATCH", "/admin/budgets/([^/]+)"): ("other figures for a budget that was made here", budgets.change),
+    ("DELETE", "/admin/budgets/([^/]+)"): ("take away a budget that was made here", budgets.remove),
+    ("POST", "/admin/budgets/([^/]+)/add"): ("more money for a budget's current period", budgets.add),
     ("GET", "/admin/usage"): ("token volume, and what would save most; ?by=feature&since=7d", _usage),
     ("GET", "/admin/overview"): ("totals, savings and their course; ?since=30d", overview),
     ("GET", "/admin/volume"): ("as /admin/usage, from sums, by whole hours or days; ?by=feature&since=30d", volume),
@@ -260,8 +189,14 @@ CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
     ("PATCH", "/admin/keys/([^/]+)"): ("other limits for a key", _update_key),
     ("DELETE", "/admin/keys/([^/]+)"): ("revoke a key", _revoke_key),
     ("POST", "/admin/keys/([^/]+)/rotate"): ("another secret for a key, shown once", _rotate_key),
-    ("GET", "/admin/sessions"): ("the sessions in memory, the latest first", _sessions),
-    ("GET", "/admin/sessions/([^/]+)/context"): ("what its conversations carry for nothing", _context),
-    ("POST", "/admin/sessions/([^/]+)/resume"): ("let a paused session go on", _resume),
+    ("GET", "/admin/sessions"): ("the sessions in memory, the latest first; ?held=1&limit=100", sessions.sessions),
+    ("GET", "/admin/sessions/([^/]+)"): ("one session step by step", sessions.one),
+    ("GET", "/admin/sessions/([^/]+)/context"): ("what its conversations carry for nothing", sessions.context),
+    ("POST", "/admin/sessions/([^/]+)/pause"): ("hold a session until somebody resumes it", sessions.pause),
+    ("POST", "/admin/sessions/([^/]+)/resume"): ("let a paused session go on", sessions.resume),
+    ("POST", "/admin/sessions/([^/]+)/limits"): ("other limits for one session; 0: none", sessions.limit),
 }
 """Method and path, what it is for, and who answers."""
+
+READS: frozenset[Handler] = frozenset({_usage, outcomes, requests.newest, requests.story, sessions.one})
+"""Those who only read the store, which may take a while: not on the event loop."""

@@ -7,7 +7,6 @@ import logging
 import math
 import secrets
 import time
-from collections.abc import Awaitable
 
 from turnout.call import Call
 from turnout.engine import Engine
@@ -15,8 +14,10 @@ from turnout.errors import ClientClosed, Internal, MethodNotAllowed, NoCapacity,
 from turnout.providers.counting import CountOperation
 from turnout.providers.operations import Operation
 from turnout.server import views
+from turnout.server.access import Access
 from turnout.server.admin import admin_at
 from turnout.server.admission import Admission
+from turnout.server.console import Ask, Browser, console_at
 from turnout.server.learning import feedback
 from turnout.server.paths import FEEDBACK, ROUTE, operation_at, shape_of
 from turnout.server.wire import (
@@ -28,6 +29,7 @@ from turnout.server.wire import (
     request_headers,
     send_body,
     send_json,
+    send_page,
     send_reply,
 )
 
@@ -38,6 +40,10 @@ ABORT = "turnout.abort"
 
 MOST_ADMIN_BYTES = 64 * 1024
 
+MOST_LOGIN_BYTES = 4 * 1024
+
+PRIVATE = (("cache-control", "no-store"), ("x-content-type-options", "nosniff"))
+
 log = logging.getLogger("turnout")
 
 
@@ -46,6 +52,7 @@ class App:
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.access = Access()
         self.admission = Admission(most=engine.server.max_concurrency, wait_s=engine.server.queue_s)
 
     def take_over(self, engine: Engine) -> None:
@@ -66,11 +73,14 @@ class App:
         operation = operation_at(path)
         shape = operation or shape_of(path, headers)
         try:
-            if (administer := admin_at(scope["method"], path)) is not None:
+            if path.startswith("/console"):
+                await self._console(scope, receive, send, headers)
+                return
+            if (errand := admin_at(scope["method"], raw_path(scope))) is not None:
+                self.access.admit(engine.keyring, headers, address_of(scope), changes=errand.changes)
                 body = await read_body(receive, headers, MOST_ADMIN_BYTES, engine.server.body_timeout_s)
-                query = scope["query_string"].decode("latin-1")
-                told = administer(engine, headers, query, body)
-                await send_json(send, 200, await told if isinstance(told, Awaitable) else told)
+                told = await errand.run(engine, scope["query_string"].decode("latin-1"), body)
+                await send_json(send, 200, told, PRIVATE)
                 return
             if path == FEEDBACK:
                 only_post(scope)
@@ -107,6 +117,26 @@ class App:
             log.exception("request %s to %s failed", request_id, path)
             fault = Internal(f"the gateway itself failed; its log has the story under {request_id}")
             await send_error(send, shape, fault, request_id)
+
+    async def _console(self, scope: Scope, receive: Receive, send: Send, headers: dict[str, str]) -> None:
+        """A file of the console, or a browser that signs in or out. Raises TurnoutError."""
+        engine = self.engine
+        body = await read_body(receive, headers, MOST_LOGIN_BYTES, engine.server.body_timeout_s)
+        browser = Browser(address=address_of(scope), headers=headers, scheme=scope["scheme"])
+        ask = Ask(method=scope["method"], path=scope["path"], body=body)
+        page = console_at(self.access, engine.keyring, browser, ask)
+        await send_page(send, page.status, page.body, page.headers)
+
+
+def raw_path(scope: Scope) -> str:
+    """The path as it was sent: what is named in it may have a slash of its own, as %2F."""
+    return (scope.get("raw_path") or scope["path"].encode()).partition(b"?")[0].decode("latin-1")
+
+
+def address_of(scope: Scope) -> str:
+    """Where a connection comes from; a proxy's own address where one stands before us."""
+    client = scope.get("client")
+    return str(client[0]) if client else ""
 
 
 async def serve(engine: Engine, call: Call, hangup: Hangup, send: Send, *, explained: bool) -> None:

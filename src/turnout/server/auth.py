@@ -6,6 +6,7 @@ import hmac
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 
 from msgspec import structs
 
@@ -13,7 +14,10 @@ from turnout.errors import InvalidRequest, NotFound, Unauthorized
 from turnout.keys import Key, Keys, StoredKey, digest_of, new_key
 from turnout.stores.keys import SqliteKeys
 
-__all__ = ["Keyring", "presented_key"]
+__all__ = ["Keyring", "Role", "presented_key"]
+
+Role = Literal["admin", "viewer"]
+"""Who may change things, and who may look."""
 
 LOOK_S = 1.0
 """How soon a key that another process made or revoked is known here."""
@@ -38,6 +42,7 @@ class Keyring:
         secret: Callable[[], bytes],
         *,
         admin_key: str | None = None,
+        viewer_key: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._secret = secret
@@ -49,7 +54,9 @@ class Keyring:
             StoredKey(key=key, digest=digest_of(text, secret()), hint=text[-4:], created_at=born)
             for key, text in configured.values()
         ]
-        self._admin = digest_of(admin_key, secret()) if admin_key else None
+        # The admin's last: where both are the same key, it is an admin's.
+        told: dict[Role, str | None] = {"viewer": viewer_key, "admin": admin_key}
+        self._roles: dict[str, Role] = {digest_of(key, secret()): role for role, key in told.items() if key}
         self._keys = Keys([*self._configured, *store.all()])
 
     @property
@@ -67,13 +74,22 @@ class Keyring:
             raise Unauthorized("no key was sent; send one as Authorization: Bearer, x-api-key or x-goog-api-key")
         return self._keys.find(digest_of(key, self._secret()))
 
-    def admit_admin(self, headers: Mapping[str, str]) -> None:
-        """Raises Unauthorized unless the admin key is presented, or neither it nor any virtual key exists."""
-        if self._admin is None and self.open:
-            return
-        key = presented_key(headers)
-        if self._admin is None or key is None or not hmac.compare_digest(self._admin, digest_of(key, self._secret())):
-            raise Unauthorized("this needs the admin key (server.admin_key in the config)")
+    @property
+    def unlocked(self) -> bool:
+        """Neither a virtual key nor an admin's nor a viewer's exists: whoever can reach us is an admin."""
+        return not self._roles and self.open
+
+    def digest(self, key: str) -> str:
+        """What is kept of a key."""
+        return digest_of(key, self._secret())
+
+    def role_of(self, digest: str) -> Role | None:
+        """What the key of this digest may do here; None: nothing. Every key is compared, whichever it is."""
+        found: Role | None = None
+        for known, role in self._roles.items():
+            if hmac.compare_digest(known, digest):
+                found = role
+        return found
 
     def listing(self) -> list[tuple[StoredKey, bool]]:
         """Every key, and whether the config holds it."""

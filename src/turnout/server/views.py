@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import msgspec
 
 from turnout import __version__
 from turnout.call import Call
 from turnout.context import Candidate
 from turnout.dialects import DIALECTS
 from turnout.engine import Engine
-from turnout.errors import MethodNotAllowed, NotFound, PathNotFound
+from turnout.errors import MethodNotAllowed, PathNotFound
 from turnout.headers import usd
 from turnout.keys import Key
 from turnout.providers.operations import ChatOperation, Operation
@@ -29,7 +26,9 @@ LOOKS = {
     "/v1/models": "the names that a request may use",
     "/v1beta/models": "the same, as Gemini lists them",
     "/v1/models/{model}": "one name",
+    "/admin/requests": "the newest requests",
     "/admin/requests/{request_id}": "one request's whole story",
+    "/admin/models": "the models: health, pace, what was learned, prices",
     "/admin/budgets": "what each budget may spend, has spent and holds",
     "/admin/usage": "token volume, and what would save most",
     "/admin/overview": "totals, savings and their course",
@@ -40,6 +39,8 @@ LOOKS = {
     "/admin/learning": "how each model does against what was predicted, and drift alarms",
     "/admin/keys": "the virtual keys, without their secrets",
     "/admin/sessions": "the sessions in memory, the latest first",
+    "/admin/sessions/{session}": "one session step by step",
+    "/console": "the page that shows all this",
 }
 """What can be looked at with GET: each path and what is there."""
 
@@ -59,9 +60,6 @@ def look(engine: Engine, method: str, path: str, headers: Mapping[str, str]) -> 
         return ready(engine)
     if path == "/openapi.json":
         return 200, document(LOOKS)
-    if path.startswith("/admin/requests/"):
-        engine.keyring.admit_admin(headers)
-        return 200, request_story(engine, path.rpartition("/")[2])
     key = engine.keyring.caller(headers)
     listing = [name for name in engine.names.listing() if key is None or opened(engine, key, name)]
     if path == "/v1beta/models":
@@ -115,17 +113,6 @@ def models(listing: Sequence[str], *, anthropic: bool) -> dict[str, object]:
     return {"object": "list", "data": cards}
 
 
-def request_story(engine: Engine, request_id: str) -> object:
-    row = engine.ledger.get(request_id)
-    if row is None:
-        raise NotFound(f"no request {request_id!r} in the ledger; the newest appear within 0.1 s")
-    story: dict[str, Any] = msgspec.to_builtins(row)
-    for name in ("tags", "warnings", "decision", "usage_json"):
-        if isinstance(story.get(name), str):
-            story[name] = msgspec.json.decode(story[name])
-    return story
-
-
 def route_operation(headers: Mapping[str, str]) -> Operation:
     """The wire format of an explain call's body: Anthropic's when its version header is there, else OpenAI's."""
     return ChatOperation(DIALECTS["anthropic-messages" if "anthropic-version" in headers else "openai-chat"])
@@ -162,6 +149,8 @@ def candidate_story(candidate: Candidate) -> dict[str, object]:
         "tier": candidate.deployment.tier,
         "expected_cost_usd": usd(candidate.expected_cost_nano_usd),
         "expected_rest_usd_per_solved": usd(candidate.rest_nano_usd),
+        "expected_s": candidate.expected_s,
+        "unhealthy": candidate.unhealthy,
         **chance_story(candidate),
         "warm_tokens": candidate.warm.tokens,
         "cache": candidate.warm.kind if candidate.warm.tokens else "cold",

@@ -21,6 +21,7 @@ __all__ = [
     "request_headers",
     "send_body",
     "send_json",
+    "send_page",
     "send_reply",
 ]
 
@@ -166,6 +167,12 @@ async def send_json(send: Send, status: int, value: object, headers: Headers = (
 
 async def send_body(send: Send, status: int, body: bytes, headers: Headers = ()) -> None:
     await _start(send, status, [("content-type", "application/json"), ("content-length", str(len(body))), *headers])
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_page(send: Send, status: int, body: bytes, headers: Headers) -> None:
+    """A body whose headers say what it is."""
+    await _start(send, status, [("content-length", str(len(body))), *headers])
     await send({"type": "http.response.body", "body": body})
 
 

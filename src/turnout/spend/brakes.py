@@ -14,13 +14,16 @@ from turnout.spend.loops import Trail
 __all__ = [
     "ACTIONS",
     "BRAKE_NAMES",
+    "BY_HAND",
     "DEFAULTS",
+    "LIMITS",
     "Action",
     "AgentRun",
     "Brake",
     "BrakeName",
     "BrakeRules",
     "Brakes",
+    "LimitName",
     "SessionRun",
     "Verdict",
 ]
@@ -44,6 +47,14 @@ BrakeName = Literal[
 
 BRAKE_NAMES: tuple[BrakeName, ...] = get_args(BrakeName)
 
+LimitName = Literal["max_session_usd", "max_session_steps", "max_session_tokens"]
+
+LIMITS: tuple[LimitName, ...] = get_args(LimitName)
+"""The brakes on what one session may take: a person may set another limit for one session."""
+
+BY_HAND = "by_hand"
+"""Of a session that a person paused."""
+
 
 class Brake(Struct, frozen=True):
     """Acts where what is measured reaches `limit` (its unit is the brake's own; money in nano-dollars)."""
@@ -53,9 +64,9 @@ class Brake(Struct, frozen=True):
 
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """A brake that acts. `why` is a phrase with the figures."""
+    """A brake that acts, or a person (`BY_HAND`). `why` is a phrase with the figures."""
 
-    brake: BrakeName
+    brake: BrakeName | Literal["by_hand"]
     action: Action
     why: str
 
@@ -89,7 +100,8 @@ class AgentRun(Struct, kw_only=True):
 
 class SessionRun(Struct, kw_only=True):
     """One session, all its agents: what it has taken since it began or was last resumed. `calls_s` are monotonic times.
-    `begun`: it has been served. `paused` is the verdict that holds it."""
+    `begun`: it has been served. `paused` is the verdict that holds it. `limits`: what a person set for it alone, in the
+    units of `Brake`; 0: none."""
 
     steps: int = 0
     tokens: int = 0
@@ -100,6 +112,17 @@ class SessionRun(Struct, kw_only=True):
     calls_s: deque[float] = msgspec.field(default_factory=lambda: deque(maxlen=256))
     agents: dict[str, AgentRun] = {}
     paused: Verdict | None = None
+    limits: dict[LimitName, float] = {}
+
+    def limit(self, told: dict[LimitName, float]) -> None:
+        """Set other limits for it; it goes on where it was held by one of them and has room again, counting on."""
+        self.limits = {**self.limits, **told}
+        held = self.paused
+        if held is None or held.action == "block":
+            return
+        for name, most in told.items():
+            if name == held.brake and (not most or _limit(name, most, self) is None):
+                self.paused = None
 
     def resume(self) -> None:
         """Let it go on: every limit counts anew from here. What is blocked stays so."""
@@ -124,7 +147,7 @@ class Brakes(Struct, frozen=True, kw_only=True):
         """What acts before the next step, strongest first. `p99_nano_usd`: what 99 of 100 sessions of the feature stay
         below, where that is known."""
         found: list[Verdict] = []
-        for name, brake in self.brakes.items():
+        for name, brake in self._of(run).items():
             why = _why(name, brake.limit, run, agent, now_s=now_s, p99=p99_nano_usd)
             if why is not None:
                 action = brake.action
@@ -136,6 +159,16 @@ class Brakes(Struct, frozen=True, kw_only=True):
             why = f"tool {tool!r} gave the same result to the same arguments for the second time"
             found.append(Verdict(brake="repeat_call", action="warn", why=why))
         return sorted(found, key=lambda v: -ACTIONS.index(v.action))
+
+    def _of(self, run: SessionRun) -> dict[BrakeName, Brake]:
+        """The brakes of one session: a limit that was set for it alone pauses."""
+        if not run.limits:
+            return self.brakes
+        brakes: dict[BrakeName, Brake] = {n: brake for n, brake in self.brakes.items() if n not in run.limits}
+        for name, limit in run.limits.items():
+            if limit > 0:
+                brakes[name] = Brake(limit, "pause")
+        return brakes
 
 
 DEFAULTS: dict[BrakeName, Brake] = {

@@ -103,6 +103,17 @@ class Runs:
         if (run := self._runs.get((owner, session))) is not None:
             run.paused = verdict
 
+    def hold(self, owner: str, session: str, verdict: Verdict) -> SessionRun:
+        """Hold a session by hand, one that is not in memory too. What is blocked stays so."""
+        run = self._runs.setdefault((owner, session), SessionRun())
+        if run.paused is None or run.paused.action != "block":
+            run.paused = verdict
+        return run
+
+    def of(self, session: str) -> list[tuple[str, SessionRun]]:
+        """Owner and state of every session of that id."""
+        return [(owner, run) for (owner, name), run in self._runs.items() if name == session]
+
     def resume(self, session: str) -> int:
         """Let every session of that id go on, whoever owns it; how many there are."""
         found = [run for (_, name), run in self._runs.items() if name == session]

@@ -105,12 +105,14 @@ class PastRun(Struct, frozen=True, kw_only=True):
 
 
 class Advice(Struct, frozen=True, kw_only=True):
-    """One thing to do about a group's tokens, what it would save in nano-dollars, and how that was estimated."""
+    """One thing to do about a group's tokens, what it would save in nano-dollars, and how that was estimated. `change`:
+    what to write in the config for it, as TOML; what it leaves to the agent is said in a comment."""
 
     title: str
     group: str | None
     saving_nano_usd: int
     how: str
+    change: str = ""
 
 
 def advise(volumes: Sequence[Volume], price_of: Callable[[str], Price | None], *, most: int = 3) -> list[Advice]:
@@ -146,6 +148,8 @@ def _cache(volume: Volume, price: Price) -> Advice:
         saving_nano_usd=missed * (price.input - _read(price)) // PICO_PER_NANO,
         how=f"{missed:,} input tokens repeated the step before and were not read from the cache; each at the "
         "difference of the list prices for input and cache reads",
+        change="[cache]\nrepair = true   # marks for callers that set none\n"
+        "# x-turnout-warnings names what changes at every step.",
     )
 
 
@@ -159,6 +163,8 @@ def _tools(volume: Volume, price: Price) -> Advice:
         saving_nano_usd=volume.tools // 2 * rate // PICO_PER_NANO,
         how=f"{volume.tools:,} tokens were tool schemas; as if half of them were not needed, at the mean price of an "
         "input token here. Which tools were called is not recorded",
+        change="[context]\nreport = true   # GET /admin/sessions/ID/context then tells what is carried\n"
+        "# The agent decides which tools it offers: no config takes them away.",
     )
 
 
@@ -170,6 +176,8 @@ def _results(volume: Volume, price: Price) -> Advice:
         saving_nano_usd=old * _read(price) // PICO_PER_NANO,
         how=f"about {old:,} tokens were tool results sent before, at the price of a cache read; an upper bound: some "
         "of them are still needed, and clearing breaks the cache once",
+        change="[context]\nreport = true   # GET /admin/sessions/ID/context then tells which are not looked at again\n"
+        "# The agent clears them: no request is changed here.",
     )
 
 
@@ -183,4 +191,6 @@ def _smaller(volume: Volume, price: Price, small: tuple[str, Price]) -> Advice:
         how=f"{volume.brief_requests:,} steps wrote 200 tokens or fewer and cost "
         f"{format_usd(volume.brief_cost_nano_usd)}; by the ratio of the input prices, an upper bound until an "
         "evaluation says that the small model does them as well",
+        change="[routing]\ndetours = true   # routine steps of sessions go to a small model where that pays\n\n"
+        f'[modes]\nshort_steps = "{name}"   # or declare them: x-turnout-mode: short_steps',
     )

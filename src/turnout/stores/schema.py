@@ -208,6 +208,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "CREATE INDEX asked_at ON asked (at, size)",
     ),
     SUMS_MIGRATION,
+    (f"CREATE TABLE budgets (name TEXT PRIMARY KEY NOT NULL, told TEXT NOT NULL) {_STRICT}",),
 )
 """Version n of the file is what the first n entries made. Only ever add to the end."""
 

@@ -1,0 +1,120 @@
+"""The budgets of a gateway from both places: the config's, and those that were made while it runs. Changes take effect
+at once."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+import msgspec
+
+from turnout.config import BudgetConfig, Config, check_budget
+from turnout.errors import ConfigError, InvalidRequest, NotFound
+from turnout.memory import Memory
+from turnout.money import budget_rule, budget_rules, claimed, paced, take_budgets
+from turnout.spend.budgets import BudgetRule
+from turnout.stores.budgets import SqliteBudgets, StoredBudget
+
+__all__ = ["BudgetBook", "book_rules"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+
+EXAMPLE = '{"amount_usd": 50, "period": "month", "match": {"tag": "feature=search"}}'
+
+
+class BudgetBook:
+    """What the config says of budgets, which the file alone changes, over what the store holds. One event loop owns
+    it. Raises ConfigError where a budget is hard and another process keeps the ledger's."""
+
+    def __init__(self, config: Config, store: SqliteBudgets, memory: Memory) -> None:
+        self._configured = dict(config.budgets)
+        self._rules = budget_rules(config)
+        self._store = store
+        self._memory = memory
+        self._made = {stored.name: _read(stored) for stored in store.all()}
+        claimed(self.rules, memory.journal, memory.ledger)
+
+    @property
+    def told(self) -> Mapping[str, BudgetConfig]:
+        """Every budget as a config tells it. One that stands in the config hides another of its name."""
+        return {**self._made, **self._configured}
+
+    @property
+    def rules(self) -> list[BudgetRule]:
+        names = {rule.name for rule in self._rules}
+        return [*self._rules, *(budget_rule(n, told) for n, told in self._made.items() if n not in names)]
+
+    def configured(self, name: str) -> bool:
+        """Whether the config holds it, or the gateway itself: then nobody changes it here."""
+        return any(rule.name == name for rule in self._rules)
+
+    def take(self) -> None:
+        """Let these budgets hold from now on, with what the ledger says was spent in their periods. Blocks while it is
+        read."""
+        take_budgets(self.rules, self._memory.budgets, self._memory.ledger)
+        self._memory.pacing.reconfigure(paced(self.told))
+
+    def create(self, name: str, body: bytes) -> None:
+        """Raises InvalidRequest, and ConfigError where another process keeps the ledger's budgets."""
+        if not _NAME.fullmatch(name):
+            raise InvalidRequest("name: letters, digits and . _ - , at most 100", param="name")
+        if name in self.told or self.configured(name):
+            raise InvalidRequest(f"there is a budget {name!r} already; change it, or choose another name", param="name")
+        self._put(name, {}, body)
+
+    def change(self, name: str, body: bytes) -> None:
+        """Fields that are not told stay. Raises NotFound and InvalidRequest."""
+        self._put(name, msgspec.to_builtins(self._mine(name), enc_hook=str), body)
+
+    def remove(self, name: str) -> None:
+        """What it has counted is forgotten; the ledger has it still. Raises NotFound and InvalidRequest."""
+        self._mine(name)
+        self._store.remove(name)
+        del self._made[name]
+        self.take()
+
+    def _mine(self, name: str) -> BudgetConfig:
+        if self.configured(name):
+            raise InvalidRequest(f"budget {name} stands in the config: change it there", param="name")
+        if name not in self._made:
+            names = ", ".join(rule.name for rule in self.rules) or "none is set"
+            raise NotFound(f"there is no budget {name!r}; there are: {names}")
+        return self._made[name]
+
+    def _put(self, name: str, before: dict[str, object], body: bytes) -> None:
+        told = _checked(name, before, body)
+        rule = budget_rule(name, told)
+        claimed([rule], self._memory.journal, self._memory.ledger)
+        record = msgspec.json.encode(msgspec.to_builtins(told, enc_hook=str))
+        self._store.put(StoredBudget(name=name, told=msgspec.Raw(record)))
+        self._made[name] = told
+        self.take()
+
+
+def book_rules(config: Config, store: SqliteBudgets) -> list[BudgetRule]:
+    """The rules of all budgets, for somebody who only looks."""
+    own = budget_rules(config)
+    names = {rule.name for rule in own}
+    return [*own, *(budget_rule(s.name, _read(s)) for s in store.all() if s.name not in names)]
+
+
+def _checked(name: str, before: dict[str, object], body: bytes) -> BudgetConfig:
+    """A budget of what is told over what was. Raises InvalidRequest."""
+    try:
+        fields = msgspec.json.decode(body, type=dict[str, object])
+        for field in fields:
+            if field not in BudgetConfig.__struct_fields__ or field == "webhook":
+                told = "a webhook stands in the config alone" if field == "webhook" else f"it looks like {EXAMPLE}"
+                raise InvalidRequest(f"{field[:100]!r} is no field of a budget made here; {told}", param=field[:100])
+        config = msgspec.convert({**before, **fields}, BudgetConfig, strict=False)
+    except msgspec.MsgspecError as error:
+        raise InvalidRequest(f"the body is not as it should be ({error}); it looks like {EXAMPLE}") from None
+    try:
+        check_budget(f"budgets.{name}", config)
+    except ConfigError as error:
+        raise InvalidRequest(error.message, param=error.param) from None
+    return config
+
+
+def _read(stored: StoredBudget) -> BudgetConfig:
+    return msgspec.json.decode(stored.told, type=BudgetConfig)

@@ -1,0 +1,161 @@
+"""The console's files, and how a browser signs in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from hashlib import sha256
+from pathlib import Path
+
+import msgspec
+from msgspec import Struct
+
+from turnout import __version__
+from turnout.errors import MethodNotAllowed, PathNotFound, Unauthorized
+from turnout.server.access import COOKIE, LASTS_S, Access, Visitor, check_host, check_origin
+from turnout.server.auth import Keyring
+from turnout.server.reading import decoded
+
+__all__ = ["HEADERS", "Ask", "Browser", "Page", "console_at", "files"]
+
+FOLDER = Path(__file__).parent.parent / "console"
+
+POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
+)
+
+HEADERS: tuple[tuple[str, str], ...] = (
+    ("content-security-policy", POLICY),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+    ("referrer-policy", "no-referrer"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
+)
+"""What every answer below /console says to a browser."""
+
+TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+    ".txt": "text/plain; charset=utf-8",
+}
+
+
+class Page(Struct, frozen=True, kw_only=True):
+    """An answer to a browser."""
+
+    status: int = 200
+    headers: list[tuple[str, str]]
+    body: bytes = b""
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """What a browser asks for."""
+
+    method: str
+    path: str
+    body: bytes = b""
+
+
+class _Login(Struct, forbid_unknown_fields=True):
+    key: str
+
+
+class Browser(Struct, frozen=True, kw_only=True):
+    """Who asks: the address, the headers, and whether TLS is spoken. A proxy's word for that is taken: a lie only keeps
+    the liar's own browser from sending its cookie."""
+
+    address: str
+    headers: Mapping[str, str]
+    scheme: str
+
+    @property
+    def secure(self) -> bool:
+        return "https" in {self.scheme, self.headers.get("x-forwarded-proto", "")}
+
+
+def console_at(access: Access, keyring: Keyring, browser: Browser, ask: Ask) -> Page:
+    """The answer to a request below /console. Raises Unauthorized, Forbidden, RateLimited, InvalidRequest,
+    PathNotFound and MethodNotAllowed."""
+    method, path = ask.method, ask.path
+    if keyring.unlocked:
+        check_host(browser.headers)
+    if path in {"/console/login", "/console/logout"}:
+        if method != "POST":
+            raise MethodNotAllowed(f"{path} takes POST, not {method}")
+        check_origin(browser.headers)
+        return _login(access, keyring, browser, ask.body) if path == "/console/login" else _logout(access, browser)
+    if method not in {"GET", "HEAD"}:
+        raise MethodNotAllowed(f"{path} takes GET, not {method}")
+    if path == "/console/session":
+        return _session(access, keyring, browser)
+    return _file(path, browser.headers.get("if-none-match"))
+
+
+def _session(access: Access, keyring: Keyring, browser: Browser) -> Page:
+    """Who is signed in; nobody is no error: the page asks at its start."""
+    try:
+        return _told(access.admit(keyring, browser.headers, browser.address, changes=False))
+    except Unauthorized:
+        return _told(None)
+
+
+def _login(access: Access, keyring: Keyring, browser: Browser, body: bytes) -> Page:
+    told = decoded(body, _Login, '{"key": "the admin key"}')
+    if keyring.unlocked:
+        return _told(Visitor(role="admin", open=True))
+    access.leave(browser.headers)
+    name, visitor = access.enter(keyring, told.key, browser.address)
+    return _told(visitor, ("set-cookie", _cookie(name, browser, LASTS_S)))
+
+
+def _logout(access: Access, browser: Browser) -> Page:
+    access.leave(browser.headers)
+    return Page(headers=[("set-cookie", _cookie("", browser, 0)), *_plain("application/json")], body=b"{}")
+
+
+def _cookie(name: str, browser: Browser, lasts_s: float) -> str:
+    """No script reads it, no other site's page sends it."""
+    secure = "; Secure" if browser.secure else ""
+    return f"{COOKIE}={name}; Path=/; Max-Age={lasts_s:.0f}; HttpOnly; SameSite=Strict{secure}"
+
+
+def _told(visitor: Visitor | None, *more: tuple[str, str]) -> Page:
+    told = {
+        "role": visitor.role if visitor else None,
+        "csrf": visitor.csrf if visitor else None,
+        "open": visitor.open if visitor else False,
+        "version": __version__,
+    }
+    return Page(headers=[*more, *_plain("application/json")], body=msgspec.json.encode(told))
+
+
+def _plain(kind: str) -> list[tuple[str, str]]:
+    return [("content-type", kind), ("cache-control", "no-store"), *HEADERS]
+
+
+def _file(path: str, known: str | None) -> Page:
+    """One of the files that ship. A browser asks each time whether it is still the one that it has."""
+    name = "index.html" if path in {"/console", "/console/"} else path.removeprefix("/console/")
+    found = files().get(name)
+    if found is None:
+        raise PathNotFound(f"nothing is served at {path}; the console is at /console")
+    kind, tag, body = found
+    headers = [("content-type", kind), ("cache-control", "no-cache"), ("etag", tag), *HEADERS]
+    return Page(status=304, headers=headers) if known == tag else Page(headers=headers, body=body)
+
+
+@cache
+def files() -> Mapping[str, tuple[str, str, bytes]]:
+    """Type, tag and content of every file of the console, by its path: what is not among them is not served."""
+    found: dict[str, tuple[str, str, bytes]] = {}
+    for file in FOLDER.rglob("*"):
+        if file.suffix in TYPES and file.is_file():
+            body = file.read_bytes()
+            name = file.relative_to(FOLDER).as_posix()
+            found[name] = TYPES[file.suffix], f'"{sha256(body).hexdigest()[:20]}"', body
+    return found
