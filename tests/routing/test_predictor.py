@@ -112,13 +112,13 @@ def test_outcomes_without_features_or_of_another_version_teach_nothing():
 def test_an_outcome_that_is_believed_less_says_less_among_neighbours():
     near = "How do I reverse a linked list in C?"
     told = []
-    for weight in (1.0, 0.1):
+    for good, bad in ((1.0, 0.1), (0.1, 1.0)):
         predictor = Predictor(weights(shrink=1_000.0), {"a/tiny": "small"})
-        predictor.observe(outcome("a/tiny", near, 0.0, weight))
-        kept = predictor.see(features_of(near))
-        told.append(predictor._alike(kept, "a/tiny", predictor._posterior("a/tiny"), 0.5)[0])
-    much, little = told
-    assert much < little < 0
+        begun = predictor._posterior("a/tiny")
+        predictor.observe(outcome("a/tiny", near, 1.0, good))
+        predictor.observe(outcome("a/tiny", near, 0.0, bad))
+        told.append(predictor._alike(predictor.see(features_of(near)), "a/tiny", begun, 0.5)[0])
+    assert told[0] > told[1]
 
 
 def test_a_file_may_lean_on_another_and_on_a_contrast():
