@@ -15,6 +15,7 @@ __all__ = ["main"]
 
 
 _VERBS = {
+    "audit": ("turnout.cli.audit", "audit"),
     "budgets": ("turnout.cli.budgets", "budgets"),
     "calibrate": ("turnout.cli.train", "calibrate"),
     "eval": ("turnout.cli.evaluate", "evaluation"),
@@ -68,6 +69,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--config", metavar="FILE")
 
+    from turnout.cli.audit import add_audit
+
+    add_audit(verbs.add_parser("audit", help="where the tokens of your agents' logs went, and what would be saved"))
     add_replay(verbs.add_parser("replay", help="what recorded sessions would have cost under other policies"))
 
     from turnout.cli.evaluate import add_evaluation

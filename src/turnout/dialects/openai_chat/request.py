@@ -34,7 +34,7 @@ from turnout.dialects.media import known_source
 from turnout.dialects.values import bad, decode_object, object_at, optional_list, optional_text, text_at
 from turnout.errors import InvalidRequest
 
-__all__ = ["NAME", "PLAIN", "decode_request", "rest_of"]
+__all__ = ["NAME", "PLAIN", "decode_message", "decode_request", "rest_of"]
 
 NAME = "openai-chat"
 
@@ -112,7 +112,7 @@ def decode_request(body: bytes) -> ChatRequest:
         raise InvalidRequest(f"wrong value: {error}") from None
     return msgspec.structs.replace(
         request,
-        messages=tuple(_message(m, f"messages[{i}]") for i, m in enumerate(cast("list[Json]", messages))),
+        messages=tuple(decode_message(m, f"messages[{i}]") for i, m in enumerate(cast("list[Json]", messages))),
         tools=tuple(_tool(t, f"tools[{i}]") for i, t in enumerate(optional_list(told.get("tools"), "tools"))),
         tool_choice=_tool_choice(told.get("tool_choice")),
         response_format=_response_format(told.get("response_format")),
@@ -126,7 +126,8 @@ def _spelled_choice(value: Json) -> Json:
     return value if value == "any" or isinstance(value, dict) else None
 
 
-def _message(value: Json, path: str) -> Message:
+def decode_message(value: Json, path: str) -> Message:
+    """One message of a request. Raises InvalidRequest that names the field."""
     told = object_at(value, path)
     role = told.get("role")
     if role not in {"system", "developer", "user", "assistant", "tool", "function"}:

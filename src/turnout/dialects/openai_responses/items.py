@@ -71,14 +71,14 @@ def decode_item(value: Json, path: str) -> Message:
     kind = told.get("type")
     if kind == "message" or (kind is None and "role" in told):
         return _message(told, path)
+    if not isinstance(kind, str):  # a list would not be hashable
+        raise bad(f"{path}.type", "the type of an item, or the item a message with a role")
     if kind in _CALLS:
-        return Message(role="assistant", parts=(_call(told, str(kind), path),))
+        return Message(role="assistant", parts=(_call(told, kind, path),))
     if kind in _RESULTS:
         return Message(role="tool", parts=(_result(told, path),))
     if kind == "reasoning":
         return Message(role="assistant", parts=(decode_reasoning(told, path),))
-    if not isinstance(kind, str):
-        raise bad(f"{path}.type", "the type of an item, or the item a message with a role")
     return Message(role="assistant", parts=(Opaque(provider=NAME, data=told),))
 
 
@@ -99,7 +99,7 @@ def _part(value: Json, path: str) -> Part:
     """A content part, of input or output."""
     told = object_at(value, path)
     kind = told.get("type")
-    if kind in _TEXTS:
+    if isinstance(kind, str) and kind in _TEXTS:
         notes = optional_list(told.get("annotations"), f"{path}.annotations")
         breakpoint_ = CacheBreakpoint() if isinstance(told.get("prompt_cache_breakpoint"), dict) else None
         spelled = {"annotations": told["annotations"]} if not notes and "annotations" in told else {}
