@@ -23,8 +23,6 @@ HEAVY = [
     "duckdb",
     "xllamacpp",
     "genai_prices",
-    "safetensors",
-    "tokenizers",
     "turnout.lab",
     "turnout.learn",
 ]

@@ -17,16 +17,12 @@ def told(capsysbinary):
     return json.loads(capsysbinary.readouterr().out)["data"]
 
 
-def clairvoyant(*, embeds):
-    return Clairvoyant()
-
-
 @pytest.fixture
 def fit(monkeypatch):
     """A stand-in for the learned router."""
     module = ModuleType("turnout.learn.fit")
     module.load = lambda router: LengthPredictor(100 if router else 400)
-    module.Fit = clairvoyant
+    module.Fit = Clairvoyant
     module.__spec__ = importlib.util.spec_from_loader("turnout.learn.fit", loader=None)
     monkeypatch.setitem(sys.modules, "turnout.learn.fit", module)
 

@@ -77,14 +77,14 @@ def test_each_dataset_by_what_the_other_teaches(table):
     assert rows_of(told)["mine", "by dataset"].gated
 
 
-def test_what_does_not_is_the_best_that_needs_no_label_and_that_is_said(table):
+def test_what_does_not_is_the_zero_router_and_that_is_said(table):
     told = report(table, learned={"mine": Learned(fitter=Contrarian())}, labels=(40,), folds=3)
     rows = rows_of(told)
     folded = rows["mine", "3-fold"]
     assert folded.gated
-    assert folded.below == ()
+    assert folded.below == ("length",)
     assert folded.aiq.value == pytest.approx(rows["zero", "none"].aiq.value)
-    assert folded.apgr.value == pytest.approx(rows["length", "none"].apgr.value), "which needs no label"
+    assert folded.apgr.value == pytest.approx(0.5)
     assert "zero" not in rows["mine", "40 labels"].below
     assert any(note.startswith("gate: contrarian, 3-fold: 3 of 3 fits") for note in told.notes)
 

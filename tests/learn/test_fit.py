@@ -5,10 +5,9 @@ import pytest
 
 from turnout.errors import InvalidRequest
 from turnout.learn.calibrate import bent
-from turnout.learn.fit import Fit, Fitted, fit_weights, stands_on
+from turnout.learn.fit import Fit, Fitted, fit_weights
 from turnout.learn.outcomes import OutcomeTable
-from turnout.predicting import weights_of
-from turnout.routing.features import Features, features_of
+from turnout.routing.features import features_of
 from turnout.routing.predictor import Weights
 
 MODELS = ("weak", "strong")
@@ -86,26 +85,3 @@ def test_a_calibration_needs_outcomes_and_models_it_knows():
         bent(FITTED.weights, TABLE.of_rows(np.arange(20)))
     with pytest.raises(InvalidRequest, match="knows none of the models"):
         bent(Weights(), TABLE)
-
-
-def test_few_outcomes_lean_on_the_packaged_predictor_and_many_do_not():
-    packaged = weights_of(None)
-    features = [features_of(query) for query in TABLE.queries]
-    few = fit_weights(features[:60], TABLE.scores[:60], MODELS, name="made", base=packaged)
-    more = fit_weights(features, TABLE.scores, MODELS, name="made", base=packaged)
-    assert few.base == packaged
-    assert few.models["weak"].mean[-1] < 0, "where the base sees a need, the weak model is expected to fail"
-    assert few.models["strong"].mean[-1] == 0
-    share = [told.models["weak"].mean[-1] / told.models["weak"].mean[-2] for told in (few, more)]
-    assert share == pytest.approx([300 / 360, 300 / 540], abs=0.01)
-    many = fit_weights(features * 12, np.tile(TABLE.scores, (12, 1)), MODELS, name="made", base=packaged)
-    assert many.base is None, "2,880 rows say more"
-
-
-def test_who_was_taught_the_very_requests_is_no_base():
-    packaged = weights_of(None)
-    strangers = [features_of(query) for query in TABLE.queries]
-    taught = [Features(strangers[0].dense, one.buckets, 0.1) for one in packaged.exemplars[:5]]
-    assert stands_on(packaged, strangers) == packaged
-    assert stands_on(packaged, strangers[:95] + taught) is None
-    assert Fit(based=False).fallback(TABLE, np.arange(9)) is None

@@ -9,7 +9,7 @@ from turnout.errors import ConfigError
 from turnout.predicting import weights_of
 from turnout.routing.features import DENSE, features_of
 from turnout.routing.outcomes import Outcome
-from turnout.routing.predictor import LEARNED_ROWS, Contrast, Curve, Exemplar, Predictor, Weights
+from turnout.routing.predictor import LEARNED_ROWS, Curve, Exemplar, Predictor, Weights
 
 NOTHING = (0.0,) * len(DENSE)
 NARROW = (0.1,) * (3 + len(DENSE))
@@ -119,28 +119,6 @@ def test_an_outcome_that_is_believed_less_says_less_among_neighbours():
         predictor.observe(outcome("a/tiny", near, 0.0, bad))
         told.append(predictor._alike(predictor.see(features_of(near)), "a/tiny", begun, 0.5)[0])
     assert told[0] > told[1]
-
-
-def test_a_file_may_lean_on_another_and_on_a_contrast():
-    flat = (0.0,) * (3 + len(DENSE))
-    base = weights()
-    leaning = Weights(
-        format=2,
-        models={"m": Curve((*flat, -1.0), (*NARROW, 0.1), 9)},
-        base=base,
-        base_scale=(0.3, 0.1),
-    )
-    assert Weights.decode(leaning.encode()) == leaning
-    with_contrast = Weights(
-        format=2,
-        models={"m": Curve((*flat, 1.0), (*NARROW, 0.1), 9)},
-        contrast=Contrast(bytes([127]) * len(base.text), 0.01, NOTHING, 0.0, 1.0),
-    )
-    for file in (Weights(), leaning, with_contrast):
-        assert len(Predictor(file).see(features_of(HARD)).x) == 3 + len(DENSE) + (file.format - 1)
-    predictor = Predictor(leaning)
-    assert chance(predictor, HARD, "m").success < chance(predictor, EASY, "m").success, "it thinks as its base"
-    assert chance(Predictor(with_contrast), EASY, "m").success > 0.9
 
 
 def test_a_file_survives_and_a_foreign_one_is_refused():

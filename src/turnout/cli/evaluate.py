@@ -58,7 +58,6 @@ def add_evaluation(parser: argparse.ArgumentParser) -> None:
         help="learn from N of the queries, test on the rest",
     )
     parser.add_argument("--folds", type=int, metavar="K", help="test each of K folds by what the others teach")
-    parser.add_argument("--embed", metavar="NAME", help="learn from vectors of the prompts too: wordllama")
     parser.add_argument("--by-dataset", action="store_true", help="test each dataset by what the others teach")
     parser.add_argument("--strong", metavar="MODEL", help="of the two models of APGR (default: the best)")
     parser.add_argument("--weak", metavar="MODEL", help="the other (default: the cheapest; without costs, the worst)")
@@ -93,7 +92,7 @@ def _reports(args: argparse.Namespace) -> list[Report]:
 
     prices = read_prices(Path(args.prices)) if args.prices else {}
     asked = args.router or [*BASELINES, *([LEARNED] if _has_fit() else [])]
-    learned, scored = _routers([name for name in asked if name not in BASELINES], args.embed)
+    learned, scored = _routers([name for name in asked if name not in BASELINES])
     plan = Plan(
         baselines=tuple(name for name in BASELINES if name in asked),
         labels=tuple(args.labels),
@@ -118,7 +117,7 @@ def _has_fit() -> bool:
     return importlib.util.find_spec("turnout.learn.fit") is not None
 
 
-def _routers(asked: Sequence[str], embed: str | None) -> tuple[dict[str, Learned], dict[str, Scores]]:
+def _routers(asked: Sequence[str]) -> tuple[dict[str, Learned], dict[str, Scores]]:
     from turnout.learn.evaluate import read_scores
 
     learned: dict[str, Learned] = {}
@@ -128,7 +127,7 @@ def _routers(asked: Sequence[str], embed: str | None) -> tuple[dict[str, Learned
         if found and name:
             scored[name] = read_scores(Path(file))
         elif text == LEARNED or Path(text).is_dir():
-            learned[text] = _learned(text, embed)
+            learned[text] = _learned(text)
         else:
             raise InvalidRequest(
                 f"there is no router {text!r}; write random, length, zero, best, oracle, turnout, the folder of a"
@@ -137,9 +136,8 @@ def _routers(asked: Sequence[str], embed: str | None) -> tuple[dict[str, Learned
     return learned, scored
 
 
-def _learned(text: str, embed: str | None) -> Learned:
+def _learned(text: str) -> Learned:
     """What `turnout train` fits. Only the packaged one learns anew from labels: a folder is measured as it is."""
-    from turnout.learn.embed import embeds_of
     from turnout.learn.evaluate import Learned
 
     if not _has_fit():
@@ -147,7 +145,7 @@ def _learned(text: str, embed: str | None) -> Learned:
     fit = importlib.import_module("turnout.learn.fit")
     if text != LEARNED:
         return Learned(predictor=fit.load(text))
-    return Learned(predictor=fit.load(None), fitter=fit.Fit(embeds=embeds_of(embed) if embed else None))
+    return Learned(predictor=fit.load(None), fitter=fit.Fit())
 
 
 def _show(reports: Sequence[Report]) -> None:

@@ -74,11 +74,10 @@ def _used(args: argparse.Namespace) -> dict[str, object]:
 
 def _trained(args: argparse.Namespace) -> dict[str, object]:
     from turnout.learn.evaluate import Plan, pair_of, usable
-    from turnout.learn.fit import Fit, fit_weights, stands_on, validation_rows
+    from turnout.learn.fit import Fit, fit_weights, validation_rows
     from turnout.learn.gate import validated
     from turnout.learn.outcomes import read_outcomes
     from turnout.learn.pricing import priced, read_prices
-    from turnout.predicting import weights_of
     from turnout.routing.features import features_of
     from turnout.stores.versions import Versions
 
@@ -92,13 +91,12 @@ def _trained(args: argparse.Namespace) -> dict[str, object]:
     if verdict.failed and not args.force:
         raise InvalidRequest(
             f"not taken: on {len(rows):,} rows of {table.name} that were held out, it does not beat the best mix of"
-            " single models (or orders requests no better than what needs no outcomes); gather more, or take it with"
-            " --force"
+            " single models (or is no better than chance); gather more outcomes, or take it with --force"
         )
     taught = whole.of_models(list(args.models)) if args.models else whole
-    features = [features_of(query) for query in taught.queries]
-    base = stands_on(weights_of(None), features)
-    weights = fit_weights(features, taught.scores, taught.models, name=taught.name, base=base)
+    weights = fit_weights(
+        [features_of(query) for query in taught.queries], taught.scores, taught.models, name=taught.name
+    )
     number = Versions(args.out).put(weights.encode())
     return {
         "version": number,

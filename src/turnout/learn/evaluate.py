@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 from msgspec import Struct
-from msgspec.structs import asdict, replace
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from turnout.errors import InvalidRequest
@@ -42,9 +42,6 @@ DRAWS = 5
 
 TIMED = 200
 """Queries, spread over the table, whose decisions are timed one by one."""
-
-STAND_INS = {"zero": "nothing", "length": "the length of the prompt", "base": "the packaged predictor"}
-"""What the gate lets order the queries in place of what was learned (`gate.Verdict.instead`)."""
 
 ALL = "all"
 """Stands for all datasets of a table together."""
@@ -90,15 +87,22 @@ class TableStory(Struct, frozen=True, kw_only=True):
     left_out: dict[str, int]
 
 
-class Row(Figures, frozen=True, kw_only=True):
-    """The figures of one router under one protocol, on one dataset or all. `kind`: baseline, learned, file or
-    published. `below`: baselines that it falls short of, on the same queries."""
+class Row(Struct, frozen=True, kw_only=True):
+    """One router under one protocol, on one dataset or all. `kind`: baseline, learned, file or published. `below`:
+    baselines that it falls short of, on the same queries."""
 
     name: str
     kind: str
     protocol: str
     dataset: str
     queries: int | None
+    apgr: Measured | None = None
+    cpt50: float | None = None
+    cpt80: float | None = None
+    aiq: Measured | None = None
+    saved: dict[str, float | None] = {}
+    arena: float | None = None
+    ece: float | None = None
     latency_ms: dict[str, float] | None = None
     gated: bool = False
     below: tuple[str, ...] = ()
@@ -280,15 +284,12 @@ def _gated(
     told = [gated(fitter, setting.table, setting.pair, part, setting.seed) for part in parts]
     verdicts = [verdict for _, verdict in told]
     decisions = [decided for decided, _ in told]
-    if failed := sum(v.aiq is False for v in verdicts):
-        share = f"{failed} of {len(verdicts)} fits"
-        notes.append(f"gate: {fitter.name}, {protocol}: {share} did not beat the zero router's AIQ in validation")
-    for instead in sorted({v.instead for v in verdicts if not v.apgr}):
-        failed = sum(v.instead == instead for v in verdicts if not v.apgr)
-        notes.append(
-            f"gate: {fitter.name}, {protocol}: {failed} of {len(verdicts)} fits were not above an APGR of 0.5 in"
-            f" validation, or behind what needs no label; {STAND_INS[instead]} orders the queries"
-        )
+    for metric, failed in (("APGR", [not v.apgr for v in verdicts]), ("AIQ", [v.aiq is False for v in verdicts])):
+        if any(failed):
+            share = f"{sum(failed)} of {len(failed)} fits"
+            notes.append(
+                f"gate: {fitter.name}, {protocol}: {share} did not beat the zero router's {metric} in validation"
+            )
     if all(v.aiq is False for v in verdicts):
         decisions = [_as_zero(setting, d) for d in decisions]
     return decisions
@@ -313,7 +314,13 @@ def _row(setting: _Setting, entry: _Entry, dataset: str) -> Row:
         protocol=entry.protocol,
         dataset=dataset,
         queries=round(sum(len(d.rows) for d in draws) / len(draws)),
-        **asdict(told),
+        apgr=told.apgr,
+        cpt50=told.cpt50,
+        cpt80=told.cpt80,
+        aiq=told.aiq,
+        saved=told.saved,
+        arena=told.arena,
+        ece=told.ece,
         latency_ms=entry.latency_ms,
         gated=any(d.gated for d in draws),
         below=() if entry.kind == "baseline" else _below(setting, draws, told),

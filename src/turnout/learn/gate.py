@@ -1,5 +1,5 @@
 """Learned routers under their protocols, and the gate: nothing learned passes that does not beat the zero router where
-it was not fitted, or that is below what needs no label by more than noise. Pure but for what a predictor does."""
+it was not fitted. Pure but for what a predictor does."""
 
 from __future__ import annotations
 
@@ -7,14 +7,11 @@ from collections.abc import Sequence
 
 import numpy as np
 from msgspec import Struct
-from numpy.typing import NDArray
 
 from turnout.learn.baselines import BASELINES, Case
 from turnout.learn.figures import measure
-from turnout.learn.metrics import apgr, resamples, routing_curve
 from turnout.learn.outcomes import Floats, OutcomeTable, Rows
 from turnout.learn.routers import (
-    Based,
     Decisions,
     Fitter,
     NeedPredictor,
@@ -30,24 +27,16 @@ from turnout.learn.splits import Part, folds
 __all__ = ["Verdict", "fitted", "gated", "pooled", "transferred", "validated"]
 
 INNER_FOLDS = 3
-ZERO = 0.5
-"""The zero router's APGR between two models."""
-
 FEWEST = 4
 """Training rows with which nothing can be validated, so nothing passes, are fewer than these."""
 
-DRAWS = 100
-"""Resamples that say how much of a difference in validation is noise."""
-
 
 class Verdict(Struct, frozen=True, kw_only=True):
-    """Whether what was learned held its place in validation: in APGR (above the zero router's 0.5, and not below what
-    needs no label by more than one standard error of the difference), and in AIQ (None: there are no costs). `instead`:
-    what orders the queries where it did not in APGR."""
+    """Whether what was learned beat the zero router in validation: in APGR (between two models the zero router has
+    0.5), and in AIQ (None: there are no costs)."""
 
     apgr: bool
     aiq: bool | None
-    instead: str = "zero"
 
     @property
     def failed(self) -> bool:
@@ -71,11 +60,10 @@ def fitted(fitter: Fitter, table: OutcomeTable, pair: Pair, part: Part) -> Decis
 
 
 def gated(fitter: Fitter, table: OutcomeTable, pair: Pair, part: Part, seed: int) -> tuple[Decisions, Verdict]:
-    """As `fitted`; where the learned part fails in validation, what needs no label orders the queries, and the zero
-    router of the training rows picks models."""
+    """As `fitted`; where the learned part fails in validation, the zero router of the training rows decides."""
     told = fitted(fitter, table, pair, part)
     verdict = validated(fitter, table, part.train, pair, seed)
-    need = told.need if verdict.apgr else _unlearned(fitter, table, pair, part)[verdict.instead]
+    need = told.need if verdict.apgr else np.zeros(len(part.test))
     picks = told.picks
     costs = expected_costs(table, part.train)
     if verdict.aiq is False and costs is not None:
@@ -92,43 +80,10 @@ def validated(fitter: Fitter, table: OutcomeTable, train: Rows, pair: Pair, seed
         return Verdict(apgr=False, aiq=False)
     inner = folds(table.of_rows(train), min(INNER_FOLDS, len(train) // 2), seed)
     parts = [Part(train=train[p.train], test=train[p.test]) for p in inner if len(p.train) and len(p.test)]
-    decided = pooled([fitted(fitter, table, pair, p) for p in parts])
-    learned = measure(table, pair, [decided])
+    learned = measure(table, pair, [pooled([fitted(fitter, table, pair, p) for p in parts])])
     zero = measure(table, pair, BASELINES["zero"](Case(table=table, rows=train, pair=pair)))
     aiq = None if learned.aiq is None or zero.aiq is None else learned.aiq.value > zero.aiq.value
-    stands, instead = _ordered(fitter, table, pair, decided, seed)
-    return Verdict(apgr=stands, aiq=aiq, instead=instead)
-
-
-def _ordered(fitter: Fitter, table: OutcomeTable, pair: Pair, told: Decisions, seed: int) -> tuple[bool, str]:
-    """Whether the order that was learned stands, and the best that needs no label, which stands in for it."""
-    rows = told.rows
-    counts = resamples(len(rows), DRAWS, seed)
-    weak, strong = table.scores[rows][:, pair.weak], table.scores[rows][:, pair.strong]
-
-    def reached(need: Floats, drawn: NDArray[np.int64] | None = None) -> Floats:
-        return apgr(routing_curve(need, weak, strong, drawn))
-
-    others = _unlearned(fitter, table, pair, Part(train=rows, test=rows))
-    instead = max(others, key=lambda name: float(np.nan_to_num(reached(others[name])[0])))
-    if told.need is None or not float(reached(told.need)[0]) > ZERO:
-        return False, instead
-    apart = reached(told.need, counts) - reached(others[instead], counts)
-    behind = float(reached(others[instead])[0] - reached(told.need)[0])
-    return not behind > float(np.nanstd(apart)), instead
-
-
-def _unlearned(fitter: Fitter, table: OutcomeTable, pair: Pair, part: Part) -> dict[str, Floats]:
-    """Needs of the test rows by what has seen no label: none, the prompt's length, and the fitter's base."""
-    queries = [table.queries[row] for row in part.test]
-    found: dict[str, Floats] = {
-        "zero": np.zeros(len(queries)),
-        "length": np.array([len(query) for query in queries], dtype=np.float64),
-    }
-    base = fitter.fallback(table, part.train) if isinstance(fitter, Based) else None
-    if base is not None:
-        found["base"] = base.need(queries, table.models[pair.weak], table.models[pair.strong])
-    return found
+    return Verdict(apgr=learned.apgr is not None and learned.apgr.value > 0.5, aiq=aiq)
 
 
 def pooled(parts: Sequence[Decisions]) -> Decisions:

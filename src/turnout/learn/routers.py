@@ -13,7 +13,6 @@ from turnout.learn.metrics import edges_of
 from turnout.learn.outcomes import Floats, OutcomeTable, Rows
 
 __all__ = [
-    "Based",
     "Decisions",
     "Fitter",
     "NeedPredictor",
@@ -56,15 +55,6 @@ class Fitter(Protocol):
 
     def fit(self, table: OutcomeTable, rows: NDArray[np.intp]) -> Predictor:
         """Learn from these rows of a table, and from no other."""
-        ...
-
-
-@runtime_checkable
-class Based(Fitter, Protocol):
-    """A fitter that sets out from something that needs no label."""
-
-    def fallback(self, table: OutcomeTable, rows: NDArray[np.intp]) -> NeedPredictor | None:
-        """That something, for who has these rows. None: it was taught them, so nobody can tell how good it is."""
         ...
 
 

@@ -4,7 +4,6 @@ has no room for numpy. Pure but for what it learns, which stays in memory.
 
     d     = text . buckets + structure . dense                 how hard a request is, whoever answers it
     logit = b0 + b1 d + b2 max(0, d) + b3 . dense + calibration   b of the model, else of its tier, else of all
-            (and where the file has them: + b4 what tells strong models from weak + b5 what the base thinks)
     p     = sigmoid(logit) + what requests that read alike differed by, shrunk by how few there are
 
 The shape is that of item response theory (Rasch 1960, two-parameter by Birnbaum 1968) with the item's difficulty
@@ -26,10 +25,9 @@ from turnout.routing.features import BUCKETS, DENSE, Features
 from turnout.routing.neighbours import Neighbours
 from turnout.routing.outcomes import Outcome
 
-__all__ = ["FORMATS", "Contrast", "Curve", "Exemplar", "Prediction", "Predictor", "Seen", "Weights", "neighbours_of"]
+__all__ = ["FORMAT", "Curve", "Exemplar", "Prediction", "Predictor", "Weights", "neighbours_of"]
 
-FORMATS = (1, 2)
-"""Read: 2 has further inputs of its curves (`Weights.contrast`, `Weights.base`), which who reads 1 alone would drop."""
+FORMAT = 1
 
 SHARPNESS = 10.0
 """Weights of neighbours fall with exp(SHARPNESS (cosine - 1))."""
@@ -73,8 +71,8 @@ def neighbours_of(exemplars: int) -> int:
 
 
 class Curve(Struct, frozen=True, array_like=True):
-    """How one model's chance depends on the difficulty: `mean` and `sd` of each coefficient [1, d, max(0, d), *DENSE]
-    (and, where the file has them, of the contrast and of the base's need), from `count` outcomes."""
+    """How one model's chance depends on the difficulty: `mean` and `sd` of each coefficient [1, d, max(0, d), *DENSE],
+    from `count` outcomes."""
 
     mean: tuple[float, ...]
     sd: tuple[float, ...]
@@ -88,25 +86,13 @@ class Exemplar(Struct, frozen=True, array_like=True):
     better: dict[str, float]
 
 
-class Contrast(Struct, frozen=True, array_like=True):
-    """What tells strong models from weak ones, which is not the same as what is hard for all: the signed bytes, steps
-    and structure of a second difficulty, and what it is standardised by."""
-
-    text: bytes
-    text_scale: float
-    structure: tuple[float, ...]
-    centre: float
-    spread: float
-
-
 class Weights(Struct, frozen=True, kw_only=True):
     """One version of a predictor. `text` holds a signed byte a bucket, in steps of `text_scale`. `tiers` and `all` are
     the curves that a model without one begins with. `platt`: slope and offset that `count` held-out outcomes call for.
     `error`: the calibration error on them. `keeps`: pairs of a quality and the highest `Predictor.need` up to which a
-    small model kept that share of the larger's success, on requests that the exemplars were not taken from. `base`: the
-    predictor that this one set out from; its need, standardised by `base_scale` (centre, spread), is an input."""
+    small model kept that share of the larger's success, on requests that the exemplars were not taken from."""
 
-    format: int = 1
+    format: int = FORMAT
     name: str = ""
     trained_on: tuple[str, ...] = ()
     count: int = 0
@@ -126,9 +112,6 @@ class Weights(Struct, frozen=True, kw_only=True):
     platt: tuple[float, float] = (1.0, 0.0)
     error: float | None = None
     keeps: tuple[tuple[float, float], ...] = ()
-    contrast: Contrast | None = None
-    base: Weights | None = None
-    base_scale: tuple[float, float] = (0.0, 1.0)
 
     def encode(self) -> bytes:
         return msgspec.msgpack.encode(self)
@@ -140,7 +123,7 @@ class Weights(Struct, frozen=True, kw_only=True):
             weights = msgspec.msgpack.decode(data, type=cls)
         except msgspec.MsgspecError as error:
             raise ConfigError(f"this is no predictor file ({error}); write one with turnout train") from None
-        if weights.format not in FORMATS or len(weights.text) != BUCKETS or len(weights.centre) != len(DENSE):
+        if weights.format != FORMAT or len(weights.text) != BUCKETS or len(weights.centre) != len(DENSE):
             raise ConfigError("the predictor file is of another version of turnout; write it again with turnout train")
         return weights
 
@@ -278,9 +261,6 @@ class Predictor:
         self.weights = weights
         # 128 more in each byte: the sum of small positive integers is the fastest there is.
         self._text = bytes(step + 128 for step in memoryview(weights.text).cast("b"))
-        told = weights.contrast
-        self._contrast = [step * told.text_scale for step in memoryview(told.text).cast("b")] if told else None
-        self._base = Predictor(weights.base) if weights.base else None
         self.tiers = dict(tiers or {})
         self._models: dict[str, _Posterior] = {}
         self._better: list[dict[str, float] | _Told] = [
@@ -358,17 +338,6 @@ class Predictor:
         found, taught = self._models.get(model), self.weights.models.get(model)
         return (found.count if found else 0) + (taught.count if taught else 0)
 
-    def _further(self, features: Features, dense: Sequence[float]) -> list[float]:
-        """The inputs that a file of format 2 has behind the others: the contrast, the need that the base sees."""
-        weights, found = self.weights, list[float]()
-        if (text := self._contrast) and (told := weights.contrast):
-            apart = features.weight * sum([text[bucket] for bucket in features.buckets])
-            found.append((apart + sum(map(mul, dense, told.structure)) - told.centre) / told.spread)
-        if self._base:
-            centre, spread = weights.base_scale
-            found.append((self._base.need(self._base.see(features)) - centre) / spread)
-        return found
-
     def _prior(self, model: str) -> Curve:
         weights = self.weights
         return weights.models.get(model) or weights.tiers.get(self.tiers.get(model, model)) or weights.all
@@ -421,7 +390,7 @@ class Predictor:
         d = features.weight * weights.text_scale * steps
         d += sum(map(mul, dense, weights.structure))
         d = (d - weights.d_centre) / weights.d_spread
-        return d, (1.0, d, max(0.0, d), *dense, *self._further(features, dense))
+        return d, (1.0, d, max(0.0, d), *dense)
 
     def _alike(self, seen: Seen, model: str, now: _Posterior, p: float) -> tuple[float, float]:
         """By how much this model did better than its curve, whose chance is `p`, on what reads alike, and the standard
