@@ -71,6 +71,8 @@ export const shown = (text) =>
 /** A name as one part of a path. */
 export const inPath = (text) => encodeURIComponent(String(text).toWellFormed?.() ?? String(text));
 
+export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
+
 const ROUTES = {
   pinned: "stays where its cache is warm",
   escalated: "taken up on evidence",

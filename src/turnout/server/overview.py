@@ -34,7 +34,7 @@ def _overview(engine: Engine, query: str) -> object:
     by_hour = until - since <= timedelta(days=HOURLY_DAYS)
     ledger = engine.ledger
     course = ledger.sums(since, until, "hour" if by_hour else "day")
-    reasons, features = ledger.sums(since, until, "reason"), ledger.sums(since, until, "feature")
+    reasons, features = ledger.sums(since, until, "reason"), ledger.sums(since, until, "feature", sessions=False)
     baseline = engine.pipeline.baseline
     return {
         "since": since,
@@ -61,7 +61,8 @@ def _volume(engine: Engine, query: str) -> object:
     since, until, told = _span(query)
     by = told.get("by", "feature")
     limit = _limit(told, 1_000)
-    volumes: tuple[Volume, ...] = tuple(engine.ledger.sums(since, until, by))
+    counted = told.get("sessions") != "no"
+    volumes: tuple[Volume, ...] = tuple(engine.ledger.sums(since, until, by, sessions=counted))
     advice = tuple(advise(volumes, engine.price_of))
     return report_story(Report(by=by, since=since, until=until, volumes=volumes, advice=advice), limit=limit)
 
@@ -121,7 +122,8 @@ def overview(engine: Engine, query: str, _: bytes) -> Awaitable[object]:
 
 
 def volume(engine: Engine, query: str, _: bytes) -> Awaitable[object]:
-    """As /admin/usage, by whole hours or days and from sums: of a million requests in milliseconds."""
+    """As /admin/usage, by whole hours or days and from sums: of a million requests in milliseconds, with
+    `?sessions=no` whatever the number of sessions."""
     return asyncio.to_thread(_volume, engine, query)
 
 

@@ -330,10 +330,11 @@ class Ledger(Protocol):
         """What was spent since `since`, as far apart as budgets ask: they are filled from it at the start."""
         ...
 
-    def sums(self, since: datetime, until: datetime, by: str) -> list[Summed]:
+    def sums(self, since: datetime, until: datetime, by: str, *, sessions: bool = True) -> list[Summed]:
         """As `usage`, from sums that are kept beside the rows: of a million requests in milliseconds. By all, day,
         hour, model, provider and tier of whole hours; by feature, key, team, mode and reason of whole days. Sessions
-        and growth only by all, feature, key and mode. Raises InvalidRequest for an unknown group."""
+        and growth only by all, feature, key and mode, and not where `sessions` is False: to count a hundred thousand
+        takes a second. Raises InvalidRequest for an unknown group."""
         ...
 
     def steps(self, since: datetime, until: datetime) -> list[StepSum]:

@@ -243,16 +243,16 @@ class SqliteLedger:
         rows = self._read(query, (iso_utc(since), iso_utc(until), path))
         return [msgspec.convert(dict(zip(Volume.__struct_fields__, r, strict=True)), Volume) for r in rows]
 
-    def sums(self, since: datetime, until: datetime, by: str) -> list[Summed]:
+    def sums(self, since: datetime, until: datetime, by: str, *, sessions: bool = True) -> list[Summed]:
         span = span_of(by)
         times = iso_utc(since)[:span], iso_utc(until - _A_MOMENT)[:span]
         names = ("group", "deployment", "tier", *MEASURES)
         volumes = [dict(zip(names, row, strict=True)) for row in self._summed(sums_query(by), times)]
-        if query := sessions_query(by):
-            for group, sessions, growth in self._query(query, (iso_utc(since), iso_utc(until))):
+        if sessions and (query := sessions_query(by)):
+            for group, count, growth in self._query(query, (iso_utc(since), iso_utc(until))):
                 for volume in volumes:
                     if volume["group"] == group:
-                        volume |= {"sessions": sessions, "growth_per_step": growth}
+                        volume |= {"sessions": count, "growth_per_step": growth}
         return [msgspec.convert(volume, Summed) for volume in volumes]
 
     def steps(self, since: datetime, until: datetime) -> list[StepSum]:

@@ -1,7 +1,7 @@
 // Is the month on budget, what was saved, and where does the money go.
 import { html, useState } from "../dom.js";
 import { useLoad } from "../live.js";
-import { usd, usdAxis, count, short, share, percent, tick, seconds, moment, reason } from "../format.js";
+import { usd, usdAxis, count, short, share, percent, tick, seconds, moment, reason, sentence } from "../format.js";
 import { Choice, Empty, Failure, Figure, Figures, Legend, Link, Loading, Name, Table, Tag } from "../ui.js";
 import { Bars } from "../chart.js";
 import { BudgetCourse } from "../course.js";
@@ -81,7 +81,7 @@ function Span({ data, name }) {
       <${Split} title="Features" rows=${data.by_feature} field="feature" none="no feature told" total=${t.cost_usd} />
       <${Split} title="Reasons" rows=${data.by_reason} field="reason" none="refused before a decision" total=${t.cost_usd} />
     </div>
-    <p class="faint small">Read from the ledger, ${moment(data.since)} to ${moment(data.until)}. ${data.notes}.</p>
+    <p class="faint small">Read from the ledger, ${moment(data.since)} to ${moment(data.until)}. ${sentence(data.notes)}.</p>
   </section>`;
 }
 

@@ -1,30 +1,46 @@
 // Where the tokens go, sorted by money; how contexts grow; what would save most.
 import { html, useState } from "../dom.js";
 import { useLoad } from "../live.js";
-import { usd, count, short, percent, share } from "../format.js";
+import { usd, count, short, percent, share, sentence } from "../format.js";
 import { Choice, Dialog, Empty, Failure, Legend, Link, Loading, Name, PartsBar, Table, words } from "../ui.js";
 import { Bars } from "../chart.js";
 import { SPANS } from "./overview.js";
 
 const SUMMED = ["feature", "key", "team", "mode", "model", "provider", "tier", "reason"];
 const READ = ["session", "agent", "step"];
+const MANY = 100000;
 const PARTS = ["system", "tools", "history", "tool_results", "attachments", "reasoning"];
 
 export function Tokens() {
   const [since, setSince] = useState("30d");
   const [by, setBy] = useState("feature");
   const room = SUMMED.includes(by) ? "volume" : "usage";
-  const { data, error } = useLoad(`/admin/${room}?by=${encodeURIComponent(by)}&since=${since}&limit=100`, room === "volume" ? 15000 : 60000);
+  const path = `/admin/${room}?by=${encodeURIComponent(by)}&since=${since}&limit=100`;
+  // Growth takes the gateway seconds where there are many sessions, and others wait meanwhile: then it is asked for alone.
+  const quick = useLoad(room === "volume" ? `${path}&sessions=no` : path, room === "volume" ? 10000 : 60000);
+  const [asked, setAsked] = useState(null);
+  const many = (quick.data?.data ?? []).reduce((sum, g) => sum + g.requests, 0) > MANY;
+  const whole = useLoad(room === "volume" && quick.data && (!many || asked === path) ? path : null, many ? 0 : 30000);
+  const data = quick.data && grown(quick.data, whole.data);
+  const error = quick.error ?? whole.error;
   return html`<div class="page-head"><h1>Tokens</h1><${Choice} label="Span" options=${SPANS} value=${since} onChange=${setSince} /></div>
     <p class="lead">Groups by ${by}, the dearest first.
       <label class="inline">Group by <select value=${by} onChange=${(e) => setBy(e.target.value)}>${[...SUMMED, ...READ].map((o) => html`<option value=${o} selected=${o === by}>${o}</option>`)}</select></label></p>
+    ${room === "volume" && many && asked !== path && html`<p><button type="button" onClick=${() => setAsked(path)}>Work out growth a step</button> <span class="faint small">takes some seconds with so many sessions</span></p>`}
     <${Failure} error=${error} data=${data} />
     ${!data && !error && html`<${Loading} />`}
     ${data && data.data.length === 0 && html`<${Empty} title="No tokens in this span"><p>Choose a longer span, or send a request: <${Link} to="">how<//>.</p><//>`}
     ${data && data.data.length > 0 && html`<${Advice} advice=${data.advice} />
       <section class="card"><h2>By ${by}</h2><${Legend} names=${PARTS} /><${Groups} data=${data} by=${by} /></section>
       <${Snowball} since=${since} />
-      <p class="faint small">${data.notes}.</p>`}`;
+      <p class="faint small">${sentence(data.notes)}.</p>`}`;
+}
+
+/** What was read quickly, with the growth that was read last. */
+function grown(quick, whole) {
+  if (!whole) return quick;
+  const growth = new Map(whole.data.map((g) => [g.group, g.growth_per_step]));
+  return { ...quick, data: quick.data.map((g) => ({ ...g, growth_per_step: growth.get(g.group) ?? g.growth_per_step })) };
 }
 
 function Groups({ data, by }) {
