@@ -265,6 +265,22 @@ class Learner:
             self._forget()
         self.record(outcome)
 
+    def ended(self, owner: str, session: str, score: float, label: str | None) -> list[Answered]:
+        """The caller says how a whole session went: that is held for the first answer of each of its conversations that
+        is remembered, where the model was chosen. Those answers; none where the session is not known."""
+        firsts: dict[str, Answered] = {}
+        for answered in self._known.values():
+            if (answered.owner, answered.session) == (owner, session) and answered.model:
+                firsts.setdefault(answered.thread, answered)
+        for answered in firsts.values():
+            outcome = _outcome(answered, "session", score, self._clock(), label)
+            if "session" in answered.told:
+                self.store.add(outcome)
+            else:
+                answered.told.add("session")
+                self.record(outcome)
+        return list(firsts.values())
+
     def record(self, outcome: Outcome) -> None:
         """Keep an outcome, learn from it, and look whether what was learned still holds."""
         self.store.add(outcome)

@@ -84,6 +84,21 @@ async def test_feedback_is_recorded_replaced_and_seen(tmp_path):
     assert (standing["model"], standing["outcomes"], standing["alarm"]) == ("openai/gpt-4.1-nano", 1, False)
 
 
+async def test_a_whole_session_is_judged_where_its_model_was_chosen(tmp_path):
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(toml(up.url), tmp_path) as gw:
+        first = await asked(gw, chat("What is the capital of France?"), session="trip")
+        await asked(gw, chat("What is the capital of France?", "And of Spain?"), session="trip")
+        other = await asked(gw, chat("Translate this"), session="else")
+        over = await judged(gw, {"session": "trip", "score": 0.5})
+        await judged(gw, {"session": "trip", "score": 1})
+        unknown = await judged(gw, {"session": "nobody's", "score": 1})
+        both = await judged(gw, {"session": "trip", "request_id": other, "score": 1})
+        told = said(gw)
+    assert over == (200, {"session": "trip", "requests": [first], "recorded": True})
+    assert [said for said in told if said[1] == "session"] == [(first, "session", 1.0)]
+    assert (unknown[0], both[0]) == (404, 400)
+
+
 async def test_what_was_predicted_is_what_is_explained_recorded_and_held_against_what_came(tmp_path):
     half = "[routing]\nquality = 0.5\n"
     async with ScriptedUpstream(answer(CHAT)) as up, gateway(toml(up.url, half), tmp_path) as gw:

@@ -30,9 +30,11 @@ POOR_FEEDBACK = "poor feedback"
 
 
 class Feedback(Struct, frozen=True, kw_only=True):
-    """`score`: 0 (no good) to 1; `label`: a word of the caller's own."""
+    """Of one answer (`request_id`) or of a whole session (`session`, as the caller names it). `score`: 0 (no good) to
+    1; `label`: a word of the caller's own."""
 
-    request_id: str
+    request_id: str = ""
+    session: str = ""
     score: float
     label: str | None = None
 
@@ -43,6 +45,9 @@ async def feedback(engine: Engine, headers: Mapping[str, str], body: bytes) -> o
     key = engine.keyring.caller(headers)
     told, owner = feedback_from(body), key.name if key is not None else ""
     learner, sessions = engine.state.memory.learner, engine.state.memory.sessions
+    recorded = learner.rules.enabled and (key is None or key.learning)
+    if told.session:
+        return _session_over(engine, told, owner, recorded=recorded)
     answered = learner.known(told.request_id)
     if answered is None:
         answered = await asyncio.to_thread(_looked_up, engine, told.request_id)
@@ -54,12 +59,23 @@ async def feedback(engine: Engine, headers: Mapping[str, str], body: bytes) -> o
         )
     if not answered.model:
         raise InvalidRequest(f"no model answered {told.request_id}: there is nothing to judge", param="request_id")
-    recorded = learner.rules.enabled and (key is None or key.learning)
     if recorded:
         learner.fed_back(answered, told.score, told.label)
     if answered.thread:
         sessions.blame(owner, answered.view, POOR_FEEDBACK if told.score < POOR else None)
     return {"request_id": told.request_id, "model": answered.model, "recorded": recorded}
+
+
+def _session_over(engine: Engine, told: Feedback, owner: str, *, recorded: bool) -> object:
+    learner = engine.state.memory.learner
+    judged = learner.ended(owner, told.session, told.score, told.label) if recorded else []
+    if recorded and not judged:
+        raise RequestNotFound(
+            f"no session {told.session!r} of this key is remembered; name it as its requests did, with the key that "
+            "they were made with, or send the request_id of an answer",
+            param="session",
+        )
+    return {"session": told.session, "requests": [answered.request_id for answered in judged], "recorded": recorded}
 
 
 def feedback_from(body: bytes) -> Feedback:
@@ -68,18 +84,21 @@ def feedback_from(body: bytes) -> Feedback:
         fields = msgspec.json.decode(body, type=dict[str, object])
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError) as error:
         raise InvalidRequest(f"the body is not as it should be ({error}); it looks like {EXAMPLE}") from None
-    request_id, score, label = fields.get("request_id"), fields.get("score"), fields.get("label")
+    score, label = fields.get("score"), fields.get("label")
     for name in fields:
         if name not in Feedback.__struct_fields__:
-            told = f"{name[:MOST_TEXT]!r} is no field of feedback; there are request_id, score and label"
+            told = f"{name[:MOST_TEXT]!r} is no field of feedback; there are request_id or session, score, label"
             raise InvalidRequest(told, param=name[:MOST_TEXT])
-    if not isinstance(request_id, str) or not 0 < len(request_id) <= MOST_TEXT:
-        raise InvalidRequest("request_id: the x-turnout-request-id of the answer, a string", param="request_id")
+    which = "session" if "session" in fields and "request_id" not in fields else "request_id"
+    name = fields.get(which)
+    if not isinstance(name, str) or not 0 < len(name) <= MOST_TEXT or {"session", "request_id"} <= fields.keys():
+        told = "request_id: the x-turnout-request-id of the answer, a string; or session, and not both"
+        raise InvalidRequest(told, param=which)
     if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
         raise InvalidRequest("score: a number from 0 (no good) to 1 (as it should be)", param="score")
     if label is not None and (not isinstance(label, str) or len(label) > MOST_TEXT):
         raise InvalidRequest(f"label: a string of at most {MOST_TEXT} characters", param="label")
-    return Feedback(request_id=request_id, score=float(score), label=label)
+    return Feedback(**{which: name}, score=float(score), label=label)
 
 
 def _looked_up(engine: Engine, request_id: str) -> Answered | None:

@@ -137,17 +137,19 @@ def _responses(statuses: tuple[int, ...], content: dict[str, Json]) -> dict[str,
 
 
 _FEEDBACK: Json = {
-    "summary": "how good an answer was, by the x-turnout-request-id that it came with",
+    "summary": "how good an answer was, by the x-turnout-request-id that it came with, or a whole session, by its id",
     "requestBody": {
         "required": True,
         "content": {
             "application/json": {
                 "schema": {
                     "type": "object",
-                    "required": ["request_id", "score"],
+                    "required": ["score"],
+                    "oneOf": [{"required": ["request_id"]}, {"required": ["session"]}],
                     "additionalProperties": False,
                     "properties": {
                         "request_id": {"type": "string", "minLength": 1, "maxLength": 200},
+                        "session": {"type": "string", "minLength": 1, "maxLength": 200},
                         "score": {"type": "number", "minimum": 0, "maximum": 1},
                         "label": {"type": ["string", "null"], "maxLength": 200},
                     },
