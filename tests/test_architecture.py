@@ -25,6 +25,9 @@ HEAVY = [
     "genai_prices",
     "safetensors",
     "tokenizers",
+    "opentelemetry",
+    "prometheus_client",
+    "structlog",
     "turnout.lab",
     "turnout.learn",
 ]

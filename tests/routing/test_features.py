@@ -91,7 +91,9 @@ def words_of(text):
 def test_the_buckets_are_those_of_each_word_and_pair(text):
     words = [word.lower() for word in words_of(text)]
     grams = [*words, *map("\0".join, pairwise(words))]
-    assert set(features_of(text).buckets) == {xxh32_intdigest(gram.encode("utf-8", "surrogatepass")) % BUCKETS for gram in grams}
+    assert set(features_of(text).buckets) == {
+        xxh32_intdigest(gram.encode("utf-8", "surrogatepass")) % BUCKETS for gram in grams
+    }
 
 
 @given(mixed)

@@ -187,6 +187,10 @@ class SqliteLedger:
     def dropped(self) -> int:
         return self._dropped
 
+    @property
+    def waiting(self) -> int:
+        return len(self._queue) + len(self._batch)
+
     def append(self, row: LedgerRow) -> None:
         if len(self._queue) >= self._max_waiting or self._closing.is_set():
             self._drop(1, "the ledger is closed" if self._closing.is_set() else "too many rows wait to be written")
