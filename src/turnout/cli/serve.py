@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import uvloop
@@ -15,6 +17,7 @@ from turnout.providers.price_refresh import refreshing
 from turnout.server.app import App
 from turnout.server.listener import GatewayServer, listener
 from turnout.server.reload import watching
+from turnout.telemetry.logs import JsonLog, json_log
 
 __all__ = ["make_server", "reload", "serve"]
 
@@ -25,11 +28,16 @@ def serve(config_path: str | None, host: str | None, port: int | None) -> int:
     """Run until a signal ends it. Raises ConfigError or NoCapacity before anything listens."""
     logging.basicConfig(format="turnout: %(message)s", level=logging.WARNING)
     config = load_config(config_path) if config_path else Config()
-    return uvloop.run(_serve(config, host, port, Path(config_path) if config_path else None))
+    file = Path(config_path) if config_path else None
+    with nullcontext() if config.telemetry.log == "text" else json_log(sys.stderr) as lines:
+        return uvloop.run(_serve(config, host, port, file, lines))
 
 
-async def _serve(config: Config, host: str | None, port: int | None, file: Path | None) -> int:
+async def _serve(
+    config: Config, host: str | None, port: int | None, file: Path | None, lines: JsonLog | None = None
+) -> int:
     engine = await build_engine(config, os.environ, discover=file is None)
+    engine.state.memory.signals.log = lines
     try:
         if not len(engine.fleet):
             raise NoCapacity(
@@ -66,6 +74,8 @@ async def reload(app: App, running: Config, config: Config, host: str | None, *,
         raise ConfigError("[store] has changed: restart the gateway for that", param="store")
     if (config.server.host, config.server.port) != (running.server.host, running.server.port):
         log.warning("server.host and server.port have changed: that takes a restart")
+    if config.telemetry.log != running.telemetry.log:
+        log.warning("telemetry.log has changed: that takes a restart")
     old = app.engine
     app.take_over(await build_engine(config, os.environ, discover=discover, extras=old.extras, state=old.state))
 

@@ -62,6 +62,7 @@ class Scrapes:
             ledger_waiting=memory.ledger.waiting,
             alarms=tuple((a.model, a.kind) for told in memory.learner.drift.standings(now) for a in told.alarms),
             webhooks=state.alerts.counts,
+            log_lines_dropped=memory.signals.log.dropped if memory.signals.log else 0,
         )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from msgspec import Struct
 
 from turnout.context import RequestContext
+from turnout.telemetry.logs import JsonLog
 from turnout.telemetry.metrics import Metrics
 
 __all__ = ["Braked", "Listener", "Signals"]
@@ -31,12 +32,15 @@ class Signals:
 
     def __init__(self) -> None:
         self.metrics = Metrics()
+        self.log: JsonLog | None = None
         self.listeners: tuple[Listener, ...] = ()
         self.on_brake: Callable[[Braked], None] = lambda _: None
 
     def settled(self, ctx: RequestContext) -> None:
         """A request's books are closed."""
         self.metrics.settled(ctx)
+        if self.log is not None:
+            self.log.settled(ctx)
         for listener in self.listeners:
             listener(ctx)
 
