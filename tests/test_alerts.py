@@ -50,7 +50,8 @@ def test_the_signature_is_the_one_of_the_standards_own_example():
 
 async def test_a_brake_is_told_with_a_signature_that_holds(tmp_path):
     async with ScriptedUpstream(answer(CHAT)) as up, ScriptedUpstream(answer({}, 503), answer({})) as hook:
-        toml = f'[telemetry]\nwebhook = "{hook.url}/s3cret"\nwebhook_secret = "{SECRET}"\n[brakes]\nmax_session_steps = 1\n'
+        toml = f'[telemetry]\nwebhook = "{hook.url}/s3cret"\nwebhook_secret = "{SECRET}"\n'
+        toml += "[brakes]\nmax_session_steps = 1\n"
         async with gateway(toml + lab(up.url), tmp_path) as gw:
             gw.engine.state.alerts._waits_s = (0.0, 0.0)
             await held_session(gw)

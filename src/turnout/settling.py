@@ -103,7 +103,8 @@ class Settling:
         self._note_evidence(ctx, stream or exchange)
         self._learner.settled(ctx, delivered_by(stream or exchange))
         self._ledger.append(row_from_context(ctx))
-        self._signals.settled(ctx)
+        source = stream or exchange
+        self._signals.settled(ctx, lambda: source.parts if source is not None else None)
 
     def _note_evidence(self, ctx: RequestContext, source: SettlingStream | Exchange | None) -> None:
         """What an answer shows of its session: that it moved, that it was no good, what it says."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -17,6 +18,7 @@ from turnout.providers.price_refresh import refreshing
 from turnout.server.app import App
 from turnout.server.listener import GatewayServer, listener
 from turnout.server.reload import watching
+from turnout.spans import open_spans
 from turnout.telemetry.logs import JsonLog, json_log
 
 __all__ = ["make_server", "reload", "serve"]
@@ -37,7 +39,10 @@ async def _serve(
     config: Config, host: str | None, port: int | None, file: Path | None, lines: JsonLog | None = None
 ) -> int:
     engine = await build_engine(config, os.environ, discover=file is None)
-    engine.state.memory.signals.log = lines
+    signals = engine.state.memory.signals
+    signals.log = lines
+    spans = open_spans(config.telemetry, os.environ)
+    signals.tracer = spans.settled if spans is not None else None
     try:
         if not len(engine.fleet):
             raise NoCapacity(
@@ -60,6 +65,8 @@ async def _serve(
             await server.serve()
     finally:
         await engine.aclose()
+        if spans is not None:
+            await asyncio.to_thread(spans.close)
     return 0 if server.started else 1
 
 
