@@ -1,4 +1,4 @@
-"""Traces and metrics at a collector: a real OTLP receiver on loopback; its protobuf is decoded by OpenTelemetry's own."""
+"""Traces and metrics at a collector: a real OTLP receiver on loopback, its protobuf decoded by OpenTelemetry itself."""
 
 import asyncio
 import json

@@ -10,8 +10,9 @@ from contextlib import nullcontext
 from pathlib import Path
 
 import uvloop
+from msgspec.structs import replace
 
-from turnout.config import Config, load_config
+from turnout.config import Config, TelemetryConfig, load_config
 from turnout.engine import build_engine, check_binding, price_source
 from turnout.errors import ConfigError, NoCapacity, TurnoutError
 from turnout.providers.price_refresh import refreshing
@@ -81,8 +82,8 @@ async def reload(app: App, running: Config, config: Config, host: str | None, *,
         raise ConfigError("[store] has changed: restart the gateway for that", param="store")
     if (config.server.host, config.server.port) != (running.server.host, running.server.port):
         log.warning("server.host and server.port have changed: that takes a restart")
-    if config.telemetry.log != running.telemetry.log:
-        log.warning("telemetry.log has changed: that takes a restart")
+    if _outlets(config) != _outlets(running):
+        log.warning("telemetry.log, otel or otlp_* have changed: that takes a restart")
     old = app.engine
     app.take_over(await build_engine(config, os.environ, discover=discover, extras=old.extras, state=old.state))
 
@@ -92,3 +93,8 @@ def make_server(app: App, config: Config, host: str | None, port: int | None) ->
     bind = host or config.server.host
     check_binding(config, bind, app.engine.state.keys)
     return listener(app, config.server, bind, config.server.port if port is None else port)
+
+
+def _outlets(config: Config) -> TelemetryConfig:
+    """Where logs and traces go; webhooks follow a change."""
+    return replace(config.telemetry, webhook=None, webhook_secret=None)

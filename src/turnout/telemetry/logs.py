@@ -23,7 +23,7 @@ from msgspec.structs import asdict
 from turnout.catalog.prices import NANO_PER_USD
 from turnout.context import RequestContext
 
-__all__ = ["JsonLog", "RequestLine", "json_log"]
+__all__ = ["JsonLog", "RequestLine", "json_log", "line_of"]
 
 MOST_WAITING = 10_000
 """Lines in memory; where the output does not take them, further ones are counted and left out."""
