@@ -163,8 +163,7 @@ async def test_a_collector_that_is_down_harms_nobody(tmp_path, caplog):
     async with ScriptedUpstream(answer(CHAT)) as up, gateway(lab(up.url), tmp_path) as gw:
         gw.engine.state.memory.signals.tracer = spans.settled
         assert (await post(gw.url, PATH, BODY))[0] == 200
-    spans._spans.shutdown()
-    spans._meters.shutdown(1)
+    await asyncio.to_thread(spans.close)
 
 
 async def test_off_nothing_is_forwarded_and_no_context_is_kept(tmp_path):

@@ -8,6 +8,7 @@ https://opentelemetry.io/docs/specs/semconv/gen-ai/
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
@@ -51,6 +52,9 @@ PROVIDERS = {
 TOKEN_BOUNDS = tuple(float(4**n) for n in range(14))
 SECOND_BOUNDS = tuple(0.01 * 2**n for n in range(14))
 """Both as the conventions ask."""
+
+PATIENCE_S = 4.0
+"""Less than what comes between a container's SIGTERM and its SIGKILL; the ledger is closed before."""
 
 MOST_CONTENT = 100_000
 """Characters of one attribute; a longer one is cut, and is then no whole JSON."""
@@ -107,9 +111,15 @@ class Spans:
             self._spans.on_end(self._server(ctx, trace, end_ns))
 
     def close(self) -> None:
-        """Send what waits, and end the threads. Blocks, some seconds where the collector does not answer."""
+        """Send what waits, and end the threads. Blocks, for `PATIENCE_S` where the collector does not answer: what it
+        has not taken then is lost, and the process may end."""
+        ending = threading.Thread(target=self._end, name="turnout-otel-end", daemon=True)
+        ending.start()
+        ending.join(PATIENCE_S)
+
+    def _end(self) -> None:
         self._spans.shutdown()
-        self._meters.shutdown(10_000)
+        self._meters.shutdown()
 
     def _server(self, ctx: RequestContext, trace: Trace, end_ns: int) -> ReadableSpan:
         decision, served = ctx.decision, ctx.served_by
