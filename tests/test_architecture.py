@@ -23,6 +23,9 @@ HEAVY = [
     "duckdb",
     "xllamacpp",
     "genai_prices",
+    "opentelemetry",
+    "prometheus_client",
+    "structlog",
     "turnout.lab",
     "turnout.learn",
 ]

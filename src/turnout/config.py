@@ -44,6 +44,7 @@ __all__ = [
     "Secret",
     "ServerConfig",
     "StoreConfig",
+    "TelemetryConfig",
     "load_config",
     "nearest",
     "parse_config",
@@ -286,6 +287,21 @@ class StoreConfig(Struct, frozen=True, kw_only=True):
     shared: str = "memory:"
 
 
+class TelemetryConfig(Struct, frozen=True, kw_only=True):
+    """What the gateway tells of itself (docs/telemetry.md). `log`: lines for people, or JSON with one line a request.
+    `webhook` is told of every budget alert and of sessions that a brake holds; `webhook_secret` signs what any webhook
+    is sent. `otel`: traces and metrics to an OpenTelemetry collector, at `otlp_endpoint` with `otlp_headers`, else
+    where the usual `OTEL_EXPORTER_OTLP_*` variables say; `capture_content` sends prompts and answers along."""
+
+    log: Literal["text", "json"] = "text"
+    webhook: Secret | None = None
+    webhook_secret: Secret | None = None
+    otel: bool = False
+    otlp_endpoint: str | None = None
+    otlp_headers: dict[str, Secret] = {}
+    capture_content: bool = False
+
+
 class Config(Struct, frozen=True, kw_only=True):
     server: ServerConfig = ServerConfig()
     keys: dict[str, KeyConfig] = {}
@@ -304,6 +320,7 @@ class Config(Struct, frozen=True, kw_only=True):
     prices: PricesConfig = PricesConfig()
     context: ContextConfig = ContextConfig()
     learning: LearningRules = LearningRules()
+    telemetry: TelemetryConfig = TelemetryConfig()
 
 
 def load_config(path: str | Path, env: Mapping[str, str] | None = None) -> Config:

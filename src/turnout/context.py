@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from turnout.catalog.models import Deployment, Target
 from turnout.chat import FinishReason, RequestOutline, Usage
 from turnout.keys import Key
+from turnout.trace import Trace
 
 __all__ = [
     "CACHE_HIT",
@@ -271,6 +272,7 @@ class RequestContext(Struct, kw_only=True):
     overhead_s: float | None = None
     ttft_s: float | None = None
     duration_s: float | None = None
+    trace: Trace | None = None
 
     @property
     def team(self) -> str | None:

@@ -299,7 +299,8 @@ def _follow(config: Config, state: State) -> None:
     """Let what outlives a config go by this one."""
     state.memory.answers.rules = config.answers
     state.memory.learner.follow(config.learning)
-    state.alerts.webhooks = {name: b.webhook.reveal() for name, b in config.budgets.items() if b.webhook}
+    state.alerts.follow(config)
+    state.memory.signals.on_brake = state.alerts.braked
 
 
 def embedded_extra(http: HttpTransport) -> Extra:

@@ -33,6 +33,7 @@ class Guard:
         self._prefixes = memory.prefixes
         self._contexts = memory.contexts if watches else None
         self._learner = memory.learner
+        self._signals = memory.signals
 
     def admit(self, ctx: RequestContext) -> None:
         """Hold the key's limits. Raises RateLimited: such a request was never opened, and has no row."""
@@ -107,6 +108,7 @@ class Guard:
 
     def act(self, ctx: RequestContext, call: Call, agent: AgentRun, verdict: Verdict) -> None:
         """Do what a brake says. Raises RunPaused."""
+        self._signals.braked(ctx, verdict.brake, verdict.action, verdict.why)
         if verdict.action in {"pause", "block"}:
             self._runs.pause(ctx.key_id or "", ctx.session.id, verdict)
             raise paused(ctx.session.id, verdict)

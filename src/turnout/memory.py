@@ -20,6 +20,7 @@ from turnout.spend.pacing import Pacing
 from turnout.spend.rates import Gates
 from turnout.spend.runs import Runs
 from turnout.streams import Drains
+from turnout.telemetry.signals import Signals
 
 __all__ = ["Memory"]
 
@@ -43,3 +44,4 @@ class Memory(Struct, frozen=True, kw_only=True):
     background: Background = field(default_factory=lambda: Background(at_once=AT_ONCE))
     contexts: Contexts = field(default_factory=Contexts)
     learner: Learner = field(default_factory=Learner)
+    signals: Signals = field(default_factory=Signals)

@@ -123,6 +123,7 @@ class Pipeline:
         self._answers = memory.answers
         self._learner = memory.learner
         self.drains = memory.drains
+        self._signals = memory.signals
         self.settle = Settling(memory, rules.baseline).settle
 
     async def run(self, call: Call) -> Reply:
@@ -276,6 +277,7 @@ class Pipeline:
             kept_at=call.resumes.provider if call.resumes and call.resumes.items is None else None,
             session=self.identify(call, hints, outline, tokens, peek=peek),
             input_tokens_estimate=tokens,
+            trace=None if peek else self._signals.trace(call.headers),
         )
 
     def identify(self, call: Call, hints: Hints, outline: RequestOutline, tokens: int, *, peek: bool) -> SessionView:
@@ -450,5 +452,6 @@ class Pipeline:
             effort=effort,
             deadline_s=ctx.deadline_s,
             repair=repair_of(self._rules.repair, ctx, deployment),
+            trace=ctx.trace.sends(target.id) if ctx.trace is not None else (),
         )
         return await open_exchange(provider, deployment, caller)

@@ -44,6 +44,7 @@ class Settling:
         self._ledger = memory.ledger
         self._answers = memory.answers
         self._learner = memory.learner
+        self._signals = memory.signals
 
     def settle(
         self,
@@ -102,6 +103,8 @@ class Settling:
         self._note_evidence(ctx, stream or exchange)
         self._learner.settled(ctx, delivered_by(stream or exchange))
         self._ledger.append(row_from_context(ctx))
+        source = stream or exchange
+        self._signals.settled(ctx, lambda: source.parts if source is not None else None)
 
     def _note_evidence(self, ctx: RequestContext, source: SettlingStream | Exchange | None) -> None:
         """What an answer shows of its session: that it moved, that it was no good, what it says."""

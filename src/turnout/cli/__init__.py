@@ -59,6 +59,8 @@ def build_parser() -> argparse.ArgumentParser:
     usage.add_argument("--until", help="until before this time (default now)")
     usage.add_argument("--config", metavar="FILE")
     usage.add_argument("--json", action="store_true")
+    usage.add_argument("--csv", metavar="FILE", help="write each day's costs in FOCUS columns instead")
+    usage.add_argument("--parquet", metavar="FILE", help="the same as Parquet; needs turnout[learn]")
 
     export = verbs.add_parser("export", help="write examples to tune a small model with")
     export.add_argument("--for", required=True, choices=("finetune",), dest="purpose", help="what the file is for")

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import uvloop
+from msgspec.structs import replace
 
-from turnout.config import Config, load_config
+from turnout.config import Config, TelemetryConfig, load_config
 from turnout.engine import build_engine, check_binding, price_source
 from turnout.errors import ConfigError, NoCapacity, TurnoutError
 from turnout.providers.price_refresh import refreshing
 from turnout.server.app import App
 from turnout.server.listener import GatewayServer, listener
 from turnout.server.reload import watching
+from turnout.spans import open_spans
+from turnout.telemetry.logs import JsonLog, json_log
 
 __all__ = ["make_server", "reload", "serve"]
 
@@ -25,11 +31,19 @@ def serve(config_path: str | None, host: str | None, port: int | None) -> int:
     """Run until a signal ends it. Raises ConfigError or NoCapacity before anything listens."""
     logging.basicConfig(format="turnout: %(message)s", level=logging.WARNING)
     config = load_config(config_path) if config_path else Config()
-    return uvloop.run(_serve(config, host, port, Path(config_path) if config_path else None))
+    file = Path(config_path) if config_path else None
+    with nullcontext() if config.telemetry.log == "text" else json_log(sys.stderr) as lines:
+        return uvloop.run(_serve(config, host, port, file, lines))
 
 
-async def _serve(config: Config, host: str | None, port: int | None, file: Path | None) -> int:
+async def _serve(
+    config: Config, host: str | None, port: int | None, file: Path | None, lines: JsonLog | None = None
+) -> int:
     engine = await build_engine(config, os.environ, discover=file is None)
+    signals = engine.state.memory.signals
+    signals.log = lines
+    spans = open_spans(config.telemetry, os.environ)
+    signals.tracer = spans.settled if spans is not None else None
     try:
         if not len(engine.fleet):
             raise NoCapacity(
@@ -52,6 +66,8 @@ async def _serve(config: Config, host: str | None, port: int | None, file: Path 
             await server.serve()
     finally:
         await engine.aclose()
+        if spans is not None:
+            await asyncio.to_thread(spans.close)
     return 0 if server.started else 1
 
 
@@ -66,6 +82,8 @@ async def reload(app: App, running: Config, config: Config, host: str | None, *,
         raise ConfigError("[store] has changed: restart the gateway for that", param="store")
     if (config.server.host, config.server.port) != (running.server.host, running.server.port):
         log.warning("server.host and server.port have changed: that takes a restart")
+    if _outlets(config) != _outlets(running):
+        log.warning("telemetry.log, otel or otlp_* have changed: that takes a restart")
     old = app.engine
     app.take_over(await build_engine(config, os.environ, discover=discover, extras=old.extras, state=old.state))
 
@@ -75,3 +93,8 @@ def make_server(app: App, config: Config, host: str | None, port: int | None) ->
     bind = host or config.server.host
     check_binding(config, bind, app.engine.state.keys)
     return listener(app, config.server, bind, config.server.port if port is None else port)
+
+
+def _outlets(config: Config) -> TelemetryConfig:
+    """Where logs and traces go; webhooks follow a change."""
+    return replace(config.telemetry, webhook=None, webhook_secret=None)

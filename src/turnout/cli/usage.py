@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from turnout.catalog.prices import Price, format_usd
+from turnout.cli.focus import write_charges
 from turnout.config import Config, StoreConfig, load_config
 from turnout.engine import build_engine
 from turnout.spend.volume import PARTS, Volume
@@ -31,6 +32,9 @@ def usage(args: argparse.Namespace) -> int:
     until = moment(args.until, now, param="--until") if args.until else now
     ledger = SqliteLedger(config.store.ledger.removeprefix("sqlite:///"))
     try:
+        if args.csv is not None or args.parquet is not None:
+            write_charges(ledger.charges(since, until), to_csv=args.csv, to_parquet=args.parquet)
+            return 0
         volumes = ledger.usage(since, until, args.by)
         prices = asyncio.run(_prices(config, volumes))
         told = report(ledger, prices.get, by=args.by, since=since, until=until)

@@ -15,6 +15,7 @@ from turnout.catalog.models import Deployment, Pace, RateLimits, Target
 from turnout.delivery.health import (
     WELL,
     Health,
+    Standing,
     after_failure,
     after_success,
     learned,
@@ -113,6 +114,11 @@ class Board:
 
     def health(self, target_id: str) -> Health:
         return self._states.get(target_id, WELL)
+
+    def standings(self) -> dict[str, Standing]:
+        """The breaker of every target and account (by its provider's name) that was ever told of."""
+        now = self._clock()
+        return {key.removeprefix("="): standing(health, now) for key, health in self._states.items()}
 
     def in_flight(self, target: Target) -> int:
         return self._in_flight.get(target.id, 0)

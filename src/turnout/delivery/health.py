@@ -14,7 +14,17 @@ from msgspec.structs import replace
 from turnout.catalog.models import Pace, RateLimits
 from turnout.errors import FailureReason
 
-__all__ = ["WELL", "Health", "after_failure", "after_success", "learned", "limited_until", "standing", "told_limits"]
+__all__ = [
+    "WELL",
+    "Health",
+    "Standing",
+    "after_failure",
+    "after_success",
+    "learned",
+    "limited_until",
+    "standing",
+    "told_limits",
+]
 
 Standing = Literal["closed", "open", "half_open"]
 

@@ -169,7 +169,7 @@ async def open_exchange(provider: Provider, deployment: Deployment, caller: Call
     request = UpstreamRequest(
         method="POST",
         url=url_of(row.base_url, prepared.path, deployment.upstream_model),
-        headers=[*upstream_headers(row, provider.api_key, caller.headers), *prepared.headers],
+        headers=[*upstream_headers(row, provider.api_key, caller.headers), *prepared.headers, *caller.trace],
         body=prepared.body,
         idle_timeout_s=provider.idle_timeout_s,
     )

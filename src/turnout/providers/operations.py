@@ -56,7 +56,8 @@ class Prepared(Struct, frozen=True, kw_only=True):
 
 class Caller(Struct, frozen=True, kw_only=True):
     """What the caller sent, as far as an exchange needs it. `headers` has lower-case names; `deadline_s` is when the
-    answer must be at its end, by the monotonic clock; `repair` is what may be put in for the provider's cache."""
+    answer must be at its end, by the monotonic clock; `repair` is what may be put in for the provider's cache; `trace`:
+    headers that tell the provider whose trace this call belongs to."""
 
     operation: Operation
     outline: RequestOutline
@@ -65,6 +66,7 @@ class Caller(Struct, frozen=True, kw_only=True):
     effort: str | None = None
     deadline_s: float | None = None
     repair: Repair | None = None
+    trace: tuple[tuple[str, str], ...] = ()
 
 
 class Operation(Protocol):

@@ -33,6 +33,11 @@ class Admission:
         self.in_flight = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
+    @property
+    def waiting(self) -> int:
+        """How many wait for a place."""
+        return sum(not turn.done() for turn in self._waiting)
+
     async def enter(self) -> None:
         """Take a place. Raises NoCapacity when none was free in time; whoever got one must `leave`."""
         if self.in_flight < self.limit and not self._waiting:

@@ -19,6 +19,7 @@ from turnout.server.admin import admin_at
 from turnout.server.admission import Admission
 from turnout.server.console import Ask, Browser, console_at
 from turnout.server.learning import feedback
+from turnout.server.metrics import METRICS, Scrapes
 from turnout.server.paths import FEEDBACK, ROUTE, operation_at, shape_of
 from turnout.server.wire import (
     Hangup,
@@ -54,11 +55,13 @@ class App:
         self.engine = engine
         self.access = Access()
         self.admission = Admission(most=engine.server.max_concurrency, wait_s=engine.server.queue_s)
+        self.scrapes = Scrapes(engine, self.admission)
 
     def take_over(self, engine: Engine) -> None:
         """Let `engine` serve the requests to come; those that are open keep theirs."""
         self.engine = engine
         self.admission.most, self.admission.wait_s = engine.server.max_concurrency, engine.server.queue_s
+        self.scrapes.follow(engine)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -87,6 +90,11 @@ class App:
                 body = await read_body(receive, headers, MOST_ADMIN_BYTES, engine.server.body_timeout_s)
                 await send_json(send, 200, await feedback(engine, headers, body))
                 return
+            if path == METRICS:
+                self.access.admit(engine.keyring, headers, address_of(scope), changes=False)
+                body, kind = self.scrapes.page(scope["method"], headers)
+                await send_body(send, 200, body, content_type=kind)
+                return
             if operation is None and path != ROUTE:
                 status, value = views.look(engine, scope["method"], path, headers)
                 await send_json(send, status, value if scope["method"] != "HEAD" else None)
@@ -111,10 +119,12 @@ class App:
         except ClientClosed:
             return
         except TurnoutError as error:
+            engine.state.memory.signals.metrics.refused(error.code)
             await send_error(send, shape, error, request_id)
         except Exception:
             # The last line: a fault of ours must not show a traceback to a caller, nor take the server down.
             log.exception("request %s to %s failed", request_id, path)
+            engine.state.memory.signals.metrics.refused(Internal.code)
             fault = Internal(f"the gateway itself failed; its log has the story under {request_id}")
             await send_error(send, shape, fault, request_id)
 

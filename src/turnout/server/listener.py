@@ -149,6 +149,7 @@ def listener(app: App, config: ServerConfig, host: str, port: int) -> GatewaySer
             http=GuardedProtocol,
             ws="none",
             lifespan="off",
+            log_config=None,  # its log goes where ours goes
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -165,8 +165,10 @@ async def send_json(send: Send, status: int, value: object, headers: Headers = (
     await send_body(send, status, msgspec.json.encode(value), headers)
 
 
-async def send_body(send: Send, status: int, body: bytes, headers: Headers = ()) -> None:
-    await _start(send, status, [("content-type", "application/json"), ("content-length", str(len(body))), *headers])
+async def send_body(
+    send: Send, status: int, body: bytes, headers: Headers = (), *, content_type: str = "application/json"
+) -> None:
+    await _start(send, status, [("content-type", content_type), ("content-length", str(len(body))), *headers])
     await send({"type": "http.response.body", "body": body})
 
 

@@ -288,6 +288,11 @@ class Ledger(Protocol):
         """Rows lost since the start."""
         ...
 
+    @property
+    def waiting(self) -> int:
+        """Rows in memory that are not written yet, about."""
+        ...
+
     def append(self, row: LedgerRow) -> None:
         """Take a row: only into memory, in microseconds, never blocking or raising. Written soon after, once:
         of two rows with one request id the first stays."""

@@ -24,6 +24,7 @@ from msgspec import structs
 from turnout.catalog.prices import Price
 from turnout.context import Spender
 from turnout.errors import ConfigError, Internal, InvalidRequest
+from turnout.spend.focus import Charged
 from turnout.spend.ledger import (
     ATTEMPT_COLUMNS,
     COLUMNS,
@@ -42,6 +43,7 @@ from turnout.spend.ledger import (
     to_record,
 )
 from turnout.spend.volume import PastRun, StepSum, Summed, Volume
+from turnout.stores.charges import CHARGES_QUERY
 from turnout.stores.schema import BUSY_TIMEOUT_S, MEMORY, cause_of, code_of, identity_of, open_database
 from turnout.stores.sums import MEASURES, PAST_QUERY, STEPS_QUERY, roll, sessions_query, span_of, sums_query
 from turnout.stores.usage import usage_query
@@ -187,6 +189,10 @@ class SqliteLedger:
     def dropped(self) -> int:
         return self._dropped
 
+    @property
+    def waiting(self) -> int:
+        return len(self._queue) + len(self._batch)
+
     def append(self, row: LedgerRow) -> None:
         if len(self._queue) >= self._max_waiting or self._closing.is_set():
             self._drop(1, "the ledger is closed" if self._closing.is_set() else "too many rows wait to be written")
@@ -262,6 +268,11 @@ class SqliteLedger:
     def past_sessions(self, since: datetime, until: datetime, limit: int, *, name: str | None = None) -> list[PastRun]:
         rows = self._summed(PAST_QUERY, (iso_utc(since), iso_utc(until), name, limit))
         return [msgspec.convert(dict(zip(PastRun.__struct_fields__, r, strict=True)), PastRun) for r in rows]
+
+    def charges(self, since: datetime, until: datetime) -> list[Charged]:
+        """What each deployment was paid a day, by key, mode and tags; whole days of UTC."""
+        rows = self._read(CHARGES_QUERY, (iso_utc(since), iso_utc(until)))
+        return [msgspec.convert(dict(zip(Charged.__struct_fields__, r, strict=True)), Charged) for r in rows]
 
     def price(self, digest: str) -> str | None:
         """The JSON of a price that was applied; None for an unknown digest."""

@@ -1,0 +1,91 @@
+"""What telemetry adds to a request's CPU: python bench/telemetry.py
+
+Metrics and the log are told of the same request, each by itself; and, to compare, the same counts are kept by
+prometheus_client's own metrics: through `labels()`, and through children that were looked up before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from support.requests import settled
+from turnout.context import RequestContext
+from turnout.telemetry.exposition import Page
+from turnout.telemetry.logs import JsonLog, line_of
+from turnout.telemetry.metrics import FIRST_TOKEN_S, OVERHEAD_S, WHOLE_S, Metrics
+from turnout.telemetry.readings import Readings
+
+ROUNDS, REPEATS = 20_000, 7
+
+
+def cpu_us(work: Callable[[RequestContext], object], *, rounds: int = ROUNDS) -> float:
+    """Microseconds of CPU of this thread a call, the best of some repeats."""
+    ctx = settled(key_id="team", tags={"feature": "search"}, baseline_nano_usd=(9, 5))
+    best = float("inf")
+    for _ in range(REPEATS):
+        begun = time.thread_time()
+        for _ in range(rounds):
+            work(ctx)
+        best = min(best, time.thread_time() - begun)
+    return best / rounds * 1e6
+
+
+def theirs(*, bound: bool) -> Callable[[RequestContext], None]:
+    """The same counts in prometheus_client."""
+    registry = CollectorRegistry()
+    counters = [
+        (Counter("requests", "", ("a", "b", "c", "d"), registry=registry), ("ok", "lab/small", "simple", "chat")),
+        (Counter("decisions", "", ("a", "b"), registry=registry), ("simple", "small")),
+        (Counter("attempts", "", ("a", "b"), registry=registry), ("lab/small", "ok")),
+        *(
+            (Counter(f"tokens_{kind}", "", ("a",), registry=registry), ("lab/small",))
+            for kind in ("input", "read", "written", "output", "reasoning", "cost", "key", "feature", "mode", "cache")
+        ),
+    ]
+    histograms = [
+        (Histogram(f"h{n}", "", ("a",), registry=registry, buckets=bounds), ("lab/small",))
+        for n, bounds in enumerate((OVERHEAD_S, FIRST_TOKEN_S, WHOLE_S))
+    ]
+    children = [counter.labels(*labels) for counter, labels in counters]
+    timers = [histogram.labels(*labels) for histogram, labels in histograms]
+
+    def by_labels(_: RequestContext) -> None:
+        for counter, labels in counters:
+            counter.labels(*labels).inc()
+        for histogram, labels in histograms:
+            histogram.labels(*labels).observe(0.3)
+
+    def by_children(_: RequestContext) -> None:
+        for child in children:
+            child.inc()
+        for timer in timers:
+            timer.observe(0.3)
+
+    return by_children if bound else by_labels
+
+
+def main() -> int:
+    metrics = Metrics()
+    print(f"metrics                          {cpu_us(metrics.settled):6.2f} us a request")
+    print(f"prometheus_client, bound         {cpu_us(theirs(bound=True)):6.2f} us")
+    print(f"prometheus_client, labels()      {cpu_us(theirs(bound=False)):6.2f} us")
+    with Path(os.devnull).open("w", encoding="utf-8") as nowhere:
+        log = JsonLog(nowhere)
+        print(f"the log as JSON, in the request  {cpu_us(lambda ctx: log.put(line_of(ctx)), rounds=1_000):6.2f} us")
+        log.close()
+    page = Page(metrics, lambda: Readings(version="1"))
+    begun = time.process_time()
+    for _ in range(100):
+        page.write("")
+    print(f"a scrape of {len(page.write('')[0]):,} bytes  {(time.process_time() - begun) * 10:6.2f} ms")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

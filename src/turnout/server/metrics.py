@@ -1,0 +1,82 @@
+"""`GET /metrics`: what Prometheus reads, from the sums of all requests and from the state of things now."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from turnout import __version__
+from turnout.engine import Engine
+from turnout.errors import MethodNotAllowed
+from turnout.server.admission import Admission
+from turnout.spend.budgets import BudgetState
+from turnout.spend.pacing import Pacing
+from turnout.telemetry.exposition import Page
+from turnout.telemetry.readings import BudgetReading, Readings
+
+__all__ = ["METRICS", "Scrapes", "budget_reading"]
+
+METRICS = "/metrics"
+
+
+class Scrapes:
+    """Writes the page for whoever may read it."""
+
+    def __init__(self, engine: Engine, admission: Admission) -> None:
+        self._admission = admission
+        self._page: Page | None = None
+        self.follow(engine)
+
+    def follow(self, engine: Engine) -> None:
+        """Read `engine` from now on. What its config names always has a series of its own; the sums stay."""
+        self._engine = engine
+        metrics = engine.state.memory.signals.metrics
+        accounts = engine.state.board.accounts
+        metrics.models.expect(d.id for d in engine.fleet)
+        metrics.models.expect(name for names in accounts.values() for name in names)
+        metrics.models.expect(t.id for d in engine.fleet for t in engine.state.board.targets(d))
+        metrics.keys.expect(stored.key.name for stored, _ in engine.keyring.listing())
+        metrics.modes.expect(n.removeprefix("mode/") for n in engine.names.listing() if n.startswith("mode/"))
+
+    def page(self, method: str, headers: Mapping[str, str]) -> tuple[bytes, str]:
+        """The page and its content type. Raises MethodNotAllowed."""
+        if method not in {"GET", "HEAD"}:
+            raise MethodNotAllowed(f"{METRICS} takes GET, not {method}")
+        if self._page is None:
+            self._page = Page(self._engine.state.memory.signals.metrics, self._read)
+        return self._page.write(headers.get("accept", ""))
+
+    def _read(self) -> Readings:
+        state, admission, now = self._engine.state, self._admission, datetime.now(UTC)
+        memory = state.memory
+        return Readings(
+            version=__version__,
+            breakers=state.board.standings(),
+            budgets=tuple(budget_reading(budget, memory.pacing, now) for budget in memory.budgets.states()),
+            in_flight=admission.in_flight,
+            queued=admission.waiting,
+            concurrency_limit=int(admission.limit),
+            ledger_healthy=memory.ledger.healthy,
+            ledger_dropped=memory.ledger.dropped,
+            ledger_waiting=memory.ledger.waiting,
+            alarms=tuple((a.model, a.kind) for told in memory.learner.drift.standings(now) for a in told.alarms),
+            webhooks=state.alerts.counts,
+            log_lines_dropped=memory.signals.log.dropped if memory.signals.log else 0,
+        )
+
+
+def budget_reading(state: BudgetState, pacing: Pacing, now: datetime) -> BudgetReading:
+    """A budget as the page shows it."""
+    name, elapsed = state.rule.name, None
+    if state.end is not None:
+        elapsed = min(1.0, max(0.0, (now - state.start) / (state.end - state.start)))
+    pacer = pacing[name] if name in pacing.names and state.end is not None else None
+    return BudgetReading(
+        name=name,
+        amount_nano_usd=state.amount_nano_usd,
+        spent_nano_usd=state.spent_nano_usd,
+        held_nano_usd=state.held_nano_usd,
+        elapsed=elapsed,
+        price=pacer.price if pacer else None,
+        rung=int(pacer.rung) if pacer else None,
+    )
