@@ -53,14 +53,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     add_model_verbs(verbs.add_parser("models", help="what a running gateway serves, and how well a model answers"))
 
-    usage = verbs.add_parser("usage", help="where tokens and money went, and what would save most")
-    usage.add_argument("--by", default="feature", help="feature, tag:NAME, key, team, model, mode, session, step, day")
-    usage.add_argument("--since", default="30d", help="30d, 12h, or a time (default 30d)")
-    usage.add_argument("--until", help="until before this time (default now)")
-    usage.add_argument("--config", metavar="FILE")
-    usage.add_argument("--json", action="store_true")
-    usage.add_argument("--csv", metavar="FILE", help="write each day's costs in FOCUS columns instead")
-    usage.add_argument("--parquet", metavar="FILE", help="the same as Parquet; needs turnout[learn]")
+    add_usage(verbs.add_parser("usage", help="where tokens and money went, and what would save most"))
 
     export = verbs.add_parser("export", help="write examples to tune a small model with")
     export.add_argument("--for", required=True, choices=("finetune",), dest="purpose", help="what the file is for")
@@ -90,6 +83,16 @@ def build_parser() -> argparse.ArgumentParser:
     budgets.add_argument("--config", metavar="FILE")
     budgets.add_argument("--json", action="store_true")
     return parser
+
+
+def add_usage(usage: argparse.ArgumentParser) -> None:
+    usage.add_argument("--by", default="feature", help="feature, tag:NAME, key, team, model, mode, session, step, day")
+    usage.add_argument("--since", default="30d", help="30d, 12h, or a time (default 30d)")
+    usage.add_argument("--until", help="until before this time (default now)")
+    usage.add_argument("--config", metavar="FILE")
+    usage.add_argument("--json", action="store_true")
+    usage.add_argument("--csv", metavar="FILE", help="write each day's costs in FOCUS columns instead")
+    usage.add_argument("--parquet", metavar="FILE", help="the same as Parquet; needs turnout[learn]")
 
 
 def add_replay(replay: argparse.ArgumentParser) -> None:
