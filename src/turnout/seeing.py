@@ -30,6 +30,7 @@ class Look:
         # Not the context, which may keep this: two that keep each other are freed late.
         self._outline, self._chat, self._state = ctx.outline, chat, _state_of(ctx, signs)
         self._seen: Features | None = None
+        self._packed: bytes | None = None
 
     def __call__(self) -> Features:
         if self._seen is None:
@@ -38,7 +39,9 @@ class Look:
 
     def packed(self) -> bytes:
         """As they are kept with outcomes."""
-        return self().pack()
+        if self._packed is None:
+            self._packed = self().pack()
+        return self._packed
 
 
 def tries_lower(ctx: RequestContext, share: float) -> bool:

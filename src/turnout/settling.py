@@ -100,10 +100,10 @@ class Settling:
             home=ctx.target.id if ctx.target and outcome != "error" else None,
             visit=visit,
         )
-        self._note_evidence(ctx, stream or exchange)
-        self._learner.settled(ctx, delivered_by(stream or exchange))
-        self._ledger.append(row_from_context(ctx))
         source = stream or exchange
+        self._note_evidence(ctx, source)
+        self._learner.settled(ctx, delivered_by(source))
+        self._ledger.append(row_from_context(ctx))
         self._signals.settled(ctx, lambda: source.parts if source is not None else None)
 
     def _note_evidence(self, ctx: RequestContext, source: SettlingStream | Exchange | None) -> None:

@@ -78,7 +78,7 @@ async def test_sessions_that_are_over_are_in_the_history(gw):
     assert [run["id"] for run in alone["data"]] == ["search"]
 
 
-@pytest.mark.parametrize("query", ["since=never", "until=30d&since=1d", "limit=0"])
+@pytest.mark.parametrize("query", ["since=never", "until=30d&since=1d", "limit=0", "limit=" + "9" * 5_000])
 async def test_a_query_that_is_none_is_refused(gw, query):
     status, told = await get(gw, f"/admin/history?{query}")
     assert (status, told["error"]["type"]) == (400, "invalid_request_error")

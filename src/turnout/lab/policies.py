@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
-from turnout.catalog.cache_rules import CacheRule, readable_tokens
+from turnout.catalog.cache_rules import CacheRule, cache_rule_of, readable_tokens
 from turnout.catalog.models import Deployment, Tier
 from turnout.catalog.prices import Price, cost_nano_usd
 from turnout.chat import Usage
@@ -30,6 +30,19 @@ class Model(Struct, frozen=True, kw_only=True):
     deployment: Deployment
     price: Price
     rule: CacheRule
+
+    @classmethod
+    def at(cls, provider: str, model: str, tier: Tier, price: Price) -> Model:
+        """A model at a provider, by the provider's published cache rule."""
+        deployment = Deployment(
+            id=f"{provider}/{model}",
+            provider=provider,
+            upstream_model=model,
+            dialect="openai-chat",
+            tier=tier,
+            price=price,
+        )
+        return cls(deployment=deployment, price=price, rule=cache_rule_of(provider, model))
 
 
 Fleet = Mapping[Tier, Model]

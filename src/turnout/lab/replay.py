@@ -16,9 +16,8 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
-from turnout.catalog.cache_rules import cache_rule_of
 from turnout.catalog.catalog import Catalog
-from turnout.catalog.models import TIERS, Deployment, Tier
+from turnout.catalog.models import TIERS, Tier
 from turnout.errors import InvalidRequest
 from turnout.lab.beats import Score, score_of
 from turnout.lab.learned import Outcome, choose
@@ -189,10 +188,7 @@ def model_named(name: str, tier: Tier) -> Model:
     price = Catalog.load().price(provider, model) if model else None
     if price is None:
         raise InvalidRequest(f"there is no list price of {name!r}; name a model as provider/model")
-    deployment = Deployment(
-        id=name, provider=provider, upstream_model=model, dialect="openai-chat", tier=tier, price=price
-    )
-    return Model(deployment=deployment, price=price, rule=cache_rule_of(provider, model))
+    return Model.at(provider, model, tier, price)
 
 
 def by_kind(scores: Iterable[Score]) -> dict[str, list[Score]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, unquote
 
@@ -44,8 +44,7 @@ class Errand(Struct, frozen=True, kw_only=True):
         told = query if self.name is None else self.name
         if self.handler in READS:
             return await asyncio.to_thread(self.handler, engine, told, body)
-        answer = self.handler(engine, told, body)
-        return await answer if isinstance(answer, Awaitable) else answer
+        return self.handler(engine, told, body)
 
 
 def admin_at(method: str, path: str) -> Errand | None:
@@ -198,5 +197,7 @@ CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
 }
 """Method and path, what it is for, and who answers."""
 
-READS: frozenset[Handler] = frozenset({_usage, outcomes, requests.newest, requests.story, sessions.one})
+READS: frozenset[Handler] = frozenset(
+    {_usage, outcomes, overview, volume, snowball, history, requests.newest, requests.story, sessions.one}
+)
 """Those who only read the store, which may take a while: not on the event loop."""

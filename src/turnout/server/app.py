@@ -79,7 +79,7 @@ class App:
             if path.startswith("/console"):
                 await self._console(scope, receive, send, headers)
                 return
-            if (errand := admin_at(scope["method"], raw_path(scope))) is not None:
+            if path.startswith("/admin/") and (errand := admin_at(scope["method"], raw_path(scope))) is not None:
                 self.access.admit(engine.keyring, headers, address_of(scope), changes=errand.changes)
                 body = await read_body(receive, headers, MOST_ADMIN_BYTES, engine.server.body_timeout_s)
                 told = await errand.run(engine, scope["query_string"].decode("latin-1"), body)

@@ -15,12 +15,11 @@ from turnout.errors import InvalidRequest, RequestNotFound
 from turnout.learning import POOR, Answered
 from turnout.routing.drift import Alarm, Standing
 from turnout.routing.outcomes import Outcome
+from turnout.server.reading import whole
 
 __all__ = ["feedback", "learning", "outcomes"]
 
 MOST_OUTCOMES = 1_000
-
-MOST_DIGITS = 20
 
 MOST_TEXT = 200
 
@@ -122,13 +121,8 @@ def _looked_up(engine: Engine, request_id: str) -> Answered | None:
 def outcomes(engine: Engine, query: str, _: bytes) -> object:
     """The newest outcomes; `?model=` and `?limit=`. Raises InvalidRequest."""
     told = dict(parse_qsl(query))
-    limit = told.get("limit", "100")
-    # Python reads no number of more than 4,300 digits.
-    if not limit.isdecimal() or len(limit) > MOST_DIGITS or not 1 <= int(limit) <= MOST_OUTCOMES:
-        raise InvalidRequest(
-            f"limit = {limit[:MOST_TEXT]!r}: a whole number from 1 to {MOST_OUTCOMES:,}", param="limit"
-        )
-    found = engine.state.memory.learner.store.recent(int(limit), told.get("model"))
+    limit = whole(told, "limit", 100, MOST_OUTCOMES)
+    found = engine.state.memory.learner.store.recent(limit, told.get("model"))
     return {"data": [_outcome(outcome) for outcome in found]}
 
 

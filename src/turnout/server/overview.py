@@ -1,18 +1,18 @@
 """What an admin sees at a glance: the sums of the ledger as JSON, from what is kept beside its rows.
 
-The ledger is asked in a thread of its own: requests go on meanwhile.
+The ledger is asked, which blocks: off the event loop (`admin.READS`).
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl
 
 from turnout.catalog.prices import NANO_PER_USD
 from turnout.engine import Engine
 from turnout.errors import InvalidRequest
+from turnout.server.reading import whole
 from turnout.spend.volume import PARTS, Summed, Volume, advise
 from turnout.usage import Report, moment, report_story
 
@@ -26,11 +26,12 @@ SUMMED = (
 HOURLY_DAYS = 3
 """A span of so many days is shown by the hour, a longer one by the day."""
 
-MOST_SESSIONS = 1_000
+MOST_ROWS = 1_000
 
 
-def _overview(engine: Engine, query: str) -> object:
-    since, until, _ = _span(query)
+def overview(engine: Engine, query: str, _: bytes) -> object:
+    """Totals, what was saved beside both baselines, the course over time, and who took what. USD and tokens."""
+    since, until, _told = _span(query)
     by_hour = until - since <= timedelta(days=HOURLY_DAYS)
     ledger = engine.ledger
     course = ledger.sums(since, until, "hour" if by_hour else "day")
@@ -57,18 +58,21 @@ def _overview(engine: Engine, query: str) -> object:
     }
 
 
-def _volume(engine: Engine, query: str) -> object:
+def volume(engine: Engine, query: str, _: bytes) -> object:
+    """As /admin/usage, by whole hours or days and from sums: of a million requests in milliseconds, with
+    `?sessions=no` whatever the number of sessions."""
     since, until, told = _span(query)
     by = told.get("by", "feature")
-    limit = _limit(told, 1_000)
+    limit = whole(told, "limit", MOST_ROWS, MOST_ROWS)
     counted = told.get("sessions") != "no"
     volumes: tuple[Volume, ...] = tuple(engine.ledger.sums(since, until, by, sessions=counted))
     advice = tuple(advise(volumes, engine.price_of))
     return report_story(Report(by=by, since=since, until=until, volumes=volumes, advice=advice), limit=limit)
 
 
-def _snowball(engine: Engine, query: str) -> object:
-    since, until, _ = _span(query)
+def snowball(engine: Engine, query: str, _: bytes) -> object:
+    """The mean context at each step of an agent, by feature and part, of whole days. Tokens."""
+    since, until, _told = _span(query)
     steps = engine.ledger.steps(since, until)
     return {
         "since": since,
@@ -87,9 +91,10 @@ def _snowball(engine: Engine, query: str) -> object:
     }
 
 
-def _history(engine: Engine, query: str) -> object:
+def history(engine: Engine, query: str, _: bytes) -> object:
+    """Agents of sessions that the ledger has, the latest first; ?session= for one alone."""
     since, until, told = _span(query)
-    runs = engine.ledger.past_sessions(since, until, _limit(told, 100), name=told.get("session"))
+    runs = engine.ledger.past_sessions(since, until, whole(told, "limit", 100, MOST_ROWS), name=told.get("session"))
     return {
         "data": [
             {
@@ -116,27 +121,6 @@ def _history(engine: Engine, query: str) -> object:
     }
 
 
-def overview(engine: Engine, query: str, _: bytes) -> Awaitable[object]:
-    """Totals, what was saved beside both baselines, the course over time, and who took what. USD and tokens."""
-    return asyncio.to_thread(_overview, engine, query)
-
-
-def volume(engine: Engine, query: str, _: bytes) -> Awaitable[object]:
-    """As /admin/usage, by whole hours or days and from sums: of a million requests in milliseconds, with
-    `?sessions=no` whatever the number of sessions."""
-    return asyncio.to_thread(_volume, engine, query)
-
-
-def snowball(engine: Engine, query: str, _: bytes) -> Awaitable[object]:
-    """The mean context at each step of an agent, by feature and part, of whole days. Tokens."""
-    return asyncio.to_thread(_snowball, engine, query)
-
-
-def history(engine: Engine, query: str, _: bytes) -> Awaitable[object]:
-    """Agents of sessions that the ledger has, the latest first; ?session= for one alone."""
-    return asyncio.to_thread(_history, engine, query)
-
-
 def _span(query: str) -> tuple[datetime, datetime, Mapping[str, str]]:
     told = dict(parse_qsl(query))
     now = datetime.now(UTC)
@@ -145,13 +129,6 @@ def _span(query: str) -> tuple[datetime, datetime, Mapping[str, str]]:
     if until <= since:
         raise InvalidRequest(f"until = {told.get('until')!r} is not after since", param="until")
     return since, until, told
-
-
-def _limit(told: Mapping[str, str], usual: int) -> int:
-    text = told.get("limit", str(usual))
-    if not text.isdecimal() or not 1 <= int(text) <= MOST_SESSIONS:
-        raise InvalidRequest(f"limit = {text!r}: a whole number from 1 to {MOST_SESSIONS:,}", param="limit")
-    return int(text)
 
 
 def _grouped(volumes: Iterable[Summed], field: str) -> dict[str | None, list[Summed]]:

@@ -11,6 +11,11 @@ from turnout.errors import InvalidRequest
 
 __all__ = ["decoded", "whole"]
 
+MOST_DIGITS = 20
+"""Python reads no number of more than 4,300 digits."""
+
+MOST_TEXT = 200
+
 T = TypeVar("T")
 
 
@@ -25,6 +30,6 @@ def decoded(body: bytes, kind: type[T], example: str) -> T:
 def whole(told: Mapping[str, str], name: str, usual: int, most: int) -> int:
     """A whole number from 1 to `most`. Raises InvalidRequest."""
     text = told.get(name, str(usual))
-    if not text.isdecimal() or not 1 <= int(text) <= most:
-        raise InvalidRequest(f"{name} = {text!r}: a whole number from 1 to {most:,}", param=name)
+    if not text.isdecimal() or len(text) > MOST_DIGITS or not 1 <= int(text) <= most:
+        raise InvalidRequest(f"{name} = {text[:MOST_TEXT]!r}: a whole number from 1 to {most:,}", param=name)
     return int(text)

@@ -13,9 +13,12 @@ from turnout.catalog.models import Tier
 from turnout.catalog.prices import Price, format_usd
 from turnout.context import Parts
 
-__all__ = ["PARTS", "Advice", "PastRun", "StepSum", "Summed", "Volume", "advise"]
+__all__ = ["LATER_STEPS", "PARTS", "Advice", "PastRun", "StepSum", "Summed", "Volume", "advise"]
 
 PARTS: tuple[str, ...] = Parts.__struct_fields__
+
+LATER_STEPS = (30, 35, 40, 50, 60, 80, 100, 140, 200, 300, 500, 1_000)
+"""Where contexts are told by step, the first thirty are told apart each, and later ones in these spans."""
 
 PICO_PER_NANO = 1_000
 

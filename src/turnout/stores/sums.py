@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from turnout.context import Parts
 from turnout.errors import InvalidRequest
+from turnout.spend.volume import LATER_STEPS
 
 __all__ = [
     "DIMENSIONS",
@@ -69,9 +70,6 @@ MEASURES: dict[str, str] = {
     "attempts": "attempts",
 }
 """What is summed, and of what in a request's row."""
-
-LATER_STEPS = (30, 35, 40, 50, 60, 80, 100, 140, 200, 300, 500, 1_000)
-"""The first thirty steps are told apart each, later ones in these spans."""
 
 _STEP = (
     "CASE " + " ".join(f"WHEN step >= {step} THEN {step}" for step in reversed(LATER_STEPS)) + " ELSE max(step, 0) END"

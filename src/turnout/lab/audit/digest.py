@@ -22,7 +22,7 @@ MOST_THREADS = 5_000
 
 
 class Digest(Struct, kw_only=True):
-    """What one source came to. `ids`: hashes of its answers' names, for copies in other files; `agents`: threads."""
+    """What one source came to. `ids`: hashes of its answers' names, for copies elsewhere; `threads`: conversations."""
 
     tally: ReadTally
     sums: Sums

@@ -13,8 +13,6 @@ __all__ = ["Span", "spans"]
 GAP = timedelta(days=366)
 """Days further apart than this are not shown on one axis: one log with a wrong clock would make all others one dot."""
 
-WEEK = timedelta(days=7)
-
 
 class Span(Struct, frozen=True, kw_only=True):
     """Neighbouring days, weeks, months or years: `places` knows them by their first day. `outside`: days left out."""

@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from turnout.lab.audit.misses import Reason
 from turnout.lab.audit.weights import PART_NAMES, PartName
+from turnout.spend.volume import LATER_STEPS
 
 __all__ = [
     "CURVE_STEPS",
@@ -27,8 +28,8 @@ __all__ = [
     "no_parts",
 ]
 
-CURVE_STEPS = (*range(30), 30, 35, 40, 50, 60, 80, 100, 140, 200, 300, 500, 1_000)
-"""Steps at which the growth of contexts is told: each of the first thirty, then in widening spans."""
+CURVE_STEPS = (*range(LATER_STEPS[0]), *LATER_STEPS)
+"""Steps at which the growth of contexts is told."""
 
 MOST_SESSIONS = 200_000
 """Sessions told apart; more are summed only."""
@@ -228,10 +229,8 @@ def _merge(mine: dict[K, S], others: dict[K, S], most: int | None = None) -> int
 
 
 def bucket_of(step: int) -> int:
-    """The step of `CURVE_STEPS` that a step (from 0) is counted with."""
-    if step < 30:
-        return step
-    return max(known for known in CURVE_STEPS if known <= step)
+    """The step that a step (from 0) is counted with: itself, or where its span begins (`LATER_STEPS`)."""
+    return max((begins for begins in LATER_STEPS if begins <= step), default=step)
 
 
 def no_parts() -> Parts:

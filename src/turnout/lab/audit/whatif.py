@@ -12,9 +12,8 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from turnout.catalog.cache_rules import cache_rule_of
 from turnout.catalog.known import default_models, tier_of
-from turnout.catalog.models import Deployment, Tier
+from turnout.catalog.models import Tier
 from turnout.lab.audit.pricing import Pricer
 from turnout.lab.audit.thread import Track
 from turnout.lab.beats import Beat, Score
@@ -116,13 +115,7 @@ def _fleet(track: Track, pricer: Pricer) -> Fleet | None:
 
 def _model(provider: str, model: str, tier: Tier, pricer: Pricer, at: float | None) -> Model | None:
     price = pricer.price(provider, model, at)
-    if price is None:
-        return None
-    name = f"{provider}/{model}"
-    deployment = Deployment(
-        id=name, provider=provider, upstream_model=model, dialect="openai-chat", tier=tier, price=price
-    )
-    return Model(deployment=deployment, price=price, rule=cache_rule_of(provider, model))
+    return None if price is None else Model.at(provider, model, tier, price)
 
 
 def _score(track: Track) -> Score:
