@@ -126,11 +126,15 @@ def _spelled_choice(value: Json) -> Json:
     return value if value == "any" or isinstance(value, dict) else None
 
 
+_ROLES = ("system", "developer", "user", "assistant", "tool", "function")
+"""No set: a caller may send a list for a word, and that cannot be looked up in one."""
+
+
 def decode_message(value: Json, path: str) -> Message:
     """One message of a request. Raises InvalidRequest that names the field."""
     told = object_at(value, path)
     role = told.get("role")
-    if role not in {"system", "developer", "user", "assistant", "tool", "function"}:
+    if role not in _ROLES:
         raise bad(f"{path}.role", "system, developer, user, assistant or tool")
     content = told.get("content")
     parts: list[Part] = []

@@ -117,7 +117,7 @@ def _tools(value: Json, path: str) -> list[ToolSpec]:
 def _tool(value: Json, path: str) -> ToolSpec:
     told = object_at(value, path)
     kind = told.get("type")
-    if kind not in {"function", "custom"}:
+    if kind not in ("function", "custom"):
         return ToolSpec(name=str(told.get("name") or kind), provider=NAME, opaque=told)
     freeform = kind == "custom"
     known = {"type", "name", "description", "format"} if freeform else {"type", "name", "description", "parameters"}
@@ -144,7 +144,7 @@ def _tool_choice(value: Json) -> ToolChoice | None:
         case "function" | "custom":
             return ToolChoice(mode="tool", name=text_at(told.get("name"), "tool_choice.name"))
         case "allowed_tools":
-            if told.get("mode") not in {"auto", "required"}:
+            if told.get("mode") not in ("auto", "required"):
                 raise bad("tool_choice.mode", "auto or required")
             tools = [object_at(t, "tool_choice.tools") for t in optional_list(told.get("tools"), "tool_choice.tools")]
             names = [text_at(t.get("name"), "tool_choice.tools.name") for t in tools if "name" in t]

@@ -79,8 +79,8 @@ def finish_of(status: Json, incomplete: Json, *, calls: bool) -> FinishReason:
         why = object_or_empty(incomplete).get("reason")
         word = why if isinstance(why, str) else "incomplete"
         return FinishReason(_INCOMPLETE.get(word, "other"), word)
-    if status in {"failed", "cancelled"}:
-        return FinishReason("error", str(status))
+    if isinstance(status, str) and status in {"failed", "cancelled"}:
+        return FinishReason("error", status)
     return FinishReason("tool_calls" if calls else "stop", status if isinstance(status, str) else None)
 
 

@@ -183,7 +183,7 @@ def _failed(answer: Answer | None, envelope: Envelope) -> Answer | None:
     """The answer that an error is."""
     status = envelope.answered.status if envelope.answered is not None else None
     refused = status is not None and status >= 400
-    if refused or envelope.line.get("status") in {"failure", "error"}:
+    if refused or text_in(envelope.line, "status") in {"failure", "error"}:
         return Answer(failed=True, model=answer.model if answer else "")
     return answer if answer is not None and answer.failed else None
 

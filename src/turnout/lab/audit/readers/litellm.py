@@ -129,7 +129,7 @@ def _call(row: _Row, size: int, told: ReadTally) -> Call | None:
         at=seconds_of(row.startTime),
         usage=_usage(row, metadata),
         cost_nano_usd=nano_usd_of(row.spend),
-        failed="failure" in {row.status, metadata.status},
+        failed="failure" in (row.status, metadata.status),
     )
     return _with_bodies(step, row, size)
 

@@ -103,7 +103,7 @@ def _messages(value: Json, role: Role, depth: int) -> Iterator[Message]:
             yield _message(told, role)
             return
         inner = next((told[name] for name in _WHERE if name in told), None)
-        if told.get("type") in _ALONE:
+        if text_in(told, "type") in _ALONE:
             yield Message(role=_role_of(told, role), parts=tuple(_part(told)))
         elif inner is not None and depth:
             system = told.get("system") or told.get("systemInstruction") or told.get("instructions")
@@ -117,7 +117,7 @@ def _messages(value: Json, role: Role, depth: int) -> Iterator[Message]:
 
 
 def _role_of(told: dict[str, Json], role: Role) -> Role:
-    if told.get("type") in _RESULTS:
+    if text_in(told, "type") in _RESULTS:
         return "tool"
     named = told.get("role") or told.get("type")
     return _ROLES.get(named.lower(), role) if isinstance(named, str) else role
@@ -146,7 +146,7 @@ def _message(told: dict[str, Json], role: Role) -> Message:
 
 def _has_result(body: Json) -> bool:
     return any(
-        object_in(part).get("type") in _RESULTS or "functionResponse" in object_in(part) for part in list_of(body)
+        text_in(object_in(part), "type") in _RESULTS or "functionResponse" in object_in(part) for part in list_of(body)
     )
 
 
@@ -165,8 +165,7 @@ def parts_in(body: Json) -> Iterator[Part]:
 
 
 def _part(told: dict[str, Json]) -> Iterator[Part]:
-    kind = told.get("type")
-    kind = kind if isinstance(kind, str) else ""
+    kind = text_in(told, "type")
     call, result = object_in(told, "functionCall"), object_in(told, "functionResponse")
     if kind in _CALLS or call:
         yield _call({**told, **call})
