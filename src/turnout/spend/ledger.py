@@ -77,7 +77,7 @@ class LedgerRow(Struct, frozen=True, kw_only=True, gc=False):
     own usage object. `part_*` and `repeated_tokens` (what the agent's last request had sent already) are
     estimates, scaled to the reported input. `price` is a digest: the table `prices` says what it stands for.
     `baseline_*`: what the model that savings are reported against would have cost, without a cache and with one
-    that reads all that was repeated.
+    that reads all that was repeated. `gateway`: the process that served it, where several share a ledger.
     `decision`, `attempt_log` and `usage_raw` are plain JSON values in a row that was read; in one that is being
     appended they may still be the context's own (immutable) objects.
     """
@@ -127,6 +127,7 @@ class LedgerRow(Struct, frozen=True, kw_only=True, gc=False):
     price: Json = None
     baseline_uncached_nano_usd: int | None = None
     baseline_cached_nano_usd: int | None = None
+    gateway: str | None = None
     attempt_log: Json = None
 
 
@@ -214,13 +215,15 @@ class Totals(Struct, frozen=True, kw_only=True):
 
 
 class Spent(Struct, frozen=True, kw_only=True):
-    """What one spender paid for one deployment in one minute (UTC), which `at` begins; only what has a cost."""
+    """What one spender paid for one deployment in one minute (UTC), which `at` begins, through one gateway; only what
+    has a cost."""
 
     at: datetime
     spender: Spender
     deployment: str
     provider: str
     cost_nano_usd: int
+    gateway: str | None = None
 
 
 class BudgetEntry(Struct, frozen=True, kw_only=True):
@@ -359,8 +362,8 @@ class Ledger(Protocol):
         ...
 
 
-def row_from_context(ctx: RequestContext) -> LedgerRow:
-    """The ledger's row of a settled request. Pure; nothing of the request's body is kept."""
+def row_from_context(ctx: RequestContext, gateway: str | None = None) -> LedgerRow:
+    """The ledger's row of a request that `gateway` settled. Pure; nothing of the request's body is kept."""
     decision, deployment, usage = ctx.decision, ctx.served_by, ctx.usage
     return LedgerRow(
         request_id=ctx.request_id,
@@ -402,6 +405,7 @@ def row_from_context(ctx: RequestContext) -> LedgerRow:
         price=deployment.price if deployment else None,
         baseline_uncached_nano_usd=ctx.baseline_nano_usd[0] if ctx.baseline_nano_usd else None,
         baseline_cached_nano_usd=ctx.baseline_nano_usd[1] if ctx.baseline_nano_usd else None,
+        gateway=gateway,
         **_volume(ctx),
     )
 

@@ -209,6 +209,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     ),
     SUMS_MIGRATION,
     (f"CREATE TABLE budgets (name TEXT PRIMARY KEY NOT NULL, told TEXT NOT NULL) {_STRICT}",),
+    ("ALTER TABLE requests ADD COLUMN gateway TEXT",),
 )
 """Version n of the file is what the first n entries made. Only ever add to the end."""
 

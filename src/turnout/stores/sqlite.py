@@ -117,10 +117,10 @@ _TOTALS = {
 
 _SPENDING = """
     SELECT substr(r.received_at, 1, 16) AS minute, r.key_id, r.team, r.tags, r.mode, ifnull(r.session_id, ''),
-        a.deployment, sum(a.cost_nano_usd)
+        a.deployment, sum(a.cost_nano_usd), r.gateway
     FROM requests AS r JOIN attempts AS a ON a.request_id = r.request_id
     WHERE r.received_at >= ? AND a.cost_nano_usd > 0
-    GROUP BY minute, r.key_id, r.team, r.tags, r.mode, r.session_id, a.deployment ORDER BY minute
+    GROUP BY minute, r.key_id, r.team, r.tags, r.mode, r.session_id, a.deployment, r.gateway ORDER BY minute
     """
 
 _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
@@ -480,11 +480,12 @@ def _entry_record(entry: BudgetEntry) -> Record:
 
 
 def _spent(record: Sequence[Any]) -> Spent:
-    minute, key, team, tags, mode, session, deployment, cost = record
+    minute, key, team, tags, mode, session, deployment, cost, gateway = record
     return Spent(
         at=datetime.fromisoformat(minute).replace(tzinfo=UTC),
         spender=Spender(key=key, team=team, tags=msgspec.json.decode(tags), mode=mode, session=session),
         deployment=deployment,
         provider=deployment.partition("/")[0],
         cost_nano_usd=cost,
+        gateway=gateway,
     )
