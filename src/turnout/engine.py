@@ -76,7 +76,8 @@ from turnout.sharing import AnswerCache
 from turnout.spend.baseline import baseline_of
 from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
 from turnout.spend.budgets import Budgets
-from turnout.spend.ledger import Ledger, MemoryJournal
+from turnout.spend.journal import MemoryJournal
+from turnout.spend.ledger import Ledger
 from turnout.spend.pacing import Pacing
 from turnout.spend.rates import Gates
 from turnout.spend.runs import Runs

@@ -15,7 +15,8 @@ from turnout.routing.volatile import PrefixWatch
 from turnout.shadow import AT_ONCE
 from turnout.sharing import AnswerCache
 from turnout.spend.budgets import Budgets
-from turnout.spend.ledger import Journal, Ledger
+from turnout.spend.journal import Journal
+from turnout.spend.ledger import Ledger
 from turnout.spend.pacing import Pacing
 from turnout.spend.rates import Gates
 from turnout.spend.runs import Runs

@@ -10,7 +10,8 @@ from turnout.catalog.prices import NANO_PER_USD
 from turnout.config import BudgetConfig, Config
 from turnout.context import MARK
 from turnout.spend.budgets import BudgetRule, Budgets, BudgetState, Match
-from turnout.spend.ledger import Journal, Ledger
+from turnout.spend.journal import Journal
+from turnout.spend.ledger import Ledger
 from turnout.spend.periods import parse_period
 
 __all__ = ["budget_rule", "budget_rules", "budget_story", "claimed", "nano", "open_budgets", "paced", "take_budgets"]
