@@ -19,14 +19,16 @@ from typing import Literal
 import msgspec
 
 from turnout.background import Background
+from turnout.catalog.prices import format_usd
 from turnout.context import Spender
 from turnout.errors import Internal, NoCapacity, TurnoutError
 from turnout.shared_state import Claim, Lost, SharedState
 from turnout.spend.budgets import Alert, BudgetRule, Budgets, Priced, PurseKey, piece_of
+from turnout.spend.journal import Journal
 from turnout.spend.ledger import BudgetEntry, Ledger, Spent
 from turnout.spend.purses import LeasedPurse
 
-__all__ = ["ENTRIES", "Leasing", "told_once"]
+__all__ = ["Leasing", "purse_name", "told_once"]
 
 log = logging.getLogger("turnout")
 
@@ -50,8 +52,10 @@ BURY_AFTER_S = 15.0
 
 ALERT_TTL_S = 45 * 86_400.0
 
-ENTRIES = "entries"
-"""Under whose name the ledger's entries of lost money stand in a purse, beside those of gateways."""
+ADOPTED_TTL_S = 86_400.0
+
+NOBODY = ""
+"""Under whose name a purse has rows of no gateway, and money that was lost with gateways that are gone."""
 
 LostMoney = Literal["count", "return"]
 
@@ -65,6 +69,7 @@ class Leasing:
         shared: SharedState,
         budgets: Budgets,
         ledger: Ledger,
+        journal: Journal,
         *,
         open_when_lost: bool = False,
         lost_money: LostMoney = "count",
@@ -72,6 +77,7 @@ class Leasing:
         self._shared = shared
         self._budgets = budgets
         self._ledger = ledger
+        self._journal = journal
         self._open_when_lost = open_when_lost
         self._lost_money: LostMoney = lost_money
         self._one_at_a_time = asyncio.Lock()
@@ -81,6 +87,7 @@ class Leasing:
         self._names: dict[PurseKey, str] = {}
         self._claimed_s: dict[PurseKey, float] = {}
         self._silent_s: dict[str, float] = {}
+        self._renewed_s = time.monotonic()
         self._away = False
         self.passed_uncovered = 0
         """Requests that passed beyond their lease because the engine was away."""
@@ -93,6 +100,7 @@ class Leasing:
     async def cover(self, spender: Spender, priced: Sequence[Priced]) -> None:
         """Have leases reach for what `Budgets.reserve` is to hold, where their purses have it. Raises NoCapacity where
         nobody can say, and the config wants requests refused then."""
+        self._lapse()
         until_s = time.monotonic() + MOST_WAIT_S
         tries = TRIES
         while tries and (missing := self._budgets.short(spender, priced)):
@@ -117,23 +125,17 @@ class Leasing:
             else:
                 await asyncio.sleep(min(opens_in_s, left_s))
 
-    async def add(self, name: str, nano_usd: int) -> None:
-        """More (or less) money for a budget's current period. Raises NoCapacity, and KeyError for an unknown budget."""
+    async def add(self, name: str, nano_usd: int, *, entry: str) -> None:
+        """More (or less) money for a budget's current period, once for an entry of the ledger. Raises NoCapacity, and KeyError for an unknown budget."""
         state = self._budgets.state(name)
-        key = next(key for key, rule, _ in self._budgets.leases() if rule is state.rule and self._current(key, rule))
-        await self._shared.add(self._names.get(key) or purse_name(state.rule, key[1]), nano_usd)
+        mine = [key for key, rule, _ in self._budgets.leases() if rule is state.rule]
+        key = next(key for key in mine if self._current(key, state.rule))
+        await self._shared.add(purse_name(state.rule, key[1]), nano_usd, entry=entry)
         await self._claim(None)
 
     async def refresh(self) -> None:
         """Tell and ask of every purse now: budgets have changed."""
         await self._claim(None)
-
-    async def buried(self, gateway: str) -> None:
-        """What a gateway that died left is in the ledger: count exactly that."""
-        keyed = [(key, rule) for key, rule, _ in self._budgets.leases()]
-        await self._fill(keyed)
-        for key, rule in keyed:
-            await self._shared.bury(Lost(gateway=gateway, purse=purse_name(rule, key[1]), amount=0, held=0), counted=0)
 
     async def aclose(self) -> None:
         """Tell the last, and give everything back that is not held."""
@@ -146,6 +148,12 @@ class Leasing:
             await self._claim(None, leave=True)
 
     # ---- Asking ----------------------------------------------------------------------------------------------------
+
+    def _lapse(self) -> None:
+        """A lease that was not renewed in time may be somebody else's by now."""
+        if time.monotonic() - self._renewed_s > self._shared.lease_s:
+            for _, _, purse in self._budgets.leases():
+                purse.limit = 0
 
     async def _ask(self, missing: Mapping[PurseKey, int]) -> float:
         """One claim for everyone who waits; the longest that a purse grants nothing. Raises NoCapacity."""
@@ -188,6 +196,8 @@ class Leasing:
             want = 0 if leave else max(wanted.get(key, 0), self._ahead(key, purse, now_s))
             asked.append((key, rule, purse, purse.claim(name, rule.amount_nano_usd, want, rule.period)))
         leases = await self._shared.lease([claim for *_, claim in asked])
+        if keys is None:
+            self._renewed_s = now_s
         unknown: list[tuple[PurseKey, BudgetRule]] = []
         for (key, rule, purse, claim), lease in zip(asked, leases, strict=True):
             first = purse.lease is None
@@ -236,8 +246,9 @@ class Leasing:
             purse = purses.get(key)
             if purse is not None and purse.lease is None and mine:  # budgets that were changed begin anew here
                 purse.base(max(0, sum(mine.values()) - before.get(key, 0)), {n: v for n, v in mine.items() if n >= 0})
-            for_engine = {name: sum(by_piece.values()) for name, by_piece in spent.items()}
-            await self._shared.fill(purse_name(rule, key[1]), for_engine, added=added)
+            totals = {name: sum(by_piece.values()) for name, by_piece in spent.items()}
+            pieces = spent if rule.period.kind == "rolling" else None
+            await self._shared.fill(purse_name(rule, key[1]), totals, added=added, pieces=pieces)
 
     # ---- Beating, and those who no longer do -----------------------------------------------------------------------
 
@@ -246,6 +257,7 @@ class Leasing:
             await asyncio.sleep(BEAT_S)
             try:
                 await self._claim(None)
+                await self._see_to_the_dead()
                 await self._see_to_the_silent()
                 self._say(None)
             except TurnoutError as error:
@@ -259,39 +271,46 @@ class Leasing:
             log.warning("budgets are shared again")
         self._away = error is not None
 
+    async def _see_to_the_dead(self) -> None:
+        """Processes of this machine that died: what they held is entered in the ledger."""
+        for name in await asyncio.to_thread(self._journal.adopt, self._ledger):
+            await self._shared.put({f"adopted:{name}": b"1"}, ttl_s=ADOPTED_TTL_S)
+
     async def _see_to_the_silent(self) -> None:
+        """Gateways whose leases have run out: count what they had, and give back what nobody can have spent."""
         silent = await self._shared.silent()
         now_s = time.monotonic()
         self._silent_s = {lost.gateway: self._silent_s.get(lost.gateway, now_s) for lost in silent}
         known = {purse_name(rule, key[1]): (key, rule) for key, rule, _ in self._budgets.leases()}
-        for lost in silent:
-            if lost.purse not in known or now_s - self._silent_s[lost.gateway] < BURY_AFTER_S:
+        adopted = await self._shared.get([f"adopted:{lost.gateway}" for lost in silent]) if silent else []
+        for lost, entered in zip(silent, adopted, strict=True):
+            if lost.purse not in known:
                 continue
-            if await self._shared.first(f"bury:{lost.gateway}:{lost.purse}", ttl_s=BURY_AFTER_S):
-                await self._bury(lost, *known[lost.purse])
+            key, rule = known[lost.purse]
+            if entered is not None:  # the ledger knows exactly
+                await self._fill([(key, rule)])
+                await self._shared.bury(lost, counted=0)
+            elif now_s - self._silent_s[lost.gateway] >= BURY_AFTER_S:
+                await self._bury(lost, key, rule)
 
     async def _bury(self, lost: Lost, key: PurseKey, rule: BudgetRule) -> None:
-        """Its machine is gone, or nobody took over its journal: what it had may all be spent."""
-        if self._lost_money == "count" and lost.amount > 0:
-            now, (start, end) = datetime.now(UTC), rule.period.bounds(key[1])
-            entry = BudgetEntry(
-                id=f"lease_{lost.gateway}",
-                budget=rule.name,
-                at=now if end is None or start <= now < end else start,
-                kind="lost",
-                amount_nano_usd=lost.amount,
-            )
-            self._ledger.enter(entry)
-            if not await asyncio.to_thread(self._ledger.flush):
-                return  # the next beat tries again
-            log.warning(
-                "gateway %s was not heard of again: budget %s counts all that it had leased, %d nano-dollars",
-                lost.gateway,
-                rule.name,
-                lost.amount,
-            )
-            await self._fill([(key, rule)])
-        await self._shared.bury(lost, counted=0)
+        """Its machine is gone: what it had may all be spent. Who does this twice enters the same."""
+        if self._lost_money == "return" or lost.amount <= 0:
+            await self._shared.bury(lost, counted=0)
+            return
+        now, (start, end) = datetime.now(UTC), rule.period.bounds(key[1])
+        entry = BudgetEntry(
+            id=f"lease_{lost.gateway}",
+            budget=rule.name,
+            at=now if end is None or start <= now < end else start,
+            kind="lost",
+            amount_nano_usd=lost.amount,
+        )
+        self._ledger.enter(entry)
+        if await asyncio.to_thread(self._ledger.flush):  # else the next beat tries again
+            told = lost.gateway, rule.name, format_usd(lost.amount)
+            log.warning("gateway %s was not heard of again: budget %s counts all that it had leased, %s", *told)
+            await self._shared.bury(lost, counted=lost.amount)
 
 
 def purse_name(rule: BudgetRule, start: datetime) -> str:
@@ -326,11 +345,11 @@ def _past(ledger: Ledger, since: datetime) -> tuple[list[Spent], list[BudgetEntr
 
 def _sums(
     key: PurseKey, rule: BudgetRule, spending: Iterable[Spent], entries: Iterable[BudgetEntry]
-) -> tuple[dict[str, Pieces], int]:
-    """What each gateway spent of a purse by the ledger, and what was added to it."""
+) -> tuple[dict[str, Pieces], dict[str, int]]:
+    """What each gateway spent of a purse by the ledger, and what was added to it by entry."""
     start, end = rule.period.bounds(key[1])
     spent: dict[str, Pieces] = {}
-    added = 0
+    added: dict[str, int] = {}
 
     def book(gateway: str, at: datetime, amount: int) -> None:
         piece = piece_of(rule, at)
@@ -339,11 +358,11 @@ def _sums(
 
     for row in spending:
         if start <= row.at and (end is None or row.at < end) and rule.covers(row.spender, row.deployment, row.provider):
-            book(row.gateway or "", row.at, row.cost_nano_usd)
+            book(row.gateway or NOBODY, row.at, row.cost_nano_usd)
     for entry in entries:
         if entry.budget == rule.name and start <= entry.at and (end is None or entry.at < end):
             if entry.kind == "lost":
-                book(ENTRIES, entry.at, entry.amount_nano_usd)
+                book(NOBODY, entry.at, entry.amount_nano_usd)
             else:
-                added += entry.amount_nano_usd
+                added[entry.id] = entry.amount_nano_usd
     return spent, added

@@ -8,6 +8,7 @@ from turnout.background import Background
 from turnout.contexts import Contexts
 from turnout.conversations import Conversations
 from turnout.learning import Learner
+from turnout.leasing import Leasing
 from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
 from turnout.routing.outlook import Foresight
@@ -27,7 +28,8 @@ __all__ = ["Memory"]
 
 
 class Memory(Struct, frozen=True, kw_only=True):
-    """Everything that is shared by the requests of a gateway."""
+    """Everything that is shared by the requests of a gateway. `gateway`: its name, and `leasing` its lease of budgets'
+    money, where several share their state."""
 
     sessions: SessionTable
     foresight: Foresight
@@ -46,3 +48,5 @@ class Memory(Struct, frozen=True, kw_only=True):
     contexts: Contexts = field(default_factory=Contexts)
     learner: Learner = field(default_factory=Learner)
     signals: Signals = field(default_factory=Signals)
+    gateway: str | None = None
+    leasing: Leasing | None = None

@@ -73,7 +73,7 @@ def claimed(rules: list[BudgetRule], journal: Journal, ledger: Ledger) -> list[B
 def take_budgets(rules: Sequence[BudgetRule], budgets: Budgets, ledger: Ledger) -> None:
     """Let `budgets` keep these rules, with what the ledger says was spent in their current periods."""
     fresh = budgets.reconfigure(rules)
-    if not fresh:
+    if not fresh or budgets.leased:  # whoever leases learns from the engine what was spent
         return
     ledger.flush()
     now = datetime.now(UTC)

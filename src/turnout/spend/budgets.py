@@ -139,6 +139,11 @@ class Budgets:
         self._open: set[str] = set()
 
     @property
+    def leased(self) -> bool:
+        """Whether other gateways spend from these too."""
+        return self._leased
+
+    @property
     def rules(self) -> tuple[BudgetRule, ...]:
         return tuple(self._rules.values())
 

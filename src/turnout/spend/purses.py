@@ -97,8 +97,7 @@ class OwnPurse(Struct):
 class LeasedPurse(Struct):
     """This gateway's lease of a purse. `mine` is what it has settled since its process began, and never falls; what all
     others have spent, and what nobody has, is as the engine told it last (`lease`). `drawn`: what was held since the
-    last claim, from which the next is guessed; `claimed`: what the last claim told of `mine`; `untold`: pieces that
-    have changed since."""
+    last claim, from which the next is guessed; `claimed`: what the last claim told of `mine`."""
 
     held: int = 0
     told: float = 0.0
@@ -109,7 +108,6 @@ class LeasedPurse(Struct):
     claimed: int = 0
     drawn: int = 0
     pieces: dict[int, int] = {}
-    untold: set[int] = set()
 
     @property
     def known(self) -> bool:
@@ -132,18 +130,16 @@ class LeasedPurse(Struct):
         self.mine += amount
         if piece is not None:
             self.pieces[piece] = self.pieces.get(piece, 0) + amount
-            self.untold.add(piece)
 
     def sweep(self, piece: int) -> None:
-        """The engine forgets what is too old; here only what it was surely told of."""
-        for old in [n for n in self.pieces if n < piece - 2 * STEPS]:
+        """The engine forgets what is too old, by its own clock; an engine that lost all must hear of the rest again."""
+        for old in [n for n in self.pieces if n < piece - STEPS - 1]:
             del self.pieces[old]
 
     def clear(self) -> None:
         self.mine = self.claimed = self.limit = self.added = self.drawn = 0
         self.told, self.lease = 0.0, None
         self.pieces.clear()
-        self.untold.clear()
 
     @property
     def idle(self) -> bool:
@@ -160,23 +156,20 @@ class LeasedPurse(Struct):
             spent=self.mine,
             held=self.held,
             want=want,
+            limit=self.limit,
             window=period.window if period.kind == "rolling" else None,
-            pieces={n: self.pieces[n] for n in self.untold if n in self.pieces},
+            pieces=dict(self.pieces),
         )
 
     def take(self, claim: Claim, lease: Lease) -> None:
         """What the engine answered to a claim."""
         self.limit = lease.limit
-        if not lease.known:  # it has lost the purse: it is to hear of every piece again
-            self.untold.update(self.pieces)
-            return
-        self.lease, self.added = lease, lease.added
-        self.claimed, self.drawn = claim.spent, 0
-        self.untold -= {n for n, told in claim.pieces.items() if self.pieces.get(n) == told}
+        if lease.known:
+            self.lease, self.added = lease, lease.added
+            self.claimed, self.drawn = claim.spent, 0
 
     def base(self, spent: int, pieces: Mapping[int, int]) -> None:
         """What this gateway had spent here before the purse was its: what is settled since counts beside it."""
         self.mine += spent
         for piece, amount in pieces.items():
             self.pieces[piece] = self.pieces.get(piece, 0) + amount
-        self.untold.update(pieces)
