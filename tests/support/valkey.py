@@ -12,6 +12,7 @@ import tempfile
 import time
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -42,7 +43,7 @@ class Valkey:
     def url(self) -> str:
         return f"valkey://127.0.0.1:{self.port}"
 
-    def start(self) -> Valkey:
+    def start(self) -> Self:
         arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
         self.process = subprocess.Popen(
             [self._binary, *arguments, "--logfile", str(self._folder / "log"), *self._options],
@@ -72,7 +73,7 @@ class Valkey:
         self.kill()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def __enter__(self) -> Valkey:
+    def __enter__(self) -> Self:
         return self.start()
 
     def __exit__(self, *_: object) -> None:
