@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
 from random import Random
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from turnout.alerts import Alerts
+from turnout.background import Background
 from turnout.budget_book import BudgetBook
 from turnout.catalog.catalog import Catalog, read_table
 from turnout.catalog.fleet import Fleet
@@ -35,8 +37,9 @@ from turnout.delivery.deadlines import LONGEST_S
 from turnout.delivery.retry import RetryBudget, RetryPolicy
 from turnout.describing import Describer
 from turnout.errors import ConfigError
-from turnout.keys import Grant, Key, Keys
+from turnout.keys import Grant, Key, Keys, KeyStore
 from turnout.learning import Learner
+from turnout.leasing import Leasing, told_once
 from turnout.memory import Memory
 from turnout.money import nano
 from turnout.pipeline import Pipeline, Rules
@@ -58,24 +61,20 @@ from turnout.routing.rank import Router
 from turnout.routing.volatile import PrefixWatch
 from turnout.routing.warmth import Warmth
 from turnout.server.auth import Keyring
-from turnout.shadow import shadowing
+from turnout.shadow import AT_ONCE, shadowing
+from turnout.shared_state import SharedState
 from turnout.sharing import AnswerCache
 from turnout.spend.baseline import baseline_of
 from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
 from turnout.spend.budgets import Budgets
-from turnout.spend.journal import MemoryJournal
-from turnout.spend.ledger import Ledger
+from turnout.spend.ledger import Ledger, iso_utc
 from turnout.spend.pacing import Pacing
 from turnout.spend.rates import Gates
 from turnout.spend.runs import Runs
-from turnout.stores.answers import MemoryAnswers, SqliteAnswers
-from turnout.stores.budgets import SqliteBudgets
-from turnout.stores.conversations import SqliteConversations
-from turnout.stores.journal import FileJournal
-from turnout.stores.keys import SqliteKeys, server_secret
-from turnout.stores.outcomes import SqliteOutcomes
-from turnout.stores.schema import MEMORY
-from turnout.stores.sqlite import SqliteLedger
+from turnout.store_rules import ALONE, StoreConfig
+from turnout.stores.answers import MemoryAnswers
+from turnout.stores.opening import Stores, beside, open_stores
+from turnout.stores.shared.opening import open_shared
 from turnout.streams import Drains
 
 __all__ = [
@@ -109,9 +108,13 @@ class State(Struct, frozen=True, kw_only=True):
     board: Board
     embedded: Extra
     alerts: Alerts
-    keys: SqliteKeys
-    budgets: SqliteBudgets
-    close_stores: Callable[[], None]
+    stores: Stores
+    shared: SharedState | None = None
+
+    async def start(self) -> None:
+        """Meet the other gateways, if there are any. Raises ConfigError and NoCapacity."""
+        if self.shared is not None:
+            await self.shared.start()
 
     async def aclose(self) -> None:
         """End connections and child processes; write what is not written yet."""
@@ -121,7 +124,11 @@ class State(Struct, frozen=True, kw_only=True):
         await self.alerts.aclose()
         await self.embedded.provider.transport.aclose()
         await self.http.aclose()
-        self.close_stores()
+        if self.memory.leasing is not None:
+            await self.memory.leasing.aclose()
+        if self.shared is not None:
+            await self.shared.aclose()
+        self.stores.close()
 
 
 class Engine(Struct, frozen=True, kw_only=True):
@@ -154,45 +161,71 @@ class Engine(Struct, frozen=True, kw_only=True):
 
 def open_state(config: Config) -> State:
     """What a gateway keeps for its whole life. Raises ConfigError where the store cannot be opened."""
+    gateway = None if config.store.shared == ALONE else f"gw-{secrets.token_hex(6)}"
+    stores = open_stores(config.store, gateway)
+    try:
+        return _state(config.store, stores, gateway)
+    except BaseException:
+        stores.close()
+        raise
+
+
+def _shared(store: StoreConfig, stores: Stores, gateway: str | None) -> SharedState | None:
+    """What this gateway shares with others. Money can be on lease only where requests came in lately."""
+    if gateway is None:
+        return None
+    newest = stores.ledger.recent(1)
+    since = datetime.now(UTC) - timedelta(seconds=2 * store.lease_s)
+    recently = bool(newest) and newest[0].received_at >= iso_utc(since)
+    return open_shared(store.shared, gateway, lease_s=store.lease_s, recently=recently)
+
+
+def _state(store: StoreConfig, stores: Stores, gateway: str | None) -> State:
+    shared, background = _shared(store, stores, gateway), Background(at_once=AT_ONCE)
     http = HttpTransport()
-    file = config.store.ledger.removeprefix("sqlite:///")
-    journal = MemoryJournal() if file == MEMORY else FileJournal(file)
-    ledger = SqliteLedger(file, on_written=journal.forget)
-    conversations, keys, budgets = SqliteConversations(file), SqliteKeys(file), SqliteBudgets(file)
-    kept, outcomes = SqliteAnswers(file), SqliteOutcomes(file)
-    learner = Learner(outcomes)
+    learner = Learner(stores.outcomes)
     learner.recall()
-
     alerts, habits = Alerts(http), Habits()
-
-    def close_stores() -> None:
-        for store in (ledger, journal, conversations, keys, budgets, kept, outcomes):
-            store.close()
-
+    on_alert = alerts.tell if shared is None else told_once(shared, background, alerts.tell)
+    budgets = Budgets((), on_alert=on_alert, leased=shared is not None)
     return State(
         http=http,
         memory=Memory(
-            ledger=ledger,
-            conversations=conversations,
+            ledger=stores.ledger,
+            conversations=stores.conversations,
             sessions=SessionTable(clock=time.monotonic, on_end=habits.ended),
             foresight=Foresight(Warmth(), habits),
             tokens=TokenEstimator(),
-            budgets=Budgets((), on_alert=alerts.tell),
-            journal=journal,
+            budgets=budgets,
+            journal=stores.journal,
             runs=Runs(),
             pacing=Pacing(),
             gates=Gates(),
             drains=Drains(),
             prefixes=PrefixWatch(),
-            answers=AnswerCache({"memory": MemoryAnswers(), "sqlite": kept}, clock=time.time),
+            answers=AnswerCache({"memory": MemoryAnswers(), "sqlite": stores.answers}, clock=time.time),
             learner=learner,
+            background=background,
+            gateway=gateway,
+            leasing=None if shared is None else leasing_of(store, shared, budgets, stores),
         ),
         board=Board(clock=time.monotonic, random=Random()),  # noqa: S311 (chooses among equals)
         embedded=embedded_extra(http),
         alerts=alerts,
-        keys=keys,
-        budgets=budgets,
-        close_stores=close_stores,
+        stores=stores,
+        shared=shared,
+    )
+
+
+def leasing_of(store: StoreConfig, shared: SharedState, budgets: Budgets, stores: Stores) -> Leasing:
+    """How a gateway leases the money of budgets that it shares."""
+    return Leasing(
+        shared,
+        budgets,
+        stores.ledger,
+        stores.journal,
+        open_when_lost=store.shared_lost == "open",
+        lost_money=store.lost_money,
     )
 
 
@@ -212,11 +245,16 @@ async def build_engine(
     fresh = state is None
     state = state or open_state(config)
     try:
-        return await _build(config, env, discover=discover, extras=extras, state=state)
+        if fresh:
+            await state.start()
+        engine = await _build(config, env, discover=discover, extras=extras, state=state)
+        if fresh and state.memory.leasing is not None:
+            await state.memory.leasing.start()
     except BaseException:
         if fresh:
             await state.aclose()
         raise
+    return engine
 
 
 async def _build(
@@ -242,7 +280,7 @@ async def _build(
     fleet = Fleet(deployments, providers=tuple(providers), describe=describe, knows=describe.knows)
     names = _names(config, fleet)
     _check_against(config, fleet)
-    keyring = keyring_of(config, state.keys, env)
+    keyring = keyring_of(config, state.stores, env)
     predictor = predictor_for(config.routing.predictor, fleet, state.memory.learner)
     router = Router(
         fleet,
@@ -255,7 +293,7 @@ async def _build(
     )
     brakes, rules = _brake_rules(config.brakes), _rules(config, fleet)
     accounts = {name: places_of(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
-    book = BudgetBook(config, state.budgets, state.memory)
+    book = BudgetBook(config, state.stores.budgets, state.memory)
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
     book.take()
@@ -299,26 +337,24 @@ def price_source(config: Config) -> PriceSource | None:
     """Where newer prices come from and are kept; None where the config does not ask for them."""
     if not config.prices.refresh:
         return None
-    ledger = Path(config.store.ledger.removeprefix("sqlite:///"))
     return PriceSource(
         url=config.prices.url,
-        file=ledger.with_name(ledger.name + ".prices.json"),
+        file=beside(config.store, "prices.json"),
         every_s=config.prices.every_hours * 3600,
     )
 
 
-def keyring_of(config: Config, store: SqliteKeys, env: Mapping[str, str]) -> Keyring:
+def keyring_of(config: Config, stores: Stores, env: Mapping[str, str]) -> Keyring:
     """The keys of the config and the store."""
     configured = {
         name: (Key(name=name, **{field: getattr(told, field) for field in Grant.__struct_fields__}), told.key.reveal())
         for name, told in config.keys.items()
     }
-    ledger = config.store.ledger.removeprefix("sqlite:///")
     admin, viewer = (k.reveal() if k else None for k in (config.server.admin_key, config.server.viewer_key))
-    return Keyring(configured, store, cache(lambda: server_secret(ledger, env)), admin_key=admin, viewer_key=viewer)
+    return Keyring(configured, stores.keys, cache(lambda: stores.secret(env)), admin_key=admin, viewer_key=viewer)
 
 
-def check_binding(config: Config, host: str, keys: SqliteKeys) -> None:
+def check_binding(config: Config, host: str, keys: KeyStore) -> None:
     """Raises ConfigError when a gateway without keys would listen beyond this machine."""
     if host not in LOOPBACK and not config.keys and not len(Keys(keys.all())):
         raise ConfigError(

@@ -112,7 +112,7 @@ async def reload(app: App, running: Config, config: Config, host: str | None, *,
 
     `running`: what the process was started with; where it listens and stores cannot change while it runs.
     """
-    check_binding(config, host or running.server.host, app.engine.state.keys)
+    check_binding(config, host or running.server.host, app.engine.state.stores.keys)
     if config.store != running.store:
         raise ConfigError("[store] has changed: restart the gateway for that", param="store")
     if (config.server.host, config.server.port) != (running.server.host, running.server.port):
@@ -128,7 +128,7 @@ def make_server(
 ) -> GatewayServer:
     """The server for `app`. Raises ConfigError where it may not listen."""
     bind = host or config.server.host
-    check_binding(config, bind, app.engine.state.keys)
+    check_binding(config, bind, app.engine.state.stores.keys)
     return listener(app, config.server, bind, config.server.port if port is None else port, announce)
 
 

@@ -31,6 +31,7 @@ from turnout.context import (
     Spender,
 )
 from turnout.errors import InvalidRequest
+from turnout.spend.focus import Charged
 from turnout.spend.volume import PastRun, StepSum, Summed, Volume
 
 __all__ = [
@@ -316,6 +317,10 @@ class Ledger(Protocol):
 
     def usage(self, since: datetime, until: datetime, by: str) -> list[Volume]:
         """Token volume by group and deployment, the dearest first. Raises InvalidRequest for an unknown group."""
+        ...
+
+    def charges(self, since: datetime, until: datetime) -> list[Charged]:
+        """What each deployment was paid a day, by key, mode and tags; whole days of UTC."""
         ...
 
     def entries(self, since: datetime) -> list[BudgetEntry]:

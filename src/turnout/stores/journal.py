@@ -45,6 +45,7 @@ class FileJournal:
         self._claim: int | None = None
         self._file: int | None = None
         self._bytes = 0
+        self._adopted: list[str] = []
         # What is held or not in the ledger yet; the ledger's thread takes lines out.
         self._lines: dict[str, bytes] = {}
 
@@ -59,7 +60,7 @@ class FileJournal:
             return
         try:
             self._claim = self._locked()
-            self.adopt(ledger)
+            self._adopted = self._adopt(ledger)
             self._rewrite(b"")
         except OSError as error:
             self._let_go()
@@ -72,8 +73,12 @@ class FileJournal:
             raise
 
     def adopt(self, ledger: Ledger) -> list[str]:
-        """Enter what processes that died left held; their names, where they were some of several. Blocks. Raises
-        ConfigError where the ledger does not take it: then it stays."""
+        """Enter what processes that died left held; their names, where they were some of several, those that `claim`
+        found among them. Blocks. Raises ConfigError where the ledger does not take it: then it stays."""
+        names, self._adopted = self._adopted, []
+        return names + (self._adopt(ledger) if self.claimed else [])
+
+    def _adopt(self, ledger: Ledger) -> list[str]:
         names: list[str] = []
         for path in sorted(self._base.parent.glob(f"{self._base.name}*")):
             if path == self._path and self.claimed:
