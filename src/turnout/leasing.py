@@ -42,6 +42,9 @@ SHARE = 8
 """No gateway leases more than this part of what is left for what may come: others need it too, and what a dead one had
 counts as spent."""
 
+TELL_AFTER = 3
+"""Beats that fail in a row before somebody is told: one that comes late is no outage."""
+
 TRIES = 3
 
 MOST_WAIT_S = 10.0
@@ -99,7 +102,7 @@ class Leasing:
         self._calling: asyncio.Task[None] | None = None
         self._called_s = 0.0
         self._calm_s: dict[PurseKey, float] = {}
-        self._away = False
+        self._away, self._missed = False, 0
         self.passed_uncovered = 0
         """Requests that passed beyond their lease because the engine was away."""
 
@@ -319,12 +322,15 @@ class Leasing:
                 self._say(error)
 
     def _say(self, error: TurnoutError | None) -> None:
-        if error is not None and not self._away:
+        self._missed = 0 if error is None else self._missed + 1
+        if self._missed == TELL_AFTER:
             then = "requests pass uncounted by others" if self._open_when_lost else "hard budgets refuse"
-            log.error("budgets go on with what is leased, and when that is used up %s: %s", then, error.message)
+            why = error.message if error else ""
+            log.error("budgets go on with what is leased, and when that is used up %s: %s", then, why)
+            self._away = True
         elif error is None and self._away:
             log.warning("budgets are shared again")
-        self._away = error is not None
+            self._away = False
 
     async def _see_to_the_dead(self) -> None:
         """Processes of this machine that died: what they held is entered in the ledger."""
