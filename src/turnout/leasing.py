@@ -21,12 +21,13 @@ import msgspec
 from turnout.background import Background
 from turnout.catalog.prices import format_usd
 from turnout.context import Spender
-from turnout.errors import Internal, NoCapacity, TurnoutError
+from turnout.errors import NoCapacity, TurnoutError
 from turnout.shared_state import Claim, Lost, SharedState
 from turnout.spend.budgets import Alert, BudgetRule, Budgets, Priced, PurseKey, piece_of
 from turnout.spend.journal import Journal
-from turnout.spend.ledger import BudgetEntry, Ledger, Spent
+from turnout.spend.ledger import Ledger
 from turnout.spend.purses import LeasedPurse
+from turnout.spend.spent import BudgetEntry, Past, Question, Spent, minute_of, questions_of
 
 __all__ = ["Leasing", "purse_name", "told_once"]
 
@@ -54,6 +55,9 @@ BURY_AFTER_S = 15.0
 """A gateway that is silent for so much longer than its lease will not be heard of: nobody took over its journal."""
 
 ALERT_TTL_S = 45 * 86_400.0
+
+READ_S = 120.0
+"""How long the ledger may take to say what was spent: an old file of many millions is slow the first time."""
 
 CALL_EVERY_S = 1.0
 CALLED_S = 0.03
@@ -289,24 +293,42 @@ class Leasing:
     # ---- What the ledger knows -------------------------------------------------------------------------------------
 
     async def _fill(self, keyed: Iterable[tuple[PurseKey, BudgetRule]]) -> None:
-        """Tell the engine what the ledger says of purses."""
-        keyed = list(keyed)
-        if not keyed:
-            return
-        before = {key: purse.mine for key, _, purse in self._budgets.leases()}
+        """Tell the engine what the ledger says of purses. Nobody begins to spend from one of a period that is over: it
+        need only be known. Raises NoCapacity and Internal."""
         now = datetime.now(UTC)
-        since = min(max(key[1], rule.period.since(now)) for key, rule in keyed)
-        spending, entries = await asyncio.to_thread(_past, self._ledger, since)
-        purses = {key: purse for key, _, purse in self._budgets.leases()}
+        current = {rule.name: (key, rule) for key, rule in keyed if self._current(key, rule)}
         for key, rule in keyed:
-            spent, added = _sums(key, rule, spending, entries)
-            mine = spent.pop(self._shared.gateway, {})
-            purse = purses.get(key)
-            if purse is not None and purse.lease is None and mine:  # budgets that were changed begin anew here
-                purse.base(max(0, sum(mine.values()) - before.get(key, 0)), {n: v for n, v in mine.items() if n >= 0})
-            totals = {name: sum(by_piece.values()) for name, by_piece in spent.items()}
-            pieces = spent if rule.period.kind == "rolling" else None
-            await self._shared.fill(purse_name(rule, key[1]), totals, added=added, pieces=pieces)
+            if rule.name not in current or current[rule.name][0] != key:
+                await self._shared.fill(purse_name(rule, key[1]), {})
+        if not current:
+            return
+        purses = {key: purse for key, _, purse in self._budgets.leases()}
+        before = {key: purse.mine for key, purse in purses.items()}
+        questions = questions_of([rule for _, rule in current.values()], now)
+        past = await self._past([question for question, _ in questions])
+        for (_, rules), spending in zip(questions, past.spent, strict=True):
+            for rule in rules:
+                key = current[rule.name][0]
+                spent, added = _sums(rule, now, spending, past.entries)
+                mine = spent.pop(self._shared.gateway, {})
+                purse = purses.get(key)
+                if purse is not None and purse.lease is None and mine:  # budgets that were changed begin anew here
+                    purse.base(sum(mine.values()) - before[key], {n: v for n, v in mine.items() if n >= 0})
+                totals = {name: sum(by_piece.values()) for name, by_piece in spent.items()}
+                pieces = spent if rule.period.kind == "rolling" else None
+                await self._shared.fill(purse_name(rule, key[1]), totals, added=added, pieces=pieces)
+
+    async def _past(self, questions: Sequence[Question]) -> Past:
+        """What was spent by the rows appended until now. Raises NoCapacity where that takes long, and Internal where
+        the ledger cannot be read."""
+        asked = self._ledger.ask_spending(questions)
+        try:
+            async with asyncio.timeout(READ_S):
+                return await asyncio.wrap_future(asked.told)
+        except TimeoutError:
+            raise NoCapacity("the ledger took too long to say what was spent; try again", retry_after=5) from None
+        finally:
+            asked.later()
 
     # ---- Beating, and those who no longer do -----------------------------------------------------------------------
 
@@ -397,18 +419,11 @@ Pieces = dict[int, int]
 """Nano-dollars by piece of a rolling window; all under -1 where there is none."""
 
 
-def _past(ledger: Ledger, since: datetime) -> tuple[list[Spent], list[BudgetEntry]]:
-    """What was spent and entered. Raises Internal where the ledger cannot be read."""
-    if not ledger.flush():
-        raise Internal(f"budgets cannot be counted: {ledger.last_error or 'the ledger takes too long to write'}")
-    return ledger.spending(since), ledger.entries(since)
-
-
 def _sums(
-    key: PurseKey, rule: BudgetRule, spending: Iterable[Spent], entries: Iterable[BudgetEntry]
+    rule: BudgetRule, now: datetime, spending: Iterable[Spent], entries: Iterable[BudgetEntry]
 ) -> tuple[dict[str, Pieces], dict[str, int]]:
-    """What each gateway spent of a purse by the ledger, and what was added to it by entry."""
-    start, end = rule.period.bounds(key[1])
+    """What each gateway spent of a budget's current purse by the ledger, and what was added to it by entry."""
+    since = rule.period.since(now)
     spent: dict[str, Pieces] = {}
     added: dict[str, int] = {}
 
@@ -418,10 +433,10 @@ def _sums(
         pieces[-1 if piece is None else piece] = pieces.get(-1 if piece is None else piece, 0) + amount
 
     for row in spending:
-        if start <= row.at and (end is None or row.at < end) and rule.covers(row.spender, row.deployment, row.provider):
+        if row.at >= minute_of(since) and rule.covers(row.spender, row.deployment, row.provider):
             book(row.gateway or NOBODY, row.at, row.cost_nano_usd)
     for entry in entries:
-        if entry.budget == rule.name and start <= entry.at and (end is None or entry.at < end):
+        if entry.budget == rule.name and entry.at >= since:
             if entry.kind == "lost":
                 book(NOBODY, entry.at, entry.amount_nano_usd)
             else:
