@@ -35,6 +35,11 @@ class Gateway:
     sequence: int = 0
     met: int = 0  # the engine's life in which it last had an answer
     alive: bool = True
+    asleep: bool = False
+
+    @property
+    def awake(self) -> bool:
+        return self.alive and not self.asleep
 
     def claim(self, want: int, now_s: float) -> Sent:
         self.limit = min(self.may(now_s), self.spent + self.held + want)
@@ -109,19 +114,26 @@ class Play:
         return next(g.spent + (0 if g.alive else g.held) for g in self.gateways if g.name == name)
 
     def wipe(self) -> None:
-        self.life += 1
-        self.purse, self.opens_s = Purse(), self.now_s + LEASE_S
+        """Not while somebody sleeps: an engine that is lost with a gateway that cannot say so is not promised."""
+        if not any(gateway.asleep for gateway in self.gateways):
+            self.life += 1
+            self.purse, self.opens_s = Purse(), self.now_s + LEASE_S
 
     def pause(self, seconds: float) -> None:
-        """Time goes on; who lives and meets the engine claims again before its lease is over."""
-        self.now_s += seconds
-        for gateway in self.gateways:
-            if gateway.alive and gateway.until_s < self.now_s + LEASE_S / 2 and gateway.until_s > self.now_s:
-                self.claim(gateway, 10, "answered")
+        """Time goes on; who is awake claims every second."""
+        for _ in range(int(seconds)):
+            self.now_s += 1
+            for gateway in self.gateways:
+                if gateway.awake:
+                    self.claim(gateway, 10, "answered")
+
+    def sleep(self, gateway: Gateway) -> None:
+        """It says nothing for a while, or never again, in the midst of what it does."""
+        if gateway.met == self.life and gateway.name in self.purse.living:
+            gateway.asleep = not gateway.asleep
 
     def die(self, gateway: Gateway) -> None:
-        """One that the engine does not know any more is lost with it: two faults at once are not promised."""
-        if gateway.met == self.life and gateway.name in self.purse.living:
+        if gateway.met == self.life and gateway.name in self.purse.living and not gateway.asleep:
             gateway.alive = False
 
     def bury(self) -> None:
@@ -130,7 +142,6 @@ class Play:
             told = self.purse.living[lost.gateway].spent
             assert gateway.spent + gateway.held - told <= lost.amount
             self.purse.bury(lost, max(0, gateway.spent + gateway.held - told), self.engine)
-            gateway.alive = False
 
     def check(self) -> None:
         living = sum(g.has(self.now_s) for g in self.gateways if g.alive)
@@ -138,7 +149,10 @@ class Play:
         assert living + gone <= AMOUNT + 10 * self.entries
 
 
-STEPS = "claim claim claim lost late late twice arrive arrive spend spend settle fill add wipe pause pause die bury"
+STEPS = (
+    "claim claim claim lost late late twice arrive arrive spend spend settle fill add "
+    "wipe pause pause sleep die bury bury"
+)
 STEP = st.tuples(st.sampled_from(STEPS.split()), st.integers(0, 2), st.sampled_from([0, 1, 10, 30, 60, 100]))
 
 
@@ -146,14 +160,14 @@ def take(play: Play, step: str, which: int, number: int) -> None:
     """One step, where it makes sense now."""
     gateway = play.gateways[which]
     ways = {"claim": "answered", "lost": "lost", "late": "late", "twice": "twice"}
-    if step in ways and gateway.alive:
+    if step in ways and gateway.awake:
         play.claim(gateway, number, ways[step])
-    elif step in {"spend", "settle"} and gateway.alive:
+    elif step in {"spend", "settle"} and gateway.awake:
         getattr(play, step)(gateway, number)
     elif step == "arrive" and play.late:
         play.arrive(play.late.pop(number % len(play.late)), answered=False)
-    elif step == "die" and number == 0:
-        play.die(gateway)
+    elif step in {"die", "sleep"} and number <= 1:
+        getattr(play, step)(gateway)
     elif step == "wipe" and number <= 1:
         play.wipe()
     else:
@@ -163,7 +177,7 @@ def take(play: Play, step: str, which: int, number: int) -> None:
 REST = {
     "fill": Play.fill,
     "add": lambda play, _: play.add(),
-    "pause": lambda play, number: play.pause(number / 20),
+    "pause": lambda play, number: play.pause(number / 15),
     "bury": lambda play, _: play.bury(),
 }
 
