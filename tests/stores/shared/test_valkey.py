@@ -2,10 +2,13 @@
 that another may have."""
 
 import asyncio
+import contextlib
 import signal
+import ssl
 import time
 
 import pytest
+import trustme
 
 from support.shared import until
 from support.valkey import Valkey, binary
@@ -281,6 +284,33 @@ async def test_a_clock_that_is_an_hour_wrong_changes_nothing(server, made):
     assert (await asked(b, 0, {}, 100)).limit == 70
     assert await a.admit(Admission(key="k", request_id="1", tokens=1, rpm=1)) == 0
     assert 59 < await b.admit(Admission(key="k", request_id="2", tokens=1, rpm=1)) <= 60
+
+
+async def test_over_tls_with_the_engines_certificate_checked(server, made, tmp_path):
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+
+    async def carry(reader, writer):
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65_536):
+                writer.write(data)
+        writer.close()
+
+    async def joined(reader, writer):
+        there = await asyncio.open_connection("127.0.0.1", server.port)
+        await asyncio.gather(carry(reader, there[1]), carry(there[0], writer))
+
+    # The wheel's server was built without TLS: the standard library's stands before it.
+    async with await asyncio.start_server(joined, "localhost", 0, ssl=context) as front:
+        port = front.sockets[0].getsockname()[1]
+        a = await made(f"valkeys://localhost:{port}/0?ssl_ca_certs={tmp_path}/ca.pem")
+        await a.put({"x": b"1"}, ttl_s=60)
+        assert await a.get(["x"]) == [b"1"]
+        with pytest.raises(ConfigError, match="cannot be reached"):
+            await made(f"valkeys://localhost:{port}/0")
+        await a.aclose()
 
 
 async def test_what_is_asked_in_one_tick_goes_in_one_batch(server, made):
