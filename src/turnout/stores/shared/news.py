@@ -46,6 +46,12 @@ class News:
         self._connection = await self._subscribed()
         self._reading = asyncio.create_task(self._read())
 
+    async def renew(self) -> None:
+        """Another server may be the one to listen to: leave this one, and subscribe anew."""
+        if self._connection is not None:
+            with contextlib.suppress(*_BROKEN):
+                await self._connection.disconnect(nowait=True)
+
     async def aclose(self) -> None:
         tasks = [*self._subscribing, *([self._reading] if self._reading is not None else [])]
         for task in tasks:

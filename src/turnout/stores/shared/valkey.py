@@ -10,6 +10,7 @@ be cut by budget, and each part has a memory of its own of when it began (`lua/m
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import logging
@@ -254,7 +255,8 @@ class ValkeyShared:
     async def start(self) -> None:
         try:
             await self._wire.start(START_S)
-            await self._news.start()
+            async with asyncio.timeout(START_S):
+                await self._news.start()
         except (said.RedisError, OSError, TimeoutError, EOFError) as error:
             await self._close()
             raise ConfigError(
@@ -287,6 +289,7 @@ class ValkeyShared:
                 await connection.disconnect(nowait=True)
             raise
         self._recently = True
+        await self._news.renew()
         return connection
 
     async def _greet(self, connection: AbstractConnection) -> None:
