@@ -8,11 +8,13 @@ from turnout.background import Background
 from turnout.contexts import Contexts
 from turnout.conversations import Conversations
 from turnout.learning import Learner
+from turnout.peers import Peers
 from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
 from turnout.routing.outlook import Foresight
 from turnout.routing.volatile import PrefixWatch
 from turnout.shadow import AT_ONCE
+from turnout.shared_state import SharedState
 from turnout.sharing import AnswerCache
 from turnout.spend.budgets import Budgets
 from turnout.spend.ledger import Journal, Ledger
@@ -26,7 +28,8 @@ __all__ = ["Memory"]
 
 
 class Memory(Struct, frozen=True, kw_only=True):
-    """Everything that is shared by the requests of a gateway."""
+    """Everything that is shared by the requests of a gateway. `shared`: what it has in common with other gateways, and
+    `peers` what they tell each other by it; None: there is one gateway."""
 
     sessions: SessionTable
     foresight: Foresight
@@ -45,3 +48,5 @@ class Memory(Struct, frozen=True, kw_only=True):
     contexts: Contexts = field(default_factory=Contexts)
     learner: Learner = field(default_factory=Learner)
     signals: Signals = field(default_factory=Signals)
+    shared: SharedState | None = None
+    peers: Peers | None = None
