@@ -138,6 +138,11 @@ class Peers:
         """Whether others were reached when last tried."""
         return not self._away and self._shared.healthy
 
+    @property
+    def busy(self) -> bool:
+        """Whether something is still to be told."""
+        return self._telling is not None or self._waiting.some
+
     async def start(self) -> None:
         """Learn which breakers are open and which sessions held. Never fails: who hears nothing begins with nothing."""
         try:
@@ -157,10 +162,10 @@ class Peers:
             self._later.cancel()
         if self._telling is None and self._waiting.some:
             self._telling = asyncio.create_task(self._tell())
-        if self._telling is not None:
-            await asyncio.wait([self._telling], timeout=END_S)
-            self._telling.cancel()
-            await asyncio.gather(self._telling, return_exceptions=True)
+        if (telling := self._telling) is not None:
+            await asyncio.wait([telling], timeout=END_S)
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
 
     # ---- Before a request ------------------------------------------------------------------------------------------
 
