@@ -228,3 +228,20 @@ async def test_without_the_engine_each_counts_alone(tmp_path, caplog):
         assert statuses == [200, 200, 429] * 2
         engine.away = False
     assert sum("keys' limits are counted here alone" in r.getMessage() for r in caplog.records) == 2, "once each"
+
+
+async def test_metrics_say_whether_the_others_are_there(tmp_path):
+    engine = MemoryEngine()
+    async with (
+        ScriptedUpstream(answer(CHAT)) as up,
+        pair(lab(up.url), tmp_path, lambda name: MemoryShared(name, engine)) as (a, b),
+    ):
+        await ask(a, talk(0))
+        await quiet(a)
+        await ask(b, talk(1))
+        await quiet(b)
+        page = b.app.scrapes.page("GET", {})[0].decode()
+        assert "turnout_shared_state_healthy 1.0" in page
+        assert 'turnout_peers_total{result="found"} 1.0' in page
+    async with gateway(lab("http://127.0.0.1:1"), tmp_path) as alone:
+        assert "\nturnout_shared_state_healthy" not in alone.app.scrapes.page("GET", {})[0].decode()

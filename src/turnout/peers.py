@@ -143,6 +143,12 @@ class Peers:
         """Whether something is still to be told."""
         return self._telling is not None or self._waiting.some
 
+    async def quiet(self) -> None:
+        """Wait until everything is told that waits to be, or has failed."""
+        while (telling := self._telling) is not None:
+            await asyncio.wait([telling])
+            await asyncio.sleep(0)
+
     async def start(self) -> None:
         """Learn which breakers are open and which sessions held. Never fails: who hears nothing begins with nothing."""
         try:

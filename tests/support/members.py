@@ -41,22 +41,27 @@ class Member:
         self.sessions = SessionTable(clock=self.clock)
         self.runs = Runs()
         self.board = Board(clock=self.clock, random=Random(1))
+        self.wall = partial(clock.wall, wrong_s)
         self.peers = None
-        if engine is not None:
-            self.shared = MemoryShared(name, engine)
-            self.peers = Peers(
-                self.shared,
-                sessions=self.sessions,
-                runs=self.runs,
-                board=self.board,
-                clock=self.clock,
-                wall=partial(clock.wall, wrong_s),
-            )
+        self.shared = MemoryShared(name, engine) if engine is not None else None
 
     async def start(self):
-        await self.shared.start()
+        assert self.shared is not None
+        return await self.share(self.shared)
+
+    async def share(self, shared):
+        """Join others in what they share."""
+        self.shared = shared
+        self.peers = Peers(
+            shared, sessions=self.sessions, runs=self.runs, board=self.board, clock=self.clock, wall=self.wall
+        )
+        await shared.start()
         await self.peers.start()
         return self
+
+    async def close(self):
+        await self.peers.aclose()
+        await self.shared.aclose()
 
     async def meet(self, outline, hints, *, owner="", tokens=0) -> SessionView:
         """A request comes in: its session, found as the pipeline finds it."""

@@ -251,7 +251,7 @@ class Board:
         self._put(key, new)
         if self.tell is None:
             return
-        limited = new.limits is not None and new.limits_at > old.limits_at
+        limited = new.limits is not None and new.limits is not old.limits
         if limited and now - self._limits_told.get(key, -LIMITS_EVERY_S) >= LIMITS_EVERY_S:
             self._limits_told[key] = now
         else:
