@@ -29,8 +29,8 @@ VERSION = 1
 MOST_ENDS = 8
 """Earlier requests that a request may go on from, newest first: so many are asked for."""
 
-TWINS = 2
-"""Of these, so many are asked for by what was answered there too: other conversations begin with the same words."""
+LOOSE_ENDS = 2
+"""Of these, so many are asked for without the system text too."""
 
 MOST_BYTES = 16 * 1024
 """A longer record is written without what its agent did: that can be read from the conversation again."""
@@ -85,10 +85,12 @@ class SessionSharing:
 
     def names(self, asked: Asked, said: Said | None) -> list[str]:
         """Where a request's past may be written, the likeliest first."""
-        names: list[str] = []
-        for number, end in enumerate(ends(asked.outline.roles)):
+        names, roles = list[str](), asked.outline.roles
+        # Other conversations begin with the same words: a first request is told apart by its answer.
+        first = roles.index("assistant") if "assistant" in roles else 0
+        for end in ends(roles):
             digest = asked.chain[end - 1].hex()
-            if said is not None and number < TWINS and end < len(asked.chain):
+            if said is not None and end == first:
                 names.append(f"h:{digest}:{said(end):x}")
             names.append(f"h:{digest}")
         names += [f"w:{digest.hex()}" for digest in loose_ends(asked)]
@@ -182,7 +184,7 @@ def ends(roles: Sequence[str]) -> Iterator[int]:
 def loose_ends(asked: Asked) -> list[bytes]:
     """The digests of what was spoken alone, where the two newest of these requests ended."""
     roles, found = asked.outline.roles, list[bytes]()
-    for end in list(ends(roles))[1 : TWINS + 1]:
+    for end in list(ends(roles))[1 : LOOSE_ENDS + 1]:
         spoken = end - sum(role in {"system", "developer"} for role in roles[:end])
         if spoken > 1:
             found.append(asked.spoken[spoken - 1])
