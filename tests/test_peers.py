@@ -13,6 +13,7 @@ from support.gateway import gateway, lab
 from support.shared import KINDS, until
 from support.upstream import Script, ScriptedUpstream, answer
 from support.valkey import shared_valkey
+from turnout.errors import NoCapacity
 from turnout.stores.shared.memory import MemoryEngine, MemoryShared
 from turnout.stores.shared.sqlite import SqliteShared
 
@@ -214,6 +215,25 @@ async def test_each_leaves_once_also_when_it_is_cancelled_or_refused(tmp_path, s
             headers = [("authorization", "Bearer sk-turnout-0123456789abcdef")]
             assert (await post(b.url, PATH, bad, headers))[0] == 404
             await quiet(a, b)
+
+
+class Late(MemoryShared):
+    """Lets in, and the word of it is lost."""
+
+    async def admit(self, admission):
+        await super().admit(admission)
+        raise NoCapacity("it took too long")
+
+
+async def test_who_was_let_in_without_knowing_it_leaves_too(tmp_path):
+    engine = MemoryEngine()
+    toml = KEYED + "max_concurrency = 1\n"
+    async with (
+        ScriptedUpstream(answer(CHAT)) as up,
+        gateway(toml + lab(up.url), tmp_path, shared=Late("a", engine)) as gw,
+    ):
+        assert (await keyed(gw))[0] == 200
+        await until(lambda: not any(gate.open for _, gate in engine.gates.items()))
 
 
 async def test_without_the_engine_each_counts_alone(tmp_path, caplog):

@@ -202,6 +202,8 @@ class Peers:
             wait_s = await asyncio.shield(asking)
         except NoCapacity as error:
             self._failed(error)
+            if admission.at_once is not None:  # it may have been let in, and the word of it lost
+                self.left(admission, used=admission.tokens)
             return None
         except asyncio.CancelledError:
             asking.add_done_callback(partial(self._nobody_entered, admission))
