@@ -30,23 +30,28 @@ def binary() -> Path:
 
 
 class Valkey:
-    """A server that can be stopped, killed, frozen and started again at the same address."""
+    """A server that can be killed, frozen and started again at the same address. With a `config` it is a Sentinel."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, config: str = "") -> None:
         self._binary = binary()
         self._options = options
         self._folder = Path(tempfile.mkdtemp(prefix="turnout-valkey-"))
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
+        if config:
+            file = self._folder / "sentinel.conf"
+            file.write_text(config)
+            self._options = (str(file), *options, "--sentinel")
 
     @property
     def url(self) -> str:
         return f"valkey://127.0.0.1:{self.port}"
 
     def start(self) -> Self:
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder), "--save", ""]
+        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        kept = [] if "--sentinel" in self._options else ["--save", ""]
         self.process = subprocess.Popen(
-            [self._binary, *arguments, "--logfile", str(self._folder / "log"), *self._options],
+            [self._binary, *self._options, *arguments, *kept, "--logfile", str(self._folder / "log")],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
@@ -56,6 +61,13 @@ class Valkey:
                 return self
             time.sleep(0.01)
         raise RuntimeError(f"valkey-server did not start: {(self._folder / 'log').read_text()}")
+
+    def says(self, *command: str) -> str:
+        """What it answers, as text."""
+        from redis import Redis
+
+        with Redis(port=self.port, decode_responses=True, protocol=2) as direct:
+            return str(direct.execute_command(*command))
 
     def signal(self, number: int) -> None:
         assert self.process is not None
