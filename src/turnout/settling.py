@@ -42,6 +42,7 @@ class Settling:
         self._sessions = memory.sessions
         self._foresight = memory.foresight
         self._ledger = memory.ledger
+        self._gateway = memory.gateway
         self._answers = memory.answers
         self._learner = memory.learner
         self._signals = memory.signals
@@ -104,7 +105,7 @@ class Settling:
         if self._peers is not None:
             self._peers.settled(ctx, tokens=tokens)
         self._learner.settled(ctx, delivered_by(source))
-        self._ledger.append(row_from_context(ctx))
+        self._ledger.append(row_from_context(ctx, self._gateway))
         self._signals.settled(ctx, lambda: source.parts if source is not None else None)
 
     def _leave(self, ctx: RequestContext, tokens: int) -> None:

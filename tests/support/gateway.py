@@ -75,7 +75,7 @@ async def _sharing(config: Config, shared: SharedState) -> State:
     peers = Peers(shared, sessions=memory.sessions, runs=memory.runs, board=state.board)
     await shared.start()
     await peers.start()
-    return replace(state, memory=replace(memory, shared=shared, peers=peers))
+    return replace(state, memory=replace(memory, peers=peers))
 
 
 def host(url: str, dialect: str, model: str = "big") -> str:

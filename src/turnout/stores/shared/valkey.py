@@ -23,7 +23,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from turnout.errors import ConfigError, NoCapacity
 from turnout.shared_state import Admission, Claim, Lease, Lost
-from turnout.spend.budgets import STEPS
+from turnout.spend.purses import STEPS
 from turnout.stores.shared.address import Address
 from turnout.stores.shared.news import News
 from turnout.stores.shared.purses import LEASE_S, OPEN_S, PURSE_TTL_S, step_us
