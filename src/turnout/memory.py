@@ -9,6 +9,7 @@ from turnout.contexts import Contexts
 from turnout.conversations import Conversations
 from turnout.learning import Learner
 from turnout.leasing import Leasing
+from turnout.peers import Peers
 from turnout.routing.affinity import SessionTable
 from turnout.routing.calibration import TokenEstimator
 from turnout.routing.outlook import Foresight
@@ -28,8 +29,8 @@ __all__ = ["Memory"]
 
 
 class Memory(Struct, frozen=True, kw_only=True):
-    """Everything that is shared by the requests of a gateway. `gateway`: its name, and `leasing` its lease of budgets'
-    money, where several share their state."""
+    """Everything that is shared by the requests of a gateway. `gateway`: its name, `leasing` its lease of budgets'
+    money, and `peers` what it asks of the others and tells them, where several share their state."""
 
     sessions: SessionTable
     foresight: Foresight
@@ -50,3 +51,4 @@ class Memory(Struct, frozen=True, kw_only=True):
     signals: Signals = field(default_factory=Signals)
     gateway: str | None = None
     leasing: Leasing | None = None
+    peers: Peers | None = None
