@@ -97,6 +97,7 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     idle_reader_s: float = 120.0
     drain_s: float = 0.0
     shutdown_grace_s: float = 10.0
+    workers: int = 1
 
 
 class KeyConfig(Grant, frozen=True, kw_only=True):
@@ -287,8 +288,14 @@ class PricesConfig(Struct, frozen=True, kw_only=True):
 
 
 class StoreConfig(Struct, frozen=True, kw_only=True):
+    """`shared_lost`: while the engine of shared state is away hard budgets go on with what is leased, and then refuse
+    (`closed`) or let pass (`open`). `lost_money`: whether what a gateway had leased that died with its disk counts as
+    spent (`count`: a hard budget is never overrun) or is given back (`return`)."""
+
     ledger: str = "sqlite:///turnout.db"
     shared: str = "memory:"
+    shared_lost: Literal["closed", "open"] = "closed"
+    lost_money: Literal["count", "return"] = "count"
 
 
 class TelemetryConfig(Struct, frozen=True, kw_only=True):

@@ -10,7 +10,8 @@ from turnout.catalog.prices import NANO_PER_USD
 from turnout.config import BudgetConfig, Config
 from turnout.context import MARK
 from turnout.spend.budgets import BudgetRule, Budgets, BudgetState, Match
-from turnout.spend.ledger import Journal, Ledger
+from turnout.spend.journal import Journal
+from turnout.spend.ledger import Ledger
 from turnout.spend.periods import parse_period
 
 __all__ = ["budget_rule", "budget_rules", "budget_story", "claimed", "nano", "open_budgets", "paced", "take_budgets"]
@@ -72,7 +73,7 @@ def claimed(rules: list[BudgetRule], journal: Journal, ledger: Ledger) -> list[B
 def take_budgets(rules: Sequence[BudgetRule], budgets: Budgets, ledger: Ledger) -> None:
     """Let `budgets` keep these rules, with what the ledger says was spent in their current periods."""
     fresh = budgets.reconfigure(rules)
-    if not fresh:
+    if not fresh or budgets.leased:  # whoever leases learns from the engine what was spent
         return
     ledger.flush()
     now = datetime.now(UTC)

@@ -118,6 +118,7 @@ class Pipeline:
         self._ledger = memory.ledger
         self._budgets = memory.budgets
         self._journal = memory.journal
+        self._leasing = memory.leasing
         self._conversations = memory.conversations
         self._tokens = memory.tokens
         self._answers = memory.answers
@@ -138,7 +139,7 @@ class Pipeline:
             if (found := await self._answers.ask(ctx, call, self.embed)) is not None:
                 return self.replay(ctx, found)
             cascading = self.cascading(ctx, call)
-            ctx.decision = self.reserve(ctx, ctx.decision)
+            ctx.decision = await self.reserve(ctx, ctx.decision)
             delivered = await self._cascade.deliver(ctx, call, cascading, self.deliver)  # send, fail over
         except BaseException as error:  # even a fault of ours must not keep a budget's money
             self.settle(ctx, "cancelled" if isinstance(error, asyncio.CancelledError) else "error", error=error)
@@ -347,10 +348,13 @@ class Pipeline:
             ctx.first = None
         return plan if ctx.first else None
 
-    def reserve(self, ctx: RequestContext, decision: Decision) -> Decision:
+    async def reserve(self, ctx: RequestContext, decision: Decision) -> Decision:
         """Hold the worst case in every budget, on disk before a cent is spent; `decision` without those candidates that
         budgets do not pay for. Raises BudgetExhausted, or NoCapacity where a hard budget cannot be kept."""
-        held = self._budgets.reserve(ctx.request_id, spender_of(ctx, decision), self.worst_costs(ctx, decision))
+        spender, priced = spender_of(ctx, decision), self.worst_costs(ctx, decision)
+        if self._leasing is not None:
+            await self._leasing.cover(spender, priced)
+        held = self._budgets.reserve(ctx.request_id, spender, priced)
         ctx.reservation = held
         if held.held:
             if not self._ledger.healthy:

@@ -42,6 +42,7 @@ class Settling:
         self._sessions = memory.sessions
         self._foresight = memory.foresight
         self._ledger = memory.ledger
+        self._gateway = memory.gateway
         self._answers = memory.answers
         self._learner = memory.learner
         self._signals = memory.signals
@@ -103,7 +104,7 @@ class Settling:
         source = stream or exchange
         self._note_evidence(ctx, source)
         self._learner.settled(ctx, delivered_by(source))
-        self._ledger.append(row_from_context(ctx))
+        self._ledger.append(row_from_context(ctx, self._gateway))
         self._signals.settled(ctx, lambda: source.parts if source is not None else None)
 
     def _note_evidence(self, ctx: RequestContext, source: SettlingStream | Exchange | None) -> None:

@@ -30,9 +30,11 @@ async def drains(port):
             await asyncio.sleep(0.02)
 
 
-async def test_told_to_end_it_first_says_so_and_serves_on(tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+async def test_told_to_end_it_first_says_so_and_serves_on(tmp_path, workers):
+    server = f"drain_s = 30\nworkers = {workers}"
     script = stream(*[CHUNK] * 8, END, pause_s=0.1)
-    async with ScriptedUpstream(script, answer(CHAT)) as up, serving(tmp_path, up.url, "drain_s = 30") as gateway:
+    async with ScriptedUpstream(script, answer(CHAT)) as up, serving(tmp_path, up.url, server) as gateway:
         kept = await asyncio.open_connection("127.0.0.1", gateway.port)
         assert (await look_again(*kept, "/readyz"))[2] == {"status": "ready", "models": 1, "ledger": True}
         streaming = asyncio.create_task(post(f"x:{gateway.port}", PATH, STREAMED))
@@ -58,7 +60,10 @@ async def test_told_to_end_it_first_says_so_and_serves_on(tmp_path):
         assert gateway.outcomes() == ["ok", "ok"]
 
 
-@pytest.mark.parametrize(("sig", "server"), [(signal.SIGINT, "drain_s = 30"), (signal.SIGTERM, "")])
+@pytest.mark.parametrize(
+    ("sig", "server"),
+    [(signal.SIGINT, "drain_s = 30"), (signal.SIGINT, "drain_s = 30\nworkers = 2"), (signal.SIGTERM, "")],
+)
 async def test_a_developers_ctrl_c_and_a_gateway_that_stands_alone_do_not_wait(tmp_path, sig, server):
     async with ScriptedUpstream(answer(CHAT)) as up, serving(tmp_path, up.url, server) as gateway:
         gateway.end(sig)

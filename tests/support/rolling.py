@@ -47,7 +47,9 @@ class Gateway:
         )  # fmt: skip
         assert self.process.stderr is not None
         line = (await asyncio.wait_for(self.process.stderr.readline(), 20)).decode()
-        self.port = int(line.rpartition(":")[2])
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", line)
+        assert found is not None, line
+        self.port = int(found[1])
 
     def end(self, sig: signal.Signals = signal.SIGTERM) -> None:
         assert self.process is not None

@@ -6,7 +6,7 @@ the store, in its own thread (`to_record`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -28,7 +28,6 @@ from turnout.context import (
     Outcome,
     Parts,
     RequestContext,
-    Reservation,
     Spender,
 )
 from turnout.errors import InvalidRequest
@@ -39,10 +38,8 @@ __all__ = [
     "COLUMNS",
     "BudgetEntry",
     "GroupBy",
-    "Journal",
     "Ledger",
     "LedgerRow",
-    "MemoryJournal",
     "Record",
     "Spent",
     "Totals",
@@ -235,42 +232,6 @@ class BudgetEntry(Struct, frozen=True, kw_only=True):
     at: datetime
     kind: Literal["lost", "added"]
     amount_nano_usd: int
-
-
-class Journal(Protocol):
-    """Where money that is held is written down before it is spent."""
-
-    def claim(self, ledger: Ledger) -> None:
-        """Become the one keeper of the ledger's budgets, and enter what one that died left held. Raises ConfigError."""
-        ...
-
-    def hold(self, reservation: Reservation) -> None:
-        """Write it down, so that it outlives this process. Raises NoCapacity; then nothing may be spent."""
-        ...
-
-    def forget(self, request_ids: Iterable[str]) -> None:
-        """These are in the ledger now. May be called from any thread."""
-        ...
-
-    def close(self) -> None:
-        """To be called when the ledger is closed: what it has not taken stays written down."""
-        ...
-
-
-class MemoryJournal:
-    """For a ledger in memory: nothing outlives the process, and so nothing is written."""
-
-    def claim(self, ledger: Ledger) -> None:
-        """Nobody else can have it."""
-
-    def hold(self, reservation: Reservation) -> None:
-        """The budgets themselves hold it."""
-
-    def forget(self, request_ids: Iterable[str]) -> None:
-        """There is nothing to forget."""
-
-    def close(self) -> None:
-        """There is nothing to let go."""
 
 
 class Ledger(Protocol):
