@@ -52,6 +52,13 @@ BURY_AFTER_S = 15.0
 
 ALERT_TTL_S = 45 * 86_400.0
 
+CALL_EVERY_S = 1.0
+CALLED_S = 0.03
+"""How often others are asked to give back what lies idle, and how long that may take them."""
+
+TOPIC = "purses"
+"""Where a purse is named of which somebody needs the rest."""
+
 ADOPTED_TTL_S = 86_400.0
 
 NOBODY = ""
@@ -88,12 +95,17 @@ class Leasing:
         self._claimed_s: dict[PurseKey, float] = {}
         self._silent_s: dict[str, float] = {}
         self._renewed_s = time.monotonic()
+        self._background = Background(at_once=8)
+        self._calling: asyncio.Task[None] | None = None
+        self._called_s = 0.0
+        self._calm_s: dict[PurseKey, float] = {}
         self._away = False
         self.passed_uncovered = 0
         """Requests that passed beyond their lease because the engine was away."""
 
     async def start(self) -> None:
         """Learn what was spent, and go on telling. Raises NoCapacity where the engine is away."""
+        self._shared.hear(TOPIC, self._heard)
         await self._claim(None)
         self._beating = asyncio.create_task(self._beat())
 
@@ -103,7 +115,13 @@ class Leasing:
         self._lapse()
         until_s = time.monotonic() + MOST_WAIT_S
         tries = TRIES
-        while tries and (missing := self._budgets.short(spender, priced)):
+        while tries:
+            missing = self._budgets.short(spender, priced)
+            if not missing:
+                if not await self._called_in(self._budgets.elsewhere(spender, priced)):
+                    return
+                tries -= 1
+                continue
             try:
                 opens_in_s = await self._ask(missing)
             except NoCapacity as error:
@@ -126,7 +144,8 @@ class Leasing:
                 await asyncio.sleep(min(opens_in_s, left_s))
 
     async def add(self, name: str, nano_usd: int, *, entry: str) -> None:
-        """More (or less) money for a budget's current period, once for an entry of the ledger. Raises NoCapacity, and KeyError for an unknown budget."""
+        """More (or less) money for a budget's current period, once for an entry of the ledger. Raises NoCapacity, and
+        KeyError for an unknown budget."""
         state = self._budgets.state(name)
         mine = [key for key, rule, _ in self._budgets.leases() if rule is state.rule]
         key = next(key for key in mine if self._current(key, state.rule))
@@ -139,7 +158,8 @@ class Leasing:
 
     async def aclose(self) -> None:
         """Tell the last, and give everything back that is not held."""
-        for task in (self._beating, self._round):
+        await self._background.aclose()
+        for task in (self._beating, self._round, self._calling):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, NoCapacity):
@@ -148,6 +168,39 @@ class Leasing:
             await self._claim(None, leave=True)
 
     # ---- Asking ----------------------------------------------------------------------------------------------------
+
+    async def _called_in(self, keys: Sequence[PurseKey]) -> bool:
+        """Have others give back what lies idle with them; whether anybody was asked. Once in a while, for all that
+        wait: a budget that is used up must not keep gateways busy."""
+        if not keys:
+            return False
+        now_s = time.monotonic()
+        if now_s - self._called_s > CALL_EVERY_S:
+            self._called_s = now_s
+            self._calling = asyncio.create_task(self._call_in(dict.fromkeys(keys, 0)))
+        if self._calling is None or self._calling.done():
+            return False
+        with contextlib.suppress(NoCapacity):
+            await asyncio.shield(self._calling)
+        return True
+
+    async def _call_in(self, keys: Mapping[PurseKey, int]) -> None:
+        for key in keys:
+            await self._shared.tell(TOPIC, self._names[key].encode())
+        await asyncio.sleep(CALLED_S)
+        await self._claim(keys)
+
+    def _heard(self, name: bytes) -> None:
+        """Another gateway needs what is left of a purse."""
+        until_s = time.monotonic() + CALL_EVERY_S
+        calm = {key: 0 for key, known in self._names.items() if known.encode() == name}
+        self._calm_s |= dict.fromkeys(calm, until_s)
+        if calm and not self._background.busy:
+            self._background.begin(self._give_back(calm))
+
+    async def _give_back(self, keys: Mapping[PurseKey, int]) -> None:
+        with contextlib.suppress(NoCapacity):
+            await self._claim(keys)
 
     def _lapse(self) -> None:
         """A lease that was not renewed in time may be somebody else's by now."""
@@ -190,7 +243,7 @@ class Leasing:
         now_s = time.monotonic()
         asked: list[tuple[PurseKey, BudgetRule, LeasedPurse, Claim]] = []
         for key, rule, purse in self._budgets.leases():
-            if keys is not None and key not in keys:
+            if (purse.idle and not self._current(key, rule)) if keys is None else key not in keys:
                 continue
             name = await self._named(key, rule)
             want = 0 if leave else max(wanted.get(key, 0), self._ahead(key, purse, now_s))
@@ -220,6 +273,8 @@ class Leasing:
 
     def _ahead(self, key: PurseKey, purse: LeasedPurse, now_s: float) -> int:
         """What to have free for requests to come, by what was held lately."""
+        if self._calm_s.get(key, 0.0) > now_s:
+            return 0
         since_s = max(now_s - self._claimed_s.get(key, now_s - BEAT_S), BEAT_S / 10)
         rest = purse.lease.rest if purse.lease is not None else 0
         return min(round(purse.drawn / since_s * AHEAD_S), max(0, rest) // SHARE)

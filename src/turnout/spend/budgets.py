@@ -278,6 +278,19 @@ class Budgets:
             if need > self._purse(self._rules[name], at).free(self._rules[name].amount_nano_usd)
         }
 
+    def elsewhere(self, spender: Spender, priced: Sequence[Priced]) -> list[PurseKey]:
+        """Purses that have no room for the best of `priced`, and might if others gave back what they do not need."""
+        at = self._now()
+        return [
+            (rule.name, self._period(rule, at)[0])
+            for deployment, worst in priced[:1]
+            for rule in self._rules.values()
+            if rule.hard
+            and rule.covers(spender, deployment.id, deployment.provider)
+            and isinstance(purse := self._purse(rule, at), LeasedPurse)
+            and 0 < (worst or 0) - self._left(rule, deployment, at) <= purse.elsewhere
+        ]
+
     def stretch(self, needs: Mapping[PurseKey, int]) -> None:
         """Let leases reach for these though nobody was asked: the next claim tells what came of it."""
         for key, need in needs.items():

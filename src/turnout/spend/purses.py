@@ -142,6 +142,11 @@ class LeasedPurse(Struct):
         self.pieces.clear()
 
     @property
+    def elsewhere(self) -> int:
+        """What others had leased and not spent when the engine spoke last."""
+        return 0 if self.lease is None else max(0, self.lease.leased - (self.lease.limit - self.claimed))
+
+    @property
     def idle(self) -> bool:
         """Whether there is nothing of it to tell."""
         return self.lease is not None and not self.held and self.mine == self.claimed and self.limit <= self.mine

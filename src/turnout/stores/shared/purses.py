@@ -13,7 +13,7 @@ from datetime import timedelta
 from msgspec import Struct
 
 from turnout.shared_state import Claim, Lease, Lost
-from turnout.spend.budgets import STEPS
+from turnout.spend.purses import STEPS
 
 __all__ = ["LEASE_S", "OPEN_S", "PURSE_TTL_S", "Engine", "Part", "Purse", "step_us"]
 
