@@ -2,7 +2,7 @@
 
 import re
 from contextlib import closing
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -13,9 +13,8 @@ GUIDE = (ROOT / "docs/guides/scale.md").read_text()
 
 
 def block(kind, about):
-    """The guide's code block of this language that has these words."""
-    (found,) = (text for text in re.findall(rf"```{kind}\n(.*?)```", GUIDE, re.DOTALL) if about in text)
-    return found
+    """The guide's first code block of this language that has these words."""
+    return next(text for text in re.findall(rf"```{kind}\n(.*?)```", GUIDE, re.DOTALL) if about in text)
 
 
 # ---- Valkey ------------------------------------------------------------------------------------------------------
@@ -39,8 +38,8 @@ async def test_the_acl_of_the_guide_is_enough_and_no_more():
             Claim(purse="rolling@", amount=100, spent=1, held=1, want=10, window=window, pieces={1: 1}),
         ):
             await shared.lease([claim])
-            await shared.fill(claim.purse, {"": 1}, added=1)
-            await shared.add(claim.purse, 1)
+            await shared.fill(claim.purse, {"": 1}, added={"e-1": 1})
+            await shared.add(claim.purse, 1, entry="e-2")
             await shared.lease([claim])
         assert await shared.silent() == []
         admission = Admission(key="k", request_id="r", tokens=10, rpm=10, tpm=100, at_once=2)
@@ -74,7 +73,7 @@ def test_the_roles_of_the_guide_are_enough_and_no_more(tmp_path):
     psycopg = pytest.importorskip("psycopg")
     postgres = pytest.importorskip("support.postgres")
     ledger = pytest.importorskip("turnout.stores.postgres.ledger", reason="the ledger in PostgreSQL is not here yet")
-    from support.ledgers import row
+    from support.ledgers import packaged_rows
 
     with postgres.own_server() as server:
         with psycopg.connect(server.url(), autocommit=True) as admin:
@@ -85,7 +84,7 @@ def test_the_roles_of_the_guide_are_enough_and_no_more(tmp_path):
                 admin.execute(statement)
         url = server.url("turnout").replace("postgres@", "turnout@")
         books = ledger.PostgresLedger(url, spool=tmp_path)
-        books.append(row())
+        books.append(next(packaged_rows(until=datetime.now(UTC))))
         assert books.flush()
         assert len(books.recent(10)) == 1
         books.close()
@@ -104,4 +103,4 @@ def test_the_roles_of_the_guide_are_enough_and_no_more(tmp_path):
 
 
 def statements(text):
-    return [s for s in (re.sub(r"--.*", "", part).strip() for part in text.split(";")) if s]
+    return [told for told in map(str.strip, re.sub(r"--.*", "", text).split(";")) if told]
