@@ -34,7 +34,7 @@ _MAGIC = b'{"turnout-spool":1}'
 
 
 class Segment:
-    """One file. `records` were written to it, `shipped` of them are in the database, `spilled` are in nobody's memory."""
+    """One file. `records` were written to it; `shipped` are in the database, `spilled` in nobody's memory."""
 
     def __init__(self, path: Path, file: int, size: int) -> None:
         self.path = path

@@ -48,7 +48,9 @@ def encode(item: LedgerRow | BudgetEntry) -> bytes:
         values[_PRICE] = price_record(item.price)
     if isinstance(item.decision, Decision):
         told: list[Any] = list(astuple(item.decision))
-        values[_DECISION] = [[_by_id(v, _DEPLOYMENT_OF_CANDIDATE) for v in t] if isinstance(t, tuple) else t for t in told]
+        values[_DECISION] = [
+            [_by_id(v, _DEPLOYMENT_OF_CANDIDATE) for v in t] if isinstance(t, tuple) else t for t in told
+        ]
     if item.attempt_log:
         values[_ATTEMPTS] = [
             _by_id(a, _DEPLOYMENT_OF_ATTEMPT) if isinstance(a, Attempt) else a for a in item.attempt_log
@@ -76,7 +78,9 @@ def decode(record: bytes, head: bytes = HEAD) -> tuple[LedgerRow | BudgetEntry, 
         values["decision"] = _decision(decision, names)
     log = values.get("attempt_log")
     values["attempt_log"] = None
-    row = msgspec.convert({name: value for name, value in values.items() if name in _ROW and name != "decision"}, LedgerRow)
+    row = msgspec.convert(
+        {name: value for name, value in values.items() if name in _ROW and name != "decision"}, LedgerRow
+    )
     attempts = tuple(_made(a, names["attempt"], Attempt) if isinstance(a, list) else a for a in log) if log else None
     whole = msgspec.structs.replace(row, decision=values.get("decision"), attempt_log=attempts)
     return whole, (price[0], price[1]) if isinstance(price, list) else None

@@ -16,9 +16,11 @@ from turnout.errors import InvalidRequest
 from turnout.spend.volume import LATER_STEPS
 
 __all__ = [
+    "CHOSEN",
     "DIMENSIONS",
     "MEASURES",
     "PAST_QUERY",
+    "ROLLING",
     "STEPS_QUERY",
     "SUMS_MIGRATION",
     "roll",
@@ -85,7 +87,8 @@ _STEP_MEASURES = ("requests", "input_tokens", *Parts.__struct_fields__)
 
 _SESSION_MEASURES = ("requests", "errors", "input_tokens", "cache_read_tokens", "output_tokens", "cost_nano_usd")
 
-_CHOSEN = "FROM requests WHERE rowid > ?1 AND rowid <= ?2"
+CHOSEN = "FROM requests WHERE rowid > ?1 AND rowid <= ?2"
+"""The rows that are summed, in each statement of `ROLLING` that reads nothing else."""
 
 
 # ---- Keeping them ----------------------------------------------------------------------------------------------
@@ -98,7 +101,7 @@ def _put(table: str, keys: dict[str, str], measures: Iterable[str], more: str = 
     added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in measures)
     return (
         f"INSERT INTO {table} ({', '.join((*keys, *measures))}) SELECT {', '.join(keys.values())}, {sums} "
-        f"{_CHOSEN} {more} GROUP BY {', '.join(str(n) for n in range(1, len(keys) + 1))} "
+        f"{CHOSEN} {more} GROUP BY {', '.join(str(n) for n in range(1, len(keys) + 1))} "
         f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {added}"
     )
 
@@ -128,12 +131,12 @@ def _sessions() -> str:
     return (
         f"INSERT INTO session_sums ({', '.join(names)}) "
         f"SELECT {', '.join((*_AGENT.values(), *_SESSION_ENDS.values()))}, ifnull(max(input_tokens), 0), {sums} "
-        f"{_CHOSEN} AND session_id IS NOT NULL GROUP BY 1, 2, 3 ON CONFLICT ({', '.join(_AGENT)}) "
+        f"{CHOSEN} AND session_id IS NOT NULL GROUP BY 1, 2, 3 ON CONFLICT ({', '.join(_AGENT)}) "
         f"DO UPDATE SET {', '.join(added)}, deepest = max(session_sums.deepest, excluded.deepest)"
     )
 
 
-_ROLLING: tuple[str, ...] = (
+ROLLING: tuple[str, ...] = (
     _put("hour_sums", {"hour": "substr(received_at, 1, 13)", **_MODEL}, MEASURES),
     *(
         _put(
@@ -175,7 +178,7 @@ def roll(db: sqlite3.Connection) -> None:
                 "SELECT rolled, (SELECT ifnull(max(rowid), 0) FROM requests) FROM sums_mark"
             )
             until = min(newest, mark + MOST_ROLLED)
-            for statement in _ROLLING:
+            for statement in ROLLING:
                 db.execute(statement, (mark, until))
             db.execute("UPDATE sums_mark SET rolled = ?", (until,))
             db.execute("COMMIT")

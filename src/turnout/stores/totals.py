@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from turnout.spend.ledger import GroupBy
 
-__all__ = ["TOTALS"]
+__all__ = ["GROUPS", "TOTALS"]
 
-_GROUPS: dict[GroupBy, str] = {
+GROUPS: dict[GroupBy, str] = {
     GroupBy.ALL: "'all'",
     GroupBy.KEY: "key_id",
     GroupBy.SESSION: "session_id",
@@ -33,6 +33,6 @@ TOTALS: dict[GroupBy, str] = {
             AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) AS t WHERE t.key = ?3 AND t.value = ?4))
         GROUP BY 1 ORDER BY 9 DESC, 2 DESC, 1 NULLS FIRST
         """  # noqa: S608 - the column is one of the table above
-    for group, column in _GROUPS.items()
+    for group, column in GROUPS.items()
 }
 """By group: rows of `spend.ledger.Totals` from ?1 to before ?2, of those tagged ?3 = ?4 where ?3 is given."""

@@ -44,7 +44,7 @@ def usage_query(by: str) -> tuple[str, str | None]:
         WITH chosen AS (
             -- The last term is always so: every query takes three values.
             SELECT *, {expression} AS grouped FROM requests
-            WHERE received_at >= ?1 AND received_at < ?2 AND ifnull(?3, 1) IS NOT NULL
+            WHERE received_at >= ?1 AND received_at < ?2 AND ifnull(?3, '') IS NOT NULL
         ), counted AS (
             SELECT grouped, count(DISTINCT session_id) AS sessions FROM chosen GROUP BY grouped
         ), steps AS (

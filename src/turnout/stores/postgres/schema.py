@@ -1,8 +1,8 @@
 """The ledger's tables in PostgreSQL: requests and attempts in partitions by month, prices, entries, sums.
 
 Texts are of the collation C: they sort as in SQLite, as bytes, and times of the ledger's own writing as time does. A
-request is one row by `request_id` and `received_at`, which every copy of it has alike. `nr` numbers rows: all of one
-transaction lie between its batch's number times `IN_BATCH` and the next.
+request is one row by `request_id` and `received_at`, which every copy of it has alike. `nr` numbers rows, and an
+attempt has that of its request: all of one transaction lie between its batch's number times `IN_BATCH` and the next.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ _LOCK = 0x7475726F  # partitions are made by one gateway at a time
 _TEXT = 'text COLLATE "C"'
 
 _MEASURES = (
-    "requests, errors, input_tokens, cache_read_tokens, cache_write_tokens, output_tokens, reasoning_tokens, "
-    "cost_nano_usd, unpriced, repeated_tokens, system, tools, history, tool_results, attachments, reasoning, "
-    "brief_requests, brief_cost_nano_usd, compared, compared_nano_usd, baseline_uncached_nano_usd, "
-    "baseline_cached_nano_usd, overhead_us, ttft_ms, ttft_count, attempts"
-).split(", ")
+    *("requests", "errors", "input_tokens", "cache_read_tokens", "cache_write_tokens", "output_tokens"),
+    *("reasoning_tokens", "cost_nano_usd", "unpriced", "repeated_tokens", "system", "tools", "history", "tool_results"),
+    *("attachments", "reasoning", "brief_requests", "brief_cost_nano_usd", "compared", "compared_nano_usd"),
+    *("baseline_uncached_nano_usd", "baseline_cached_nano_usd", "overhead_us", "ttft_ms", "ttft_count", "attempts"),
+)
 
 
 def _sums(name: str, keys: str, measures: Iterable[str]) -> str:
@@ -96,11 +96,11 @@ LEDGER_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX requests_received_at ON requests (received_at)",
         "CREATE INDEX requests_session ON requests (session_id, received_at)",
-        "CREATE INDEX requests_nr ON requests (nr)",
         # What is no time of ours; months have partitions of their own.
         "CREATE TABLE requests_other PARTITION OF requests DEFAULT",
         f"""
         CREATE TABLE attempts (
+            nr bigint NOT NULL,
             number bigint NOT NULL,
             status bigint,
             waited_ms bigint,
@@ -112,15 +112,14 @@ LEDGER_MIGRATIONS: tuple[tuple[str, ...], ...] = (
             output_tokens bigint,
             cost_nano_usd bigint,
             reprefill_nano_usd bigint,
-            request_id {_TEXT} NOT NULL,
             received_at {_TEXT} NOT NULL,
             deployment {_TEXT} NOT NULL,
             target {_TEXT},
             error_code {_TEXT},
-            reason {_TEXT},
-            PRIMARY KEY (request_id, received_at, number)
+            reason {_TEXT}
         ) PARTITION BY RANGE (received_at)
         """,
+        "CREATE INDEX attempts_nr ON attempts (nr)",
         "CREATE TABLE attempts_other PARTITION OF attempts DEFAULT",
         f"""
         CREATE TABLE budget_entries (
@@ -134,9 +133,14 @@ LEDGER_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """,
         "CREATE INDEX budget_entries_at ON budget_entries (at)",
         f"CREATE TABLE prices (digest {_TEXT} PRIMARY KEY, price {_TEXT} NOT NULL)",
-        # Each transaction that writes requests leaves its number; who has summed them takes it away.
+        # Each transaction that writes requests leaves its number, and the spans of time that they lie in; who has
+        # summed them takes it away.
         "CREATE SEQUENCE batches",
-        "CREATE TABLE unsummed (batch bigint PRIMARY KEY)",
+        f"""
+        CREATE TABLE unsummed (
+            batch bigint NOT NULL, since {_TEXT} NOT NULL, until {_TEXT} NOT NULL, PRIMARY KEY (batch, since)
+        )
+        """,
         _sums("hour_sums", "hour, model, tier", _MEASURES),
         _sums("day_sums", "kind, day, value, model, tier", _MEASURES),
         f"""
@@ -159,8 +163,17 @@ LEDGER_MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )
         """,
         "CREATE INDEX session_sums_last ON session_sums (last_at)",
-        _sums("spend_sums", "minute, key_id, team, mode, tags, deployment, gateway", ("cost_nano_usd",)),
-        _sums("spend_hours", "hour, key_id, team, mode, tags, deployment, gateway", ("cost_nano_usd",)),
+        *(
+            f"""
+            CREATE TABLE {table} (
+                {span} {_TEXT} NOT NULL, who bytea NOT NULL, key_id {_TEXT} NOT NULL, team {_TEXT} NOT NULL,
+                mode {_TEXT} NOT NULL, tags {_TEXT} NOT NULL, deployment {_TEXT} NOT NULL, gateway {_TEXT} NOT NULL,
+                cost_nano_usd bigint NOT NULL,
+                PRIMARY KEY ({span}, who)
+            )
+            """
+            for table, span in (("spend_sums", "minute"), ("spend_hours", "hour"))
+        ),
     ),
 )
 """Only ever add to the end."""
