@@ -3,6 +3,7 @@ at once."""
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from typing import Protocol
@@ -11,12 +12,14 @@ import msgspec
 from msgspec import Struct
 
 from turnout.config import BudgetConfig, Config, check_budget
-from turnout.errors import ConfigError, InvalidRequest, NotFound
+from turnout.errors import ConfigError, InvalidRequest, NotFound, TurnoutError
 from turnout.memory import Memory
 from turnout.money import budget_rule, budget_rules, claimed, paced, take_budgets
 from turnout.spend.budgets import BudgetRule
 
 __all__ = ["BudgetBook", "BudgetStore", "StoredBudget", "book_rules"]
+
+log = logging.getLogger("turnout")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -60,6 +63,7 @@ class BudgetBook:
         self._store = store
         self._memory = memory
         self._made = {stored.name: _read(stored) for stored in store.all()}
+        self._refused: str | None = None
         claimed(self.rules, memory.journal, memory.ledger)
 
     @property
@@ -81,6 +85,25 @@ class BudgetBook:
         read."""
         take_budgets(self.rules, self._memory.budgets, self._memory.ledger)
         self._memory.pacing.reconfigure(paced(self.told))
+
+    def look(self) -> None:
+        """Take over what another gateway has changed in the store. What cannot be is logged, and what held before
+        holds on."""
+        if not self._store.changed():
+            return
+        try:
+            made = {stored.name: _read(stored) for stored in self._store.all()}
+            if made == self._made:
+                return
+            names = {rule.name for rule in self._rules}
+            fresh = [budget_rule(name, told) for name, told in made.items() if name not in names]
+            claimed(fresh, self._memory.journal, self._memory.ledger)
+            self._made = made
+            self.take()
+        except (TurnoutError, msgspec.MsgspecError) as error:
+            if str(error) != self._refused:
+                log.warning("budgets that another gateway has changed are not taken over here: %s", error)
+            self._refused = str(error)
 
     def create(self, name: str, body: bytes) -> None:
         """Raises InvalidRequest, and ConfigError where another process keeps the ledger's budgets."""

@@ -144,7 +144,7 @@ class Engine(Struct, frozen=True, kw_only=True):
 
 def open_state(config: Config) -> State:
     """What a gateway keeps for its whole life. Raises ConfigError where the store cannot be opened."""
-    stores = open_stores(config.store)
+    stores = open_stores(config.store, serving=True)
     try:
         return _state(stores)
     except BaseException:

@@ -130,10 +130,11 @@ class SqliteStores(Stores):
         return file_secret(self._file)
 
 
-def open_stores(store: StoreConfig) -> Stores:
-    """The stores that a config names; none of them is open yet. Raises ConfigError for a URL that means nothing here,
+def open_stores(store: StoreConfig, *, serving: bool = False) -> Stores:
+    """The stores that a config names; none of them is open yet. `serving`: for a gateway, which keeps what a database
+    does not have yet in `store.folder`. Raises ConfigError for a URL that means nothing here,
     and where what it takes is not installed."""
-    return _KINDS[scheme_of(store.ledger, LEDGERS, "store.ledger")](store)
+    return _KINDS[scheme_of(store.ledger, LEDGERS, "store.ledger")](store, serving)
 
 
 def beside(store: StoreConfig, name: str) -> Path:
@@ -148,22 +149,22 @@ def _sqlite_file(store: StoreConfig) -> str:
     return store.ledger.removeprefix("sqlite:///")
 
 
-def _sqlite(store: StoreConfig) -> Stores:
+def _sqlite(store: StoreConfig, _: bool) -> Stores:
     return SqliteStores(_sqlite_file(store))
 
 
-def _postgres(store: StoreConfig) -> Stores:
+def _postgres(store: StoreConfig, serving: bool) -> Stores:
     if importlib.util.find_spec("psycopg") is None:
         raise ConfigError(
             "store.ledger: PostgreSQL needs a driver that is not installed: pip install 'turnout[postgres]'",
             param="store.ledger",
         )
-    from turnout.stores.postgres.rooms import open_rooms
+    from turnout.stores.postgres.rooms import PostgresStores
 
-    return open_rooms(store.ledger, Path(store.folder))
+    return PostgresStores(store.ledger, Path(store.folder) if serving else None)
 
 
-_KINDS: Mapping[str, Callable[[StoreConfig], Stores]] = {
+_KINDS: Mapping[str, Callable[[StoreConfig, bool], Stores]] = {
     "sqlite": _sqlite,
     "postgresql": _postgres,
     "postgres": _postgres,
