@@ -36,10 +36,11 @@ class Running:
 
 @asynccontextmanager
 async def gateway(
-    toml: str, folder: Path, extras: Sequence[Extra] = (), host: str = "127.0.0.1"
+    toml: str, folder: Path, extras: Sequence[Extra] = (), host: str = "127.0.0.1", ledger: str | None = None
 ) -> AsyncGenerator[Running]:
-    """The gateway of a config, its ledger in `folder`. Ends cleanly on leaving."""
-    config = parse_config(f'store.ledger = "sqlite:///{folder}/ledger.db"\n' + toml, {})
+    """The gateway of a config, its ledger in `folder` if not at the URL `ledger`. Ends cleanly on leaving."""
+    store = f'store.ledger = "{ledger or f"sqlite:///{folder}/ledger.db"}"\nstore.folder = "{folder}"\n'
+    config = parse_config(store + toml, {})
     engine = await build_engine(config, {}, extras=extras)
     app = App(engine)
     server = make_server(app, config, host, 0)
