@@ -31,7 +31,7 @@ SHARED: Mapping[str, str] = {
 class StoreConfig(Struct, frozen=True, kw_only=True):
     """`ledger`: where rows are kept for good, with keys, budgets, conversations, answers and outcomes. `shared`: what
     several gateways know of each other while they run. `folder`: where a gateway keeps files of its own when the
-    ledger is no file that they could lie beside (docs/configuration.md)."""
+    ledger is no file that they could lie beside (docs/stores.md)."""
 
     ledger: str = "sqlite:///turnout.db"
     shared: str = "memory:"

@@ -42,7 +42,7 @@ def opened(tmp_path):
 
 def test_keys_that_are_known_open_while_the_server_is_away_and_changes_are_heard_of_after(server, opened, caplog):
     one, two = opened(server.url()), opened(server.url())
-    assert one.keys.all() == two.keys.all() == []
+    assert one.keys.all() == two.keys.all() == one.budgets.all() == []
     one.keys.put(key("before"))
     until(two.keys.changed)
     server.stop()

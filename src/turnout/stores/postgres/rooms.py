@@ -20,7 +20,7 @@ from turnout.stores.opening import Stores
 from turnout.stores.postgres.answers import PostgresAnswers
 from turnout.stores.postgres.budgets import PostgresBudgets
 from turnout.stores.postgres.conversations import PostgresConversations
-from turnout.stores.postgres.database import PLACE, Database, Migrations, cause_of, open_database
+from turnout.stores.postgres.database import PLACE, Database, Migrations, open_database
 from turnout.stores.postgres.held import Watch
 from turnout.stores.postgres.keys import PostgresKeys
 from turnout.stores.postgres.ledger import PostgresLedger
@@ -186,5 +186,5 @@ class PostgresStores(Stores):
         return folder / name
 
     def _unread(self, room: str, error: Exception) -> ConfigError:
-        why = cause_of(error) if isinstance(error, psycopg.Error) else f"one is not understood ({error})"
+        why = self._database.why_not(error) if isinstance(error, psycopg.Error) else f"one is not understood ({error})"
         return ConfigError(f"{PLACE}: {self._database.place}: the {room} cannot be read: {why}", param=PLACE)
