@@ -13,7 +13,7 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"json_extract\(tags, '\$\.feature'\)", "feature"),
     (r"json_extract\(tags, \?3\)", "(tags::json ->> ?3)"),
     (r"json_each\(tags\)", "json_each_text(tags::json)"),
-    (r"\binstr\(", "strpos("),
+    (r"\binstr\(model, '/'\) - 1", "greatest(strpos(model, '/') - 1, 0)"),
     (r"\bAS INTEGER\)", "AS bigint)"),
     (r" IS c\.", " IS NOT DISTINCT FROM c."),
     (r"= max\(", "= greatest("),
