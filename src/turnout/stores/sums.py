@@ -264,7 +264,8 @@ def sums_query(by: str) -> str:
     return (
         f"SELECT nullif({group}, ''), nullif(model, ''), nullif(tier, ''), "  # noqa: S608 - our own expressions
         f"{', '.join(f'sum({name})' for name in MEASURES)} FROM {table} WHERE {kind}{at} >= ?1 AND {at} <= ?2 "
-        "GROUP BY 1, 2, 3 ORDER BY sum(cost_nano_usd) DESC, sum(input_tokens) DESC, 1 NULLS FIRST, 2 NULLS FIRST, 3 NULLS FIRST"
+        "GROUP BY 1, 2, 3 ORDER BY sum(cost_nano_usd) DESC, sum(input_tokens) DESC, "
+        "1 NULLS FIRST, 2 NULLS FIRST, 3 NULLS FIRST"
     )
 
 
