@@ -18,7 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -43,7 +43,7 @@ class Server:
         self._settings = settings
         self._process: subprocess.Popen[bytes] | None = None
         # To copy takes a fraction of a second, to make one some.
-        subprocess.run(["cp", "-a", new, self._folder / "data"], check=True)
+        subprocess.run(["/bin/cp", "-a", new, self._folder / "data"], check=True)
         self.start()
         atexit.register(self.remove)
 
@@ -120,7 +120,8 @@ class Server:
         if self._process is not None:
             main = psutil.Process(self._process.pid)
             for process in (main, *main.children(recursive=True)):
-                process.send_signal(number)
+                with suppress(psutil.NoSuchProcess):
+                    process.send_signal(number)
 
 
 def _folder() -> Path:
