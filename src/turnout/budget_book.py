@@ -3,15 +3,16 @@ at once."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Mapping
 
 import msgspec
 
 from turnout.config import BudgetConfig, Config, check_budget
-from turnout.errors import ConfigError, InvalidRequest, NotFound
+from turnout.errors import ConfigError, InvalidRequest, NoCapacity, NotFound
 from turnout.memory import Memory
-from turnout.money import budget_rule, budget_rules, claimed, paced, take_budgets
+from turnout.money import Taking, budget_rule, budget_rules, claimed, paced, take_budgets
 from turnout.spend.budgets import BudgetRule
 from turnout.stores.budgets import SqliteBudgets, StoredBudget
 
@@ -32,6 +33,7 @@ class BudgetBook:
         self._store = store
         self._memory = memory
         self._made = {stored.name: _read(stored) for stored in store.all()}
+        self._changing = asyncio.Lock()
         claimed(self.rules, memory.journal, memory.ledger)
 
     @property
@@ -41,8 +43,11 @@ class BudgetBook:
 
     @property
     def rules(self) -> list[BudgetRule]:
+        return self._with(self._made)
+
+    def _with(self, made: Mapping[str, BudgetConfig]) -> list[BudgetRule]:
         names = {rule.name for rule in self._rules}
-        return [*self._rules, *(budget_rule(n, told) for n, told in self._made.items() if n not in names)]
+        return [*self._rules, *(budget_rule(n, told) for n, told in made.items() if n not in names)]
 
     def configured(self, name: str) -> bool:
         """Whether the config holds it, or the gateway itself: then nobody changes it here."""
@@ -54,17 +59,19 @@ class BudgetBook:
         take_budgets(self.rules, self._memory.budgets, self._memory.ledger)
         self._memory.pacing.reconfigure(paced(self.told))
 
-    def create(self, name: str, body: bytes) -> None:
-        """Raises InvalidRequest, and ConfigError where another process keeps the ledger's budgets."""
+    async def create(self, name: str, body: bytes) -> None:
+        """It holds when this returns; requests go on meanwhile. Raises InvalidRequest, NoCapacity where the ledger
+        cannot be read, and ConfigError where another process keeps its budgets."""
         if not _NAME.fullmatch(name):
             raise InvalidRequest("name: letters, digits and . _ - , at most 100", param="name")
         if name in self.told or self.configured(name):
             raise InvalidRequest(f"there is a budget {name!r} already; change it, or choose another name", param="name")
-        self._put(name, {}, body)
+        await self._put(name, _checked(name, {}, body))
 
-    def change(self, name: str, body: bytes) -> None:
-        """Fields that are not told stay. Raises NotFound and InvalidRequest."""
-        self._put(name, msgspec.to_builtins(self._mine(name), enc_hook=str), body)
+    async def change(self, name: str, body: bytes) -> None:
+        """Fields that are not told stay; until this returns the budget holds as it was. Raises as `create`, and
+        NotFound."""
+        await self._put(name, _checked(name, msgspec.to_builtins(self._mine(name), enc_hook=str), body))
 
     def remove(self, name: str) -> None:
         """What it has counted is forgotten; the ledger has it still. Raises NotFound and InvalidRequest."""
@@ -81,14 +88,23 @@ class BudgetBook:
             raise NotFound(f"there is no budget {name!r}; there are: {names}")
         return self._made[name]
 
-    def _put(self, name: str, before: dict[str, object], body: bytes) -> None:
-        told = _checked(name, before, body)
-        rule = budget_rule(name, told)
-        claimed([rule], self._memory.journal, self._memory.ledger)
-        record = msgspec.json.encode(msgspec.to_builtins(told, enc_hook=str))
-        self._store.put(StoredBudget(name=name, told=msgspec.Raw(record)))
-        self._made[name] = told
-        self.take()
+    async def _put(self, name: str, told: BudgetConfig) -> None:
+        claimed([budget_rule(name, told)], self._memory.journal, self._memory.ledger)
+        async with self._changing:
+            taking = Taking(self._with({**self._made, name: told}), self._memory.budgets, self._memory.ledger)
+            try:
+                await taking.read()
+                if taking.overtaken:
+                    raise NoCapacity("the budgets were changed meanwhile; look at them and try again", retry_after=1)
+                record = msgspec.json.encode(msgspec.to_builtins(told, enc_hook=str))
+                self._store.put(StoredBudget(name=name, told=msgspec.Raw(record)))
+                self._made[name] = told
+                taking.end()
+            except TimeoutError:
+                raise NoCapacity("the ledger took too long to say what was spent; try again", retry_after=5) from None
+            finally:
+                taking.drop()
+        self._memory.pacing.reconfigure(paced(self.told))
 
 
 def book_rules(config: Config, store: SqliteBudgets) -> list[BudgetRule]:

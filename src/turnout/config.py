@@ -283,13 +283,8 @@ class PricesConfig(Struct, frozen=True, kw_only=True):
 
 
 class StoreConfig(Struct, frozen=True, kw_only=True):
-    """Where state lives. `spool`: a folder where the ledger's rows wait while PostgreSQL is away, up to `spool_mb`
-    megabytes in all; SQLite needs none."""
-
     ledger: str = "sqlite:///turnout.db"
     shared: str = "memory:"
-    spool: str = "turnout-spool"
-    spool_mb: int = 1_024
 
 
 class TelemetryConfig(Struct, frozen=True, kw_only=True):

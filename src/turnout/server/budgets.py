@@ -49,19 +49,19 @@ def add(engine: Engine, name: str, body: bytes) -> object:
     return _story(engine, state)
 
 
-def create(engine: Engine, _: str, body: bytes) -> object:
+async def create(engine: Engine, _: str, body: bytes) -> object:
     """A new budget, which holds at once. Raises InvalidRequest."""
     told = decoded(body, dict[str, Json], '{"name": "search", "amount_usd": 50, "period": "month"}')
     name = told.pop("name", None)
     if not isinstance(name, str):
         raise InvalidRequest("name: what the budget is called, a string", param="name")
-    engine.budgets.create(name, msgspec.json.encode(told))
+    await engine.budgets.create(name, msgspec.json.encode(told))
     return _one(engine, name)
 
 
-def change(engine: Engine, name: str, body: bytes) -> object:
+async def change(engine: Engine, name: str, body: bytes) -> object:
     """Other figures for a budget that was made here. Raises NotFound and InvalidRequest."""
-    engine.budgets.change(name, body)
+    await engine.budgets.change(name, body)
     return _one(engine, name)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -29,9 +29,9 @@ from turnout.context import (
     Parts,
     RequestContext,
     Reservation,
-    Spender,
 )
 from turnout.errors import InvalidRequest
+from turnout.spend.spent import Asked, BudgetEntry, Question, Spent
 from turnout.spend.volume import PastRun, StepSum, Summed, Volume
 
 __all__ = [
@@ -214,29 +214,6 @@ class Totals(Struct, frozen=True, kw_only=True):
     unpriced: int
 
 
-class Spent(Struct, frozen=True, kw_only=True):
-    """What one spender paid for one deployment in one minute (UTC), which `at` begins, through one gateway; only what
-    has a cost."""
-
-    at: datetime
-    spender: Spender
-    deployment: str
-    provider: str
-    cost_nano_usd: int
-    gateway: str | None = None
-
-
-class BudgetEntry(Struct, frozen=True, kw_only=True):
-    """What a budget must know and no request's row says, in nano-dollars: money held for a request that a crash ended
-    (`lost`: nobody knows what of it was spent), or money added for one period. `id` is the request's, or its own."""
-
-    id: str
-    budget: str
-    at: datetime
-    kind: Literal["lost", "added"]
-    amount_nano_usd: int
-
-
 class Journal(Protocol):
     """Where money that is held is written down before it is spent."""
 
@@ -335,7 +312,12 @@ class Ledger(Protocol):
         ...
 
     def spending(self, since: datetime) -> list[Spent]:
-        """What was spent since `since`, as far apart as budgets ask: they are filled from it at the start."""
+        """What was spent since `since`, by minute, as the rows themselves say it: of a million in half a minute."""
+        ...
+
+    def ask_spending(self, questions: Sequence[Question]) -> Asked:
+        """Put questions that are answered as of now: of what was appended and entered before, and of nothing after.
+        Returns at once; call it where rows are appended. While rows cannot be written, of those that are."""
         ...
 
     def sums(self, since: datetime, until: datetime, by: str, *, sessions: bool = True) -> list[Summed]:
