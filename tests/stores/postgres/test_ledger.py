@@ -19,7 +19,8 @@ import turnout
 from support.postgres import database, own_server
 from support.random_rows import rows
 from turnout.errors import ConfigError, Internal
-from turnout.spend.ledger import BudgetEntry, LedgerRow, iso_utc
+from turnout.spend.ledger import LedgerRow, iso_utc
+from turnout.spend.spent import BudgetEntry
 from turnout.stores.postgres.ledger import PostgresLedger
 from turnout.stores.sqlite import SqliteLedger
 

@@ -16,7 +16,8 @@ import psycopg
 from msgspec import Struct
 from psycopg.errors import UniqueViolation
 
-from turnout.spend.ledger import ATTEMPT_COLUMNS, COLUMNS, BudgetEntry, Record, iso_utc
+from turnout.spend.ledger import ATTEMPT_COLUMNS, COLUMNS, Record, iso_utc
+from turnout.spend.spent import BudgetEntry
 from turnout.stores.postgres.database import Row
 from turnout.stores.postgres.schema import IN_BATCH, make_partitions, month_of
 
