@@ -30,7 +30,7 @@ from turnout.spend.ledger import (
     to_record,
 )
 from turnout.spend.spent import BudgetEntry
-from turnout.stores.postgres.batches import Batch, Written, written_of
+from turnout.stores.postgres.batches import Batch, Written, fit, written_of
 from turnout.stores.postgres.database import SILENCE_S, STATEMENT_TIMEOUT_S, Database, Row, cause_of
 from turnout.stores.postgres.schema import make_partitions
 from turnout.stores.spool import Segment, Spool
@@ -306,12 +306,12 @@ class Writer:
         with self._database.within(db, STATEMENT_TIMEOUT_S + SILENCE_S):
             try:
                 Batch(rows=rows, entries=entries, prices=prices).write(db, self._made)
-            except psycopg.Error as error:
+            except (psycopg.Error, UnicodeEncodeError) as error:
                 if not _spoilt(error):
                     raise
                 # One row that no try will ever write must not hold up the others.
                 Batch(entries=entries, prices=prices).write(db, self._made)
-                self._write_what_can_be(db, rows)
+                self._write_what_can_be(db, [fit(row) for row in rows])
 
     def _write_what_can_be(self, db: psycopg.Connection[Row], rows: Sequence[Written]) -> None:
         try:
@@ -329,7 +329,7 @@ class Writer:
     def _written(self, row: LedgerRow) -> Written | None:
         """The row as PostgreSQL takes it; None, and counted as lost, for one that is none."""
         try:
-            return written_of(to_record(row), attempts_to_records(row))
+            return written_of(row)
         except (TypeError, ValueError, OverflowError) as error:
             self._drop(1, f"request {row.request_id!a} cannot be written ({type(error).__name__})")
             return None
@@ -401,5 +401,8 @@ def _price_of(item: _Item) -> tuple[str, str] | None:
     return item.price
 
 
-def _spoilt(error: psycopg.Error) -> bool:
-    return isinstance(error, psycopg.DataError) or (error.sqlstate or "").startswith(_SPOILT)
+def _spoilt(error: psycopg.Error | UnicodeEncodeError) -> bool:
+    """Whether it is a row's fault."""
+    if isinstance(error, psycopg.Error):
+        return isinstance(error, psycopg.DataError) or (error.sqlstate or "").startswith(_SPOILT)
+    return True
