@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -69,7 +69,7 @@ _LEFT = "INSERT INTO turnout.unsummed (batch, since, until) VALUES (%(batch)s, %
 
 
 @contextmanager
-def server(url: str | None) -> Iterator[str]:
+def server(url: str | None) -> Generator[str]:
     if url is not None:
         yield url
         return

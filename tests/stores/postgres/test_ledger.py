@@ -368,7 +368,7 @@ def test_what_cannot_be_opened_is_said_with_the_next_step(url: str, tmp_path: Pa
     with pytest.raises(ConfigError, match=r'database "nothing" does not exist; check the user, password and database'):
         PostgresLedger(url.replace(url.partition("@/")[2].partition("?")[0], "nothing"))
     (tmp_path / "file").touch()
-    with pytest.raises(ConfigError, match=r"store.spool: .*: Not a directory; rows wait there while"):
+    with pytest.raises(ConfigError, match=r"store.folder: .*: Not a directory; rows wait there while"):
         PostgresLedger(url, spool=tmp_path / "file" / "spool")
 
 

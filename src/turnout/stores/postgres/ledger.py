@@ -310,9 +310,9 @@ def _open_spool(folder: Path, megabytes: int) -> Spool:
         return Spool(folder, HEAD, most_bytes=megabytes << 20)
     except OSError as error:
         raise ConfigError(
-            f"store.spool: {folder}: {error.strerror}; rows wait there while PostgreSQL is away: name a folder that "
+            f"store.folder: {folder}: {error.strerror}; rows wait there while PostgreSQL is away: name a folder that "
             "this user may write",
-            param="store.spool",
+            param="store.folder",
         ) from error
 
 
