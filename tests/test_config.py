@@ -71,7 +71,12 @@ def test_an_empty_config_is_one():
         ("[server]\nport = 70000", "server.port = 70000"),
         ("[routing]\nquality = 2", "must lie between 0 and 1"),
         ("x =", "not valid TOML"),
-        ('[store]\nledger = "postgresql://h/db"', "only sqlite:///FILE"),
+        (
+            '[store]\nledger = "mysql://me:pw@h/db"',
+            "store.ledger = mysql:...: must begin with one of sqlite:///, postgresql://",
+        ),
+        ('[store]\nledger = "turnout.db"', "store.ledger = turnout.db: must begin with"),
+        ('[store]\nshared = "memcached://h"', "must begin with one of memory:, sqlite:///, valkey://"),
         ("[budgets.b]\namount_usd = -5", "budgets.b.amount_usd = -5: must lie between 0 and 1,000,000,000"),
         ("[brakes]\nrepeat_call = 1", "brakes.repeat_call = 1"),
     ],

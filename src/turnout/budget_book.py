@@ -6,28 +6,56 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
+from typing import Protocol
 
 import msgspec
+from msgspec import Struct
 
 from turnout.config import BudgetConfig, Config, check_budget
 from turnout.errors import ConfigError, InvalidRequest, NoCapacity, NotFound
 from turnout.memory import Memory
 from turnout.money import Taking, budget_rule, budget_rules, claimed, paced, take_budgets
 from turnout.spend.budgets import BudgetRule
-from turnout.stores.budgets import SqliteBudgets, StoredBudget
 
-__all__ = ["BudgetBook", "book_rules"]
+__all__ = ["BudgetBook", "BudgetStore", "StoredBudget", "book_rules"]
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 EXAMPLE = '{"amount_usd": 50, "period": "month", "match": {"tag": "feature=search"}}'
 
 
+class StoredBudget(Struct, frozen=True, kw_only=True):
+    """A budget by its name; `told` is what a config's table of a budget would say, as JSON."""
+
+    name: str
+    told: msgspec.Raw
+
+
+class BudgetStore(Protocol):
+    """Where budgets are kept that were made while gateways run. Several may change them."""
+
+    def all(self) -> list[StoredBudget]:
+        """Every budget, oldest first. Raises Internal where they cannot be read."""
+        ...
+
+    def put(self, stored: StoredBudget) -> None:
+        """Keep a budget, in the place of one of the same name. Raises Internal where it cannot be written."""
+        ...
+
+    def remove(self, name: str) -> None:
+        """Raises Internal where it cannot be written."""
+        ...
+
+    def changed(self) -> bool:
+        """Whether somebody else has written since this was last asked. Takes microseconds."""
+        ...
+
+
 class BudgetBook:
     """What the config says of budgets, which the file alone changes, over what the store holds. One event loop owns
     it. Raises ConfigError where a budget is hard and another process keeps the ledger's."""
 
-    def __init__(self, config: Config, store: SqliteBudgets, memory: Memory) -> None:
+    def __init__(self, config: Config, store: BudgetStore, memory: Memory) -> None:
         self._configured = dict(config.budgets)
         self._rules = budget_rules(config)
         self._store = store
@@ -107,7 +135,7 @@ class BudgetBook:
         self._memory.pacing.reconfigure(paced(self.told))
 
 
-def book_rules(config: Config, store: SqliteBudgets) -> list[BudgetRule]:
+def book_rules(config: Config, store: BudgetStore) -> list[BudgetRule]:
     """The rules of all budgets, for somebody who only looks."""
     own = budget_rules(config)
     names = {rule.name for rule in own}

@@ -22,6 +22,7 @@ from turnout.learning_rules import LearningRules, check_learning
 from turnout.spend.brakes import Action, BrakeName
 from turnout.spend.budgets import Match
 from turnout.spend.periods import parse_period, parse_zone
+from turnout.store_rules import StoreConfig, check_store
 
 __all__ = [
     "BrakeLimits",
@@ -93,6 +94,7 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     queue_s: float = 1.0
     idle_reader_s: float = 120.0
     shutdown_grace_s: float = 10.0
+    workers: int = 1
 
 
 class KeyConfig(Grant, frozen=True, kw_only=True):
@@ -282,11 +284,6 @@ class PricesConfig(Struct, frozen=True, kw_only=True):
     every_hours: float = 24.0
 
 
-class StoreConfig(Struct, frozen=True, kw_only=True):
-    ledger: str = "sqlite:///turnout.db"
-    shared: str = "memory:"
-
-
 class TelemetryConfig(Struct, frozen=True, kw_only=True):
     """What the gateway tells of itself (docs/telemetry.md). `log`: lines for people, or JSON with one line a request.
     `webhook` is told of every budget alert and of sessions that a brake holds; `webhook_secret` signs what any webhook
@@ -473,16 +470,7 @@ def check_values(config: Config) -> None:
             f"learning.keep_days = {config.learning.keep_days}: must be at least 1; enabled = false records nothing",
             param="learning.keep_days",
         )
-    if config.store.shared != "memory:":
-        raise ConfigError(
-            f'store.shared = {shown(config.store.shared)}: only "memory:" is there in this version',
-            param="store.shared",
-        )
-    if not config.store.ledger.startswith("sqlite://"):
-        raise ConfigError(
-            f"store.ledger = {shown(config.store.ledger)}: only sqlite:///FILE is there in this version",
-            param="store.ledger",
-        )
+    check_store(config.store)
 
 
 def check_key(path: str, told: Grant) -> None:

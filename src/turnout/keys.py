@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from hashlib import sha256
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 from turnout.catalog.models import Deployment
 from turnout.errors import Unauthorized
 
-__all__ = ["PREFIX", "Grant", "Key", "Keys", "StoredKey", "digest_of", "new_key"]
+__all__ = ["PREFIX", "Grant", "Key", "KeyStore", "Keys", "StoredKey", "digest_of", "new_key"]
 
 PREFIX = "sk-turnout-"
 """What every key made here begins with: secret scanners and people recognise it."""
@@ -65,6 +66,22 @@ class StoredKey(Struct, frozen=True, kw_only=True):
     def rotated(self, digest: str, hint: str, *, old_until: datetime) -> StoredKey:
         """The same key with another secret; the one so far opens until `old_until`."""
         return replace(self, digest=digest, hint=hint, old_digest=self.digest, old_until=old_until)
+
+
+class KeyStore(Protocol):
+    """Where keys are kept that were made while gateways run. Several may change them."""
+
+    def all(self) -> list[StoredKey]:
+        """Every key that was ever made, oldest first; revoked ones too. Raises Internal where they cannot be read."""
+        ...
+
+    def put(self, stored: StoredKey) -> None:
+        """Keep a key, in the place of one of the same name. Raises Internal where it cannot be written."""
+        ...
+
+    def changed(self) -> bool:
+        """Whether somebody else has written since this was last asked. Takes microseconds."""
+        ...
 
 
 def new_key() -> str:

@@ -23,7 +23,7 @@ from turnout.routing.explore import draw
 from turnout.routing.implicit import Shown, malformed, rephrased, shingles, spoken, tells
 from turnout.routing.outcomes import TRUST, Outcome, Source
 
-__all__ = ["POOR", "RECALLED", "Answered", "Asked", "Learner", "Learns", "NoOutcomes", "OutcomeStore"]
+__all__ = ["POOR", "RECALLED", "Answered", "Asked", "Learner", "Learns", "NoOutcomes", "OutcomeArchive", "OutcomeStore"]
 
 log = logging.getLogger("turnout")
 
@@ -116,6 +116,23 @@ class OutcomeStore(Protocol):
 
     def find(self, request_id: str) -> Asked | None:
         """What is kept of a request and the model that answered it first."""
+        ...
+
+
+class OutcomeArchive(OutcomeStore, Protocol):
+    """A store whose whole past can be read: for whoever learns from it or hands it out."""
+
+    def since(self, at: datetime) -> list[Outcome]:
+        """Every outcome since `at`, oldest first. Raises Internal."""
+        ...
+
+    def texts_since(self, at: datetime) -> list[Asked]:
+        """Every request since `at` whose text is kept, oldest first; without the text: `text` has that. Raises
+        Internal."""
+        ...
+
+    def text(self, request_id: str, model: str) -> Asked | None:
+        """One of those, whole. Raises Internal."""
         ...
 
 

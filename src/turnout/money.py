@@ -11,7 +11,8 @@ from turnout.catalog.prices import NANO_PER_USD
 from turnout.config import BudgetConfig, Config
 from turnout.context import MARK
 from turnout.spend.budgets import BudgetRule, Budgets, BudgetState, Match
-from turnout.spend.ledger import Journal, Ledger
+from turnout.spend.journal import Journal
+from turnout.spend.ledger import Ledger
 from turnout.spend.periods import parse_period
 from turnout.spend.spent import Asked, Spent, minute_of, questions_of
 
@@ -93,7 +94,9 @@ class Taking:
         self._budgets = budgets
         self._before = budgets.rules
         known = {rule.name: (rule.match, rule.period) for rule in self._before}
-        self._fresh = [rule for rule in rules if known.get(rule.name) != (rule.match, rule.period)]
+        counts_anew = [rule for rule in rules if known.get(rule.name) != (rule.match, rule.period)]
+        # Whoever leases its budgets learns from the engine what was spent.
+        self._fresh = [] if budgets.leased else counts_anew
         now = datetime.now(UTC)
         self._since = {rule.name: rule.period.since(now) for rule in self._fresh}
         self._asked: Asked | None = None

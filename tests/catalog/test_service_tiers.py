@@ -17,8 +17,8 @@ from turnout.catalog.prices import Price, PriceTier, cost_nano_usd, rates_for, s
 from turnout.catalog.service_tiers import service_rules
 from turnout.chat import Usage
 from turnout.config import parse_config
+from turnout.describing import price_of
 from turnout.dialects.billing import tier_word
-from turnout.engine import price_of
 from turnout.errors import ConfigError
 
 CATALOG = Catalog.load()

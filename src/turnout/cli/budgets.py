@@ -15,8 +15,7 @@ from turnout.catalog.prices import format_usd
 from turnout.config import Config, load_config
 from turnout.money import budget_story, open_budgets
 from turnout.spend.budgets import BudgetState
-from turnout.stores.budgets import SqliteBudgets
-from turnout.stores.sqlite import SqliteLedger
+from turnout.stores.opening import open_stores
 
 __all__ = ["budgets"]
 
@@ -24,16 +23,11 @@ __all__ = ["budgets"]
 def budgets(args: argparse.Namespace) -> int:
     """Print the budgets. Raises ConfigError."""
     config = load_config(args.config) if args.config else Config()
-    file = config.store.ledger.removeprefix("sqlite:///")
-    ledger = SqliteLedger(file)
+    stores = open_stores(config.store)
     try:
-        stored = SqliteBudgets(file)
-        try:
-            states = open_budgets(book_rules(config, stored), ledger).states()
-        finally:
-            stored.close()
+        states = open_budgets(book_rules(config, stores.budgets), stores.ledger).states()
     finally:
-        ledger.close()
+        stores.close()
     if args.json:
         told = msgspec.json.encode({"data": [budget_story(state) for state in states]})
         sys.stdout.buffer.write(msgspec.json.format(told, indent=2) + b"\n")

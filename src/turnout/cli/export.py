@@ -17,8 +17,7 @@ from turnout.engine import keyring_of
 from turnout.errors import ConfigError
 from turnout.learn.export import example_of, scores_of, solved
 from turnout.learn.redaction import Redactor
-from turnout.stores.keys import SqliteKeys
-from turnout.stores.outcomes import SqliteOutcomes
+from turnout.stores.opening import Stores, open_stores
 from turnout.usage import moment
 
 __all__ = ["export"]
@@ -36,12 +35,11 @@ def export(args: argparse.Namespace) -> int:
             param="learning.keep_prompts",
         )
     since = moment(args.since, datetime.now(UTC), param="--since")
-    ledger = config.store.ledger.removeprefix("sqlite:///")
-    unwilling = _unwilling(config, ledger)
-    store = SqliteOutcomes(ledger)
+    stores = open_stores(config.store)
     redactor, left_out, written = Redactor() if args.redact else None, Counter[str](), 0
     draft = Path(f"{args.out}.part")
     try:
+        store, unwilling = stores.outcomes, _unwilling(config, stores)
         scores = scores_of(store.since(since))
         found = solved(store.texts_since(since), scores, partial(_tier_of, config), without=unwilling)
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
@@ -57,7 +55,7 @@ def export(args: argparse.Namespace) -> int:
         draft.unlink(missing_ok=True)
         raise ConfigError(f"--out {args.out}: cannot be written ({error.strerror}); name another file") from error
     finally:
-        store.close()
+        stores.close()
     _say(args.out, written, redactor, left_out)
     return 0
 
@@ -68,13 +66,9 @@ def _tier_of(config: Config, model: str) -> Tier | None:
     return (told.tier if told is not None else None) or tier_of(model)
 
 
-def _unwilling(config: Config, ledger: str) -> frozenset[str]:
+def _unwilling(config: Config, stores: Stores) -> frozenset[str]:
     """Owners of requests who do not want them used: keys that are told so now, whatever was recorded before."""
-    keys = SqliteKeys(ledger)
-    try:
-        listing = keyring_of(config, keys, os.environ).listing()
-    finally:
-        keys.close()
+    listing = keyring_of(config, stores, os.environ).listing()
     return frozenset(stored.key.name for stored, _ in listing if not stored.key.learning)
 
 

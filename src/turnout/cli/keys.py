@@ -14,7 +14,7 @@ from turnout.config import Config, load_config
 from turnout.engine import keyring_of
 from turnout.server.admin import key_story, new_key_from
 from turnout.server.auth import Keyring
-from turnout.stores.keys import SqliteKeys
+from turnout.stores.opening import open_stores
 
 __all__ = ["keys"]
 
@@ -22,15 +22,15 @@ __all__ = ["keys"]
 def keys(args: argparse.Namespace) -> int:
     """Do one action. Raises ConfigError, InvalidRequest and NotFound."""
     config = load_config(args.config) if args.config else Config()
-    store = SqliteKeys(config.store.ledger.removeprefix("sqlite:///"))
+    stores = open_stores(config.store)
     try:
-        keyring = keyring_of(config, store, os.environ)
+        keyring = keyring_of(config, stores, os.environ)
         if args.action == "list":
             _list(keyring, as_json=args.json)
         else:
             _show(_done(keyring, args), as_json=args.json)
     finally:
-        store.close()
+        stores.close()
     return 0
 
 

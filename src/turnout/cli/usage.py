@@ -18,7 +18,7 @@ from turnout.cli.focus import write_charges
 from turnout.config import Config, StoreConfig, load_config
 from turnout.engine import build_engine
 from turnout.spend.volume import PARTS, Volume
-from turnout.stores.sqlite import SqliteLedger
+from turnout.stores.opening import open_stores
 from turnout.usage import Report, moment, report, report_story
 
 __all__ = ["usage"]
@@ -30,8 +30,9 @@ def usage(args: argparse.Namespace) -> int:
     now = datetime.now(UTC)
     since = moment(args.since, now, param="--since")
     until = moment(args.until, now, param="--until") if args.until else now
-    ledger = SqliteLedger(config.store.ledger.removeprefix("sqlite:///"))
+    stores = open_stores(config.store)
     try:
+        ledger = stores.ledger
         if args.csv is not None or args.parquet is not None:
             write_charges(ledger.charges(since, until), to_csv=args.csv, to_parquet=args.parquet)
             return 0
@@ -39,7 +40,7 @@ def usage(args: argparse.Namespace) -> int:
         prices = asyncio.run(_prices(config, volumes))
         told = report(ledger, prices.get, by=args.by, since=since, until=until)
     finally:
-        ledger.close()
+        stores.close()
     if args.json:
         story = msgspec.json.encode(report_story(told))
         sys.stdout.buffer.write(msgspec.json.format(story, indent=2) + b"\n")

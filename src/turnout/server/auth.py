@@ -11,8 +11,7 @@ from typing import Literal
 from msgspec import structs
 
 from turnout.errors import InvalidRequest, NotFound, Unauthorized
-from turnout.keys import Key, Keys, StoredKey, digest_of, new_key
-from turnout.stores.keys import SqliteKeys
+from turnout.keys import Key, Keys, KeyStore, StoredKey, digest_of, new_key
 
 __all__ = ["Keyring", "Role", "presented_key"]
 
@@ -38,7 +37,7 @@ class Keyring:
     def __init__(
         self,
         configured: Mapping[str, tuple[Key, str]],
-        store: SqliteKeys,
+        store: KeyStore,
         secret: Callable[[], bytes],
         *,
         admin_key: str | None = None,

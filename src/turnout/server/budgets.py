@@ -31,22 +31,26 @@ def budgets(engine: Engine, _: str, __: bytes) -> object:
     return {"data": [_story(engine, state) for state in engine.state.memory.budgets.states()]}
 
 
-def add(engine: Engine, name: str, body: bytes) -> object:
-    """More money for a budget's current period. Raises NotFound and InvalidRequest."""
+async def add(engine: Engine, name: str, body: bytes) -> object:
+    """More money for a budget's current period. Raises NotFound, InvalidRequest, and NoCapacity where gateways share
+    it and their engine is away."""
     told = decoded(body, _Amount, '{"usd": 10}')
     if not -MOST_USD <= told.usd <= MOST_USD:
         raise InvalidRequest(f"usd = {told.usd}: must lie between -{MOST_USD:,} and {MOST_USD:,}", param="usd")
     memory, amount = engine.state.memory, round(told.usd * NANO_PER_USD)
+    entry_id = f"add_{secrets.token_hex(8)}"
     try:
-        state = memory.budgets.add(name, amount)
+        if memory.leasing is None:
+            memory.budgets.add(name, amount)
+        else:
+            await memory.leasing.add(name, amount, entry=entry_id)
     except KeyError:
         names = ", ".join(rule.name for rule in memory.budgets.rules) or "none is set"
         raise NotFound(f"there is no budget {name!r}; there are: {names}") from None
-    entry_id = f"add_{secrets.token_hex(8)}"
     memory.ledger.enter(
         BudgetEntry(id=entry_id, budget=name, at=datetime.now(UTC), kind="added", amount_nano_usd=amount)
     )
-    return _story(engine, state)
+    return _story(engine, memory.budgets.state(name))
 
 
 async def create(engine: Engine, _: str, body: bytes) -> object:

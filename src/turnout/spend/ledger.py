@@ -6,7 +6,7 @@ the store, in its own thread (`to_record`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
@@ -28,9 +28,9 @@ from turnout.context import (
     Outcome,
     Parts,
     RequestContext,
-    Reservation,
 )
 from turnout.errors import InvalidRequest
+from turnout.spend.focus import Charged
 from turnout.spend.spent import Asked, BudgetEntry, Question, Spent
 from turnout.spend.volume import PastRun, StepSum, Summed, Volume
 
@@ -39,10 +39,8 @@ __all__ = [
     "COLUMNS",
     "BudgetEntry",
     "GroupBy",
-    "Journal",
     "Ledger",
     "LedgerRow",
-    "MemoryJournal",
     "Record",
     "Spent",
     "Totals",
@@ -214,42 +212,6 @@ class Totals(Struct, frozen=True, kw_only=True):
     unpriced: int
 
 
-class Journal(Protocol):
-    """Where money that is held is written down before it is spent."""
-
-    def claim(self, ledger: Ledger) -> None:
-        """Become the one keeper of the ledger's budgets, and enter what one that died left held. Raises ConfigError."""
-        ...
-
-    def hold(self, reservation: Reservation) -> None:
-        """Write it down, so that it outlives this process. Raises NoCapacity; then nothing may be spent."""
-        ...
-
-    def forget(self, request_ids: Iterable[str]) -> None:
-        """These are in the ledger now. May be called from any thread."""
-        ...
-
-    def close(self) -> None:
-        """To be called when the ledger is closed: what it has not taken stays written down."""
-        ...
-
-
-class MemoryJournal:
-    """For a ledger in memory: nothing outlives the process, and so nothing is written."""
-
-    def claim(self, ledger: Ledger) -> None:
-        """Nobody else can have it."""
-
-    def hold(self, reservation: Reservation) -> None:
-        """The budgets themselves hold it."""
-
-    def forget(self, request_ids: Iterable[str]) -> None:
-        """There is nothing to forget."""
-
-    def close(self) -> None:
-        """There is nothing to let go."""
-
-
 class Ledger(Protocol):
     """Where rows are kept. All methods may be called from any thread."""
 
@@ -337,6 +299,10 @@ class Ledger(Protocol):
 
     def usage(self, since: datetime, until: datetime, by: str) -> list[Volume]:
         """Token volume by group and deployment, the dearest first. Raises InvalidRequest for an unknown group."""
+        ...
+
+    def charges(self, since: datetime, until: datetime) -> list[Charged]:
+        """What each deployment was paid a day, by key, mode and tags; whole days of UTC."""
         ...
 
     def entries(self, since: datetime) -> list[BudgetEntry]:

@@ -7,29 +7,23 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import msgspec
-from msgspec import Struct
 
+from turnout.budget_book import StoredBudget
 from turnout.errors import Internal
-from turnout.stores.schema import cause_of, open_database
+from turnout.stores.schema import cause_of, data_version, open_database
 
-__all__ = ["SqliteBudgets", "StoredBudget"]
+__all__ = ["SqliteBudgets"]
 
 T = TypeVar("T")
 
 
-class StoredBudget(Struct, frozen=True, kw_only=True):
-    """A budget by its name; `told` is what a config's table of a budget would say, as JSON."""
-
-    name: str
-    told: msgspec.Raw
-
-
 class SqliteBudgets:
-    """Budgets in the file `path`. One process keeps a ledger's budgets, so nobody else changes them."""
+    """Budgets in the file `path`. Whoever else changes them is noticed by `changed`."""
 
     def __init__(self, path: str) -> None:
         self._path = path
         self._db = open_database(path)
+        self._version = data_version(self._db)
 
     def all(self) -> list[StoredBudget]:
         """Every budget, oldest first. Raises Internal where they cannot be read."""
@@ -49,6 +43,11 @@ class SqliteBudgets:
     def remove(self, name: str) -> None:
         """Raises Internal where it cannot be written."""
         self._do("written", lambda db: db.execute("DELETE FROM budgets WHERE name = ?", (name,)))
+
+    def changed(self) -> bool:
+        """Whether somebody else has written to the file since this was last asked. Takes microseconds."""
+        before, self._version = self._version, data_version(self._db)
+        return before != self._version
 
     def close(self) -> None:
         self._db.close()

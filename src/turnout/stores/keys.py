@@ -12,18 +12,22 @@ import msgspec
 
 from turnout.errors import ConfigError, Internal
 from turnout.keys import StoredKey
-from turnout.stores.schema import MEMORY, cause_of, open_database
+from turnout.stores.schema import MEMORY, cause_of, data_version, open_database
 
-__all__ = ["SqliteKeys", "server_secret"]
+__all__ = ["SqliteKeys", "file_secret", "told_secret"]
 
 SECRET_VARIABLE = "TURNOUT_SECRET"  # noqa: S105 - the name of a variable
 
 
-def server_secret(ledger: str, env: Mapping[str, str]) -> bytes:
-    """The secret of this gateway's hashes: the variable TURNOUT_SECRET, else a file beside the ledger that is made at
-    the first need, readable by its owner alone. Raises ConfigError."""
-    if told := env.get(SECRET_VARIABLE):
-        return told.encode()
+def told_secret(env: Mapping[str, str]) -> bytes | None:
+    """The secret of this gateway's hashes as the variable TURNOUT_SECRET tells it."""
+    told = env.get(SECRET_VARIABLE)
+    return told.encode() if told else None
+
+
+def file_secret(ledger: str) -> bytes:
+    """The secret in a file beside the ledger, made at the first need, readable by its owner alone. Raises
+    ConfigError."""
     if ledger == MEMORY:
         return secrets.token_bytes(32)
     file = Path(f"{ledger}.secret")
@@ -49,7 +53,7 @@ class SqliteKeys:
     def __init__(self, path: str) -> None:
         self._path = path
         self._db = open_database(path)
-        self._version = self._data_version()
+        self._version = data_version(self._db)
 
     def all(self) -> list[StoredKey]:
         """Every key that was ever made, oldest first; revoked ones too."""
@@ -73,11 +77,8 @@ class SqliteKeys:
 
     def changed(self) -> bool:
         """Whether somebody else has written to the file since this was last asked. Takes microseconds."""
-        before, self._version = self._version, self._data_version()
+        before, self._version = self._version, data_version(self._db)
         return before != self._version
 
     def close(self) -> None:
         self._db.close()
-
-    def _data_version(self) -> int:
-        return self._db.execute("PRAGMA data_version").fetchone()[0]

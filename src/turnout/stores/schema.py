@@ -9,7 +9,17 @@ from pathlib import Path
 from turnout.errors import ConfigError
 from turnout.stores.sums import SPEND_MIGRATION, SUMS_MIGRATION
 
-__all__ = ["BUSY_TIMEOUT_S", "MEMORY", "MIGRATIONS", "cause_of", "code_of", "identity_of", "migrate", "open_database"]
+__all__ = [
+    "BUSY_TIMEOUT_S",
+    "MEMORY",
+    "MIGRATIONS",
+    "cause_of",
+    "code_of",
+    "data_version",
+    "identity_of",
+    "migrate",
+    "open_database",
+]
 
 MEMORY = ":memory:"
 
@@ -275,6 +285,11 @@ def open_database(path: str) -> sqlite3.Connection:
         db.close()
         raise ConfigError(f"store.ledger: {path}: {cause_of(error)}", param="store.ledger") from error
     return db
+
+
+def data_version(db: sqlite3.Connection) -> int:
+    """A number that is another one when another connection has written to the file. Takes microseconds."""
+    return db.execute("PRAGMA data_version").fetchone()[0]
 
 
 def _connect(path: str) -> sqlite3.Connection:
