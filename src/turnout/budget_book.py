@@ -3,6 +3,7 @@ at once."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import Mapping
@@ -12,9 +13,9 @@ import msgspec
 from msgspec import Struct
 
 from turnout.config import BudgetConfig, Config, check_budget
-from turnout.errors import ConfigError, InvalidRequest, NotFound, TurnoutError
+from turnout.errors import ConfigError, InvalidRequest, NoCapacity, NotFound, TurnoutError
 from turnout.memory import Memory
-from turnout.money import budget_rule, budget_rules, claimed, paced, take_budgets
+from turnout.money import Taking, budget_rule, budget_rules, claimed, paced, take_budgets
 from turnout.spend.budgets import BudgetRule
 
 __all__ = ["BudgetBook", "BudgetStore", "StoredBudget", "book_rules"]
@@ -63,7 +64,8 @@ class BudgetBook:
         self._store = store
         self._memory = memory
         self._made = {stored.name: _read(stored) for stored in store.all()}
-        self._refused: str | None = None
+        self._behind = False
+        self._changing = asyncio.Lock()
         claimed(self.rules, memory.journal, memory.ledger)
 
     @property
@@ -73,8 +75,11 @@ class BudgetBook:
 
     @property
     def rules(self) -> list[BudgetRule]:
+        return self._with(self._made)
+
+    def _with(self, made: Mapping[str, BudgetConfig]) -> list[BudgetRule]:
         names = {rule.name for rule in self._rules}
-        return [*self._rules, *(budget_rule(n, told) for n, told in self._made.items() if n not in names)]
+        return [*self._rules, *(budget_rule(n, told) for n, told in made.items() if n not in names)]
 
     def configured(self, name: str) -> bool:
         """Whether the config holds it, or the gateway itself: then nobody changes it here."""
@@ -86,36 +91,49 @@ class BudgetBook:
         take_budgets(self.rules, self._memory.budgets, self._memory.ledger)
         self._memory.pacing.reconfigure(paced(self.told))
 
-    def look(self) -> None:
-        """Take over what another gateway has changed in the store. What cannot be is logged, and what held before
-        holds on."""
-        if not self._store.changed():
+    async def look(self) -> None:
+        """Take over what another gateway has changed in the store; requests go on meanwhile. What cannot be taken is
+        logged and tried again, and what held before holds on."""
+        if not (self._store.changed() or self._behind):
             return
         try:
-            made = {stored.name: _read(stored) for stored in self._store.all()}
-            if made == self._made:
-                return
-            names = {rule.name for rule in self._rules}
-            fresh = [budget_rule(name, told) for name, told in made.items() if name not in names]
-            claimed(fresh, self._memory.journal, self._memory.ledger)
-            self._made = made
-            self.take()
-        except (TurnoutError, msgspec.MsgspecError) as error:
-            if str(error) != self._refused:
-                log.warning("budgets that another gateway has changed are not taken over here: %s", error)
-            self._refused = str(error)
+            async with self._changing:
+                made = {stored.name: _read(stored) for stored in self._store.all()}
+                if made != self._made:
+                    claimed(self._with(made), self._memory.journal, self._memory.ledger)
+                    await self._take(made)
+            self._behind = False
+        except (TurnoutError, TimeoutError, msgspec.MsgspecError) as error:
+            if not self._behind:
+                log.warning("budgets that another gateway has changed are not taken over yet: %s", error)
+            self._behind = True
 
-    def create(self, name: str, body: bytes) -> None:
-        """Raises InvalidRequest, and ConfigError where another process keeps the ledger's budgets."""
+    async def _take(self, made: dict[str, BudgetConfig]) -> None:
+        """Let these hold once their past is read. Raises TimeoutError, Internal, and NoCapacity."""
+        taking = Taking(self._with(made), self._memory.budgets, self._memory.ledger)
+        try:
+            await taking.read()
+            if taking.overtaken:
+                raise NoCapacity("the budgets were changed meanwhile")
+            self._made = made
+            taking.end()
+        finally:
+            taking.drop()
+        self._memory.pacing.reconfigure(paced(self.told))
+
+    async def create(self, name: str, body: bytes) -> None:
+        """It holds when this returns; requests go on meanwhile. Raises InvalidRequest, NoCapacity where the ledger
+        cannot be read, and ConfigError where another process keeps its budgets."""
         if not _NAME.fullmatch(name):
             raise InvalidRequest("name: letters, digits and . _ - , at most 100", param="name")
         if name in self.told or self.configured(name):
             raise InvalidRequest(f"there is a budget {name!r} already; change it, or choose another name", param="name")
-        self._put(name, {}, body)
+        await self._put(name, _checked(name, {}, body))
 
-    def change(self, name: str, body: bytes) -> None:
-        """Fields that are not told stay. Raises NotFound and InvalidRequest."""
-        self._put(name, msgspec.to_builtins(self._mine(name), enc_hook=str), body)
+    async def change(self, name: str, body: bytes) -> None:
+        """Fields that are not told stay; until this returns the budget holds as it was. Raises as `create`, and
+        NotFound."""
+        await self._put(name, _checked(name, msgspec.to_builtins(self._mine(name), enc_hook=str), body))
 
     def remove(self, name: str) -> None:
         """What it has counted is forgotten; the ledger has it still. Raises NotFound and InvalidRequest."""
@@ -132,14 +150,23 @@ class BudgetBook:
             raise NotFound(f"there is no budget {name!r}; there are: {names}")
         return self._made[name]
 
-    def _put(self, name: str, before: dict[str, object], body: bytes) -> None:
-        told = _checked(name, before, body)
-        rule = budget_rule(name, told)
-        claimed([rule], self._memory.journal, self._memory.ledger)
-        record = msgspec.json.encode(msgspec.to_builtins(told, enc_hook=str))
-        self._store.put(StoredBudget(name=name, told=msgspec.Raw(record)))
-        self._made[name] = told
-        self.take()
+    async def _put(self, name: str, told: BudgetConfig) -> None:
+        claimed([budget_rule(name, told)], self._memory.journal, self._memory.ledger)
+        async with self._changing:
+            taking = Taking(self._with({**self._made, name: told}), self._memory.budgets, self._memory.ledger)
+            try:
+                await taking.read()
+                if taking.overtaken:
+                    raise NoCapacity("the budgets were changed meanwhile; look at them and try again", retry_after=1)
+                record = msgspec.json.encode(msgspec.to_builtins(told, enc_hook=str))
+                self._store.put(StoredBudget(name=name, told=msgspec.Raw(record)))
+                self._made[name] = told
+                taking.end()
+            except TimeoutError:
+                raise NoCapacity("the ledger took too long to say what was spent; try again", retry_after=5) from None
+            finally:
+                taking.drop()
+        self._memory.pacing.reconfigure(paced(self.told))
 
 
 def book_rules(config: Config, store: BudgetStore) -> list[BudgetRule]:

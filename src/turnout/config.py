@@ -94,6 +94,7 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     queue_s: float = 1.0
     idle_reader_s: float = 120.0
     shutdown_grace_s: float = 10.0
+    workers: int = 1
 
 
 class KeyConfig(Grant, frozen=True, kw_only=True):

@@ -11,6 +11,7 @@ from msgspec import Struct, field
 from turnout.catalog.models import Deployment, Target
 from turnout.chat import FinishReason, RequestOutline, Usage
 from turnout.keys import Key
+from turnout.shared_state import Admission
 from turnout.trace import Trace
 
 __all__ = [
@@ -224,6 +225,7 @@ CACHE_HIT = "cache_hit"
 class RequestContext(Struct, kw_only=True):
     """One request from decode to settle. `volatile_part` is the part of the prefix that is another at every request.
     `baseline_nano_usd`: what the model that savings are reported against would have cost, without a cache and with one.
+    `admission`: at the gate that all gateways have in common, which it has to leave.
     `look` tells its `features`, of those requests that are learned from. `first` is asked before those that the
     decision names, its answer checked (`cascade.py`).
     `received_at` is UTC; the `*_s` fields are seconds of the
@@ -238,6 +240,7 @@ class RequestContext(Struct, kw_only=True):
     started_s: float
     key_id: str | None = None
     key: Key | None = None
+    admission: Admission | None = None
     tags: dict[str, str] = {}
     mode: str | None = None
     cache: CacheState = "bypass"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import time
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from random import Random
@@ -13,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from turnout.alerts import Alerts
+from turnout.background import Background
 from turnout.budget_book import BudgetBook
 from turnout.catalog.catalog import Catalog, read_table
 from turnout.catalog.fleet import Fleet
@@ -36,6 +39,7 @@ from turnout.describing import Describer
 from turnout.errors import ConfigError
 from turnout.keys import Grant, Key, Keys, KeyStore
 from turnout.learning import Learner
+from turnout.leasing import Leasing, told_once
 from turnout.memory import Memory
 from turnout.money import nano
 from turnout.pipeline import Pipeline, Rules
@@ -57,17 +61,20 @@ from turnout.routing.rank import Router
 from turnout.routing.volatile import PrefixWatch
 from turnout.routing.warmth import Warmth
 from turnout.server.auth import Keyring
-from turnout.shadow import shadowing
+from turnout.shadow import AT_ONCE, shadowing
+from turnout.shared_state import SharedState
 from turnout.sharing import AnswerCache
 from turnout.spend.baseline import baseline_of
 from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
 from turnout.spend.budgets import Budgets
-from turnout.spend.ledger import Ledger
+from turnout.spend.ledger import Ledger, iso_utc
 from turnout.spend.pacing import Pacing
 from turnout.spend.rates import Gates
 from turnout.spend.runs import Runs
+from turnout.store_rules import ALONE, StoreConfig
 from turnout.stores.answers import MemoryAnswers
 from turnout.stores.opening import Stores, beside, open_stores
+from turnout.stores.shared.opening import open_shared
 from turnout.streams import Drains
 
 __all__ = [
@@ -102,6 +109,12 @@ class State(Struct, frozen=True, kw_only=True):
     embedded: Extra
     alerts: Alerts
     stores: Stores
+    shared: SharedState | None = None
+
+    async def start(self) -> None:
+        """Meet the other gateways, if there are any. Raises ConfigError and NoCapacity."""
+        if self.shared is not None:
+            await self.shared.start()
 
     async def aclose(self) -> None:
         """End connections and child processes; write what is not written yet."""
@@ -111,6 +124,10 @@ class State(Struct, frozen=True, kw_only=True):
         await self.alerts.aclose()
         await self.embedded.provider.transport.aclose()
         await self.http.aclose()
+        if self.memory.leasing is not None:
+            await self.memory.leasing.aclose()
+        if self.shared is not None:
+            await self.shared.aclose()
         self.stores.close()
 
 
@@ -144,19 +161,33 @@ class Engine(Struct, frozen=True, kw_only=True):
 
 def open_state(config: Config) -> State:
     """What a gateway keeps for its whole life. Raises ConfigError where the store cannot be opened."""
-    stores = open_stores(config.store, serving=True)
+    gateway = None if config.store.shared == ALONE else f"gw-{secrets.token_hex(6)}"
+    stores = open_stores(config.store, gateway, serving=True)
     try:
-        return _state(stores)
+        return _state(config.store, stores, gateway)
     except BaseException:
         stores.close()
         raise
 
 
-def _state(stores: Stores) -> State:
+def _shared(store: StoreConfig, stores: Stores, gateway: str | None) -> SharedState | None:
+    """What this gateway shares with others. Money can be on lease only where requests came in lately."""
+    if gateway is None:
+        return None
+    newest = stores.ledger.recent(1)
+    since = datetime.now(UTC) - timedelta(seconds=2 * store.lease_s)
+    recently = bool(newest) and newest[0].received_at >= iso_utc(since)
+    return open_shared(store.shared, gateway, lease_s=store.lease_s, recently=recently)
+
+
+def _state(store: StoreConfig, stores: Stores, gateway: str | None) -> State:
+    shared, background = _shared(store, stores, gateway), Background(at_once=AT_ONCE)
     http = HttpTransport()
     learner = Learner(stores.outcomes)
     learner.recall()
     alerts, habits = Alerts(http), Habits()
+    on_alert = alerts.tell if shared is None else told_once(shared, background, alerts.tell)
+    budgets = Budgets((), on_alert=on_alert, leased=shared is not None)
     return State(
         http=http,
         memory=Memory(
@@ -165,7 +196,7 @@ def _state(stores: Stores) -> State:
             sessions=SessionTable(clock=time.monotonic, on_end=habits.ended),
             foresight=Foresight(Warmth(), habits),
             tokens=TokenEstimator(),
-            budgets=Budgets((), on_alert=alerts.tell),
+            budgets=budgets,
             journal=stores.journal,
             runs=Runs(),
             pacing=Pacing(),
@@ -174,11 +205,27 @@ def _state(stores: Stores) -> State:
             prefixes=PrefixWatch(),
             answers=AnswerCache({"memory": MemoryAnswers(), "sqlite": stores.answers}, clock=time.time),
             learner=learner,
+            background=background,
+            gateway=gateway,
+            leasing=None if shared is None else leasing_of(store, shared, budgets, stores),
         ),
         board=Board(clock=time.monotonic, random=Random()),  # noqa: S311 (chooses among equals)
         embedded=embedded_extra(http),
         alerts=alerts,
         stores=stores,
+        shared=shared,
+    )
+
+
+def leasing_of(store: StoreConfig, shared: SharedState, budgets: Budgets, stores: Stores) -> Leasing:
+    """How a gateway leases the money of budgets that it shares."""
+    return Leasing(
+        shared,
+        budgets,
+        stores.ledger,
+        stores.journal,
+        open_when_lost=store.shared_lost == "open",
+        lost_money=store.lost_money,
     )
 
 
@@ -198,11 +245,16 @@ async def build_engine(
     fresh = state is None
     state = state or open_state(config)
     try:
-        return await _build(config, env, discover=discover, extras=extras, state=state)
+        if fresh:
+            await state.start()
+        engine = await _build(config, env, discover=discover, extras=extras, state=state)
+        if fresh and state.memory.leasing is not None:
+            await state.memory.leasing.start()
     except BaseException:
         if fresh:
             await state.aclose()
         raise
+    return engine
 
 
 async def _build(

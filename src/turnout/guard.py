@@ -12,8 +12,10 @@ from msgspec.structs import replace
 from turnout.call import Call
 from turnout.context import Decision, RequestContext, Spender
 from turnout.dialects.ends import newest, noted
-from turnout.errors import BudgetExhausted, InvalidRequest, NoCapacity, RunPaused
+from turnout.errors import BudgetExhausted, InvalidRequest, NoCapacity, RateLimited, RunPaused
+from turnout.keys import Key
 from turnout.memory import Memory
+from turnout.shared_state import Admission
 from turnout.spend.brakes import BY_HAND, AgentRun, BrakeRules, Verdict
 
 __all__ = ["Guard", "spender_of", "thrifty"]
@@ -34,10 +36,12 @@ class Guard:
         self._contexts = memory.contexts if watches else None
         self._learner = memory.learner
         self._signals = memory.signals
+        self._peers = memory.peers
 
-    def admit(self, ctx: RequestContext) -> None:
-        """Hold the key's limits. Raises RateLimited: such a request was never opened, and has no row."""
-        if (key := ctx.key) is not None:
+    async def admit(self, ctx: RequestContext) -> None:
+        """Hold the key's limits. Raises RateLimited: such a request was never opened, and has no row. Where gateways
+        share them and what they share is away, each counts alone."""
+        if (key := ctx.key) is not None and not await self._admitted(ctx, key):
             self._gates.enter(
                 key.name,
                 ctx.input_tokens_estimate,
@@ -46,6 +50,30 @@ class Guard:
                 tpm=key.tpm,
                 at_once=key.max_concurrency,
             )
+
+    async def _admitted(self, ctx: RequestContext, key: Key) -> bool:
+        """Whether it is in by the limits that hold over all gateways; False where none do. Raises RateLimited."""
+        if self._peers is None or (key.rpm is None and key.tpm is None and key.max_concurrency is None):
+            return False
+        admission = Admission(
+            key=key.name,
+            request_id=ctx.request_id,
+            tokens=ctx.input_tokens_estimate,
+            rpm=key.rpm,
+            tpm=key.tpm,
+            at_once=key.max_concurrency,
+        )
+        wait_s = await self._peers.admit(admission)
+        if wait_s is None:
+            return False
+        if wait_s > 0:
+            raise RateLimited(
+                f"key {key.name} has used up, over all gateways, what it may: {limits_of(key)}; "
+                f"try again in {wait_s:.1f} s",
+                retry_after=wait_s,
+            )
+        ctx.admission = admission
+        return True
 
     def pace(self, ctx: RequestContext) -> None:
         """What budgets ask of this request so that their money lasts. Raises BudgetExhausted or NoCapacity where it is
@@ -111,6 +139,8 @@ class Guard:
         self._signals.braked(ctx, verdict.brake, verdict.action, verdict.why)
         if verdict.action in {"pause", "block"}:
             self._runs.pause(ctx.key_id or "", ctx.session.id, verdict)
+            if self._peers is not None:
+                self._peers.held(ctx.key_id or "", ctx.session.id)
             raise paused(ctx.session.id, verdict)
         ctx.warn(f"brake {verdict.brake}: {verdict.why}")
         if verdict.action == "escalate" and not agent.escalated:
@@ -130,6 +160,12 @@ def thrifty(ctx: RequestContext, agent: AgentRun, decision: Decision) -> Decisio
         return decision
     ctx.warn("a budget is short: this session thinks with low effort")
     return replace(decision, effort="low")
+
+
+def limits_of(key: Key) -> str:
+    """A key's limits in words."""
+    told = ((key.rpm, "requests a minute"), (key.tpm, "tokens a minute"), (key.max_concurrency, "requests at once"))
+    return ", ".join(f"{most:,} {what}" for most, what in told if most is not None)
 
 
 def paused(session: str, verdict: Verdict) -> RunPaused:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -10,10 +11,25 @@ from turnout.catalog.prices import NANO_PER_USD
 from turnout.config import BudgetConfig, Config
 from turnout.context import MARK
 from turnout.spend.budgets import BudgetRule, Budgets, BudgetState, Match
-from turnout.spend.ledger import Journal, Ledger
+from turnout.spend.journal import Journal
+from turnout.spend.ledger import Ledger
 from turnout.spend.periods import parse_period
+from turnout.spend.spent import Asked, Spent, minute_of, questions_of
 
-__all__ = ["budget_rule", "budget_rules", "budget_story", "claimed", "nano", "open_budgets", "paced", "take_budgets"]
+__all__ = [
+    "Taking",
+    "budget_rule",
+    "budget_rules",
+    "budget_story",
+    "claimed",
+    "nano",
+    "open_budgets",
+    "paced",
+    "take_budgets",
+]
+
+READ_S = 120.0
+"""How long a ledger may be read: an old file of many millions is slow the first time."""
 
 SHADOW_BUDGET = "turnout-shadow"
 """The budget that shadow traffic has to itself."""
@@ -69,22 +85,82 @@ def claimed(rules: list[BudgetRule], journal: Journal, ledger: Ledger) -> list[B
     return rules
 
 
+class Taking:
+    """Rules on their way into `budgets`: what was spent in the current periods of those that count anew is read, as of
+    the moment this is made, while the rules so far hold on. To be made and ended where requests are settled."""
+
+    def __init__(self, rules: Sequence[BudgetRule], budgets: Budgets, ledger: Ledger) -> None:
+        self._rules = rules
+        self._budgets = budgets
+        self._before = budgets.rules
+        known = {rule.name: (rule.match, rule.period) for rule in self._before}
+        counts_anew = [rule for rule in rules if known.get(rule.name) != (rule.match, rule.period)]
+        # Whoever leases its budgets learns from the engine what was spent.
+        self._fresh = [] if budgets.leased else counts_anew
+        now = datetime.now(UTC)
+        self._since = {rule.name: rule.period.since(now) for rule in self._fresh}
+        self._asked: Asked | None = None
+        self._askers: list[list[BudgetRule]] = []
+        if self._fresh:
+            asked = questions_of(self._fresh, now)
+            self._askers = [rules for _, rules in asked]
+            self._asked = ledger.ask_spending([question for question, _ in asked])
+
+    @property
+    def overtaken(self) -> bool:
+        """Whether other rules were taken meanwhile: then this must not end."""
+        return self._budgets.rules != self._before
+
+    def wait(self, timeout_s: float = READ_S) -> None:
+        """Block until the past is read. Raises TimeoutError, and Internal where it cannot be."""
+        if self._asked is not None:
+            self._asked.told.result(timeout_s)
+
+    async def read(self, timeout_s: float = READ_S) -> None:
+        """As `wait`, while others go on."""
+        if self._asked is not None:
+            async with asyncio.timeout(timeout_s):
+                await asyncio.wrap_future(self._asked.told)
+
+    def end(self) -> None:
+        """Let the rules hold from now on."""
+        self._budgets.reconfigure(self._rules)
+        if self._asked is None:
+            return
+        told, later = self._asked.told.result(0), self._asked.later()
+        self._asked = None
+        for rules, spent in (*zip(self._askers, told.spent, strict=True), *((self._fresh, s) for s in later.spent)):
+            self._restore(rules, spent)
+        names = {rule.name for rule in self._fresh}
+        for entry in (*told.entries, *later.entries):
+            if entry.budget in names:
+                lost, added = (entry.amount_nano_usd, 0) if entry.kind == "lost" else (0, entry.amount_nano_usd)
+                self._budgets.restore_entry(entry.budget, at=entry.at, lost_nano_usd=lost, added_nano_usd=added)
+        self._budgets.restored(self._fresh)
+
+    def drop(self) -> None:
+        """Nothing changes."""
+        if self._asked is not None:
+            self._asked.later()
+            self._asked = None
+
+    def _restore(self, rules: list[BudgetRule], spent: Iterable[Spent]) -> None:
+        """A rule is told of its own period alone; a minute belongs to the window that begins in it."""
+        since = [(minute_of(self._since[rule.name]), rule) for rule in rules]
+        for s in spent:
+            mine = [rule for begun, rule in since if s.at >= begun]
+            self._budgets.restore(s.spender, s.deployment, s.provider, s.cost_nano_usd, at=s.at, rules=mine)
+
+
 def take_budgets(rules: Sequence[BudgetRule], budgets: Budgets, ledger: Ledger) -> None:
-    """Let `budgets` keep these rules, with what the ledger says was spent in their current periods."""
-    fresh = budgets.reconfigure(rules)
-    if not fresh:
-        return
-    ledger.flush()
-    now = datetime.now(UTC)
-    since = min(rule.period.since(now) for rule in fresh)
-    for spent in ledger.spending(since):
-        budgets.restore(spent.spender, spent.deployment, spent.provider, spent.cost_nano_usd, at=spent.at, rules=fresh)
-    names = {rule.name for rule in fresh}
-    for entry in ledger.entries(since):
-        if entry.budget in names:
-            lost, added = (entry.amount_nano_usd, 0) if entry.kind == "lost" else (0, entry.amount_nano_usd)
-            budgets.restore_entry(entry.budget, at=entry.at, lost_nano_usd=lost, added_nano_usd=added)
-    budgets.restored(fresh)
+    """Let `budgets` keep these rules, with what the ledger says was spent in their current periods. Blocks while it is
+    read. Raises TimeoutError and Internal."""
+    taking = Taking(rules, budgets, ledger)
+    try:
+        taking.wait()
+        taking.end()
+    finally:
+        taking.drop()
 
 
 def open_budgets(rules: Sequence[BudgetRule], ledger: Ledger) -> Budgets:

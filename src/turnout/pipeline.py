@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -48,6 +48,7 @@ from turnout.providers.exchange import Exchange, Provider, open_exchange
 from turnout.providers.operations import Caller
 from turnout.providers.splice import continued
 from turnout.repair import RepairRules, repair_of
+from turnout.routing.affinity import Asked
 from turnout.routing.identity import Hints, read_hints
 from turnout.routing.moves import Evidence
 from turnout.routing.needs import needs_of, signed, worst_cost
@@ -74,6 +75,14 @@ class Reply(Struct, frozen=True, kw_only=True):
     headers: list[tuple[str, str]]
     body: bytes | None = None
     stream: AnswerStream | None = None
+
+
+class Read(Struct, frozen=True):
+    """What routing needs of a call; `asked`: as its conversation is looked for, where others are asked for it too."""
+
+    outline: RequestOutline
+    hints: Hints
+    asked: Asked | None = None
 
 
 class Rules(Struct, frozen=True, kw_only=True):
@@ -113,11 +122,13 @@ class Pipeline:
         self._cascade = Cascade(on=rules.cascade, outcomes=memory.learner.record)
         self.shadow = Shadow(rules.shadow, memory.background, self.run, outcomes=memory.learner.record)
         self._guard = Guard(brakes, memory, watches=rules.context_report)
+        self._peers = memory.peers
         self._sessions = memory.sessions
         self._foresight = memory.foresight
         self._ledger = memory.ledger
         self._budgets = memory.budgets
         self._journal = memory.journal
+        self._leasing = memory.leasing
         self._conversations = memory.conversations
         self._tokens = memory.tokens
         self._answers = memory.answers
@@ -129,8 +140,8 @@ class Pipeline:
     async def run(self, call: Call) -> Reply:
         """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
         call = await self.resume(controlled(call))
-        ctx = self.open(call)  # decode, identify
-        self._guard.admit(ctx)
+        ctx = self.open(call, await self.meet(call))  # decode, identify
+        await self._guard.admit(ctx)
         try:
             agent = self._guard.brake(ctx, call)
             self._guard.pace(ctx)
@@ -138,7 +149,7 @@ class Pipeline:
             if (found := await self._answers.ask(ctx, call, self.embed)) is not None:
                 return self.replay(ctx, found)
             cascading = self.cascading(ctx, call)
-            ctx.decision = self.reserve(ctx, ctx.decision)
+            ctx.decision = await self.reserve(ctx, ctx.decision)
             delivered = await self._cascade.deliver(ctx, call, cascading, self.deliver)  # send, fail over
         except BaseException as error:  # even a fault of ours must not keep a budget's money
             self.settle(ctx, "cancelled" if isinstance(error, asyncio.CancelledError) else "error", error=error)
@@ -252,12 +263,27 @@ class Pipeline:
             )
         )
 
-    def open(self, call: Call, *, peek: bool = False) -> RequestContext:
-        """Decode what routing needs, and find out who asks. Raises InvalidRequest."""
+    def read(self, call: Call) -> Read:
+        """Decode what routing needs. Raises InvalidRequest."""
         outline = call.operation.outline(call.body)
         hints = read_hints(call.headers, outline)
         if call.resumes is not None and hints.session is None:
             hints = replace(hints, session=call.resumes.session, session_source="previous_response_id")
+        return Read(outline, hints)
+
+    async def meet(self, call: Call) -> Read:
+        """The same, and its conversation as far as other gateways have served it. Raises InvalidRequest."""
+        read = self.read(call)
+        if self._peers is None or call.ours:
+            return read
+        asked = self._sessions.ask(call.key_id or "", read.hints, read.outline)
+        await self._peers.meet(asked, said_by(call, read.outline))
+        return replace(read, asked=asked)
+
+    def open(self, call: Call, read: Read | None = None, *, peek: bool = False) -> RequestContext:
+        """Find out who asks; `read` where the call was read before. Raises InvalidRequest."""
+        read = read or self.read(call)
+        outline, hints = read.outline, read.hints
         wishes = read_wishes(call.headers)
         tokens = self._tokens.estimate(outline)
         return RequestContext(
@@ -275,18 +301,18 @@ class Pipeline:
             deadline_s=call.started_s + self._rules.timeout_s,
             max_cost_nano_usd=wishes.max_cost_nano_usd,
             kept_at=call.resumes.provider if call.resumes and call.resumes.items is None else None,
-            session=self.identify(call, hints, outline, tokens, peek=peek),
+            session=self.identify(call, read, tokens, peek=peek),
             input_tokens_estimate=tokens,
             trace=None if peek else self._signals.trace(call.headers),
         )
 
-    def identify(self, call: Call, hints: Hints, outline: RequestOutline, tokens: int, *, peek: bool) -> SessionView:
+    def identify(self, call: Call, read: Read, tokens: int, *, peek: bool) -> SessionView:
         """The conversation that a request goes on, as it stood before it."""
-        owner, chat = call.key_id or "", call.operation.chat
+        owner, outline = call.key_id or "", read.outline
         if peek or call.ours:
-            return self._sessions.peek(owner, hints, outline, tokens=tokens)
-        said = None if chat is None else partial(said_in, chat, outline)
-        return self._sessions.locate(owner, hints, outline, tokens=tokens, said=said)
+            return self._sessions.peek(owner, read.hints, outline, tokens=tokens)
+        said = said_by(call, outline)
+        return self._sessions.locate(owner, read.hints, outline, tokens=tokens, said=said, asked=read.asked)
 
     def decide(self, ctx: RequestContext, call: Call) -> Decision:
         """Whom to try, in order. A budget that leaves only small models decides a second time."""
@@ -347,10 +373,13 @@ class Pipeline:
             ctx.first = None
         return plan if ctx.first else None
 
-    def reserve(self, ctx: RequestContext, decision: Decision) -> Decision:
+    async def reserve(self, ctx: RequestContext, decision: Decision) -> Decision:
         """Hold the worst case in every budget, on disk before a cent is spent; `decision` without those candidates that
         budgets do not pay for. Raises BudgetExhausted, or NoCapacity where a hard budget cannot be kept."""
-        held = self._budgets.reserve(ctx.request_id, spender_of(ctx, decision), self.worst_costs(ctx, decision))
+        spender, priced = spender_of(ctx, decision), self.worst_costs(ctx, decision)
+        if self._leasing is not None:
+            await self._leasing.cover(spender, priced)
+        held = self._budgets.reserve(ctx.request_id, spender, priced)
         ctx.reservation = held
         if held.held:
             if not self._ledger.healthy:
@@ -455,3 +484,9 @@ class Pipeline:
             trace=ctx.trace.sends(target.id) if ctx.trace is not None else (),
         )
         return await open_exchange(provider, deployment, caller)
+
+
+def said_by(call: Call, outline: RequestOutline) -> Callable[[int], int] | None:
+    """What each message of a call says, for telling conversations apart that are alike; None for no conversation."""
+    chat = call.operation.chat
+    return None if chat is None else partial(said_in, chat, outline)

@@ -42,9 +42,11 @@ class Settling:
         self._sessions = memory.sessions
         self._foresight = memory.foresight
         self._ledger = memory.ledger
+        self._gateway = memory.gateway
         self._answers = memory.answers
         self._learner = memory.learner
         self._signals = memory.signals
+        self._peers = memory.peers
 
     def settle(
         self,
@@ -79,9 +81,7 @@ class Settling:
             self._budgets.settle(ctx.reservation, charges_of(ctx))
         usage = ctx.usage
         tokens = ((usage.input or 0) + (usage.output or 0)) if usage else 0
-        if ctx.key is not None:
-            now_s = time.monotonic()
-            self._gates.leave(ctx.key.name, estimated=ctx.input_tokens_estimate, used=tokens, now_s=now_s)
+        self._leave(ctx, tokens)
         self._runs.settle(
             ctx.key_id or "",
             ctx.session.id,
@@ -102,9 +102,19 @@ class Settling:
         )
         source = stream or exchange
         self._note_evidence(ctx, source)
+        if self._peers is not None:
+            self._peers.settled(ctx, tokens=tokens)
         self._learner.settled(ctx, delivered_by(source))
-        self._ledger.append(row_from_context(ctx))
+        self._ledger.append(row_from_context(ctx, self._gateway))
         self._signals.settled(ctx, lambda: source.parts if source is not None else None)
+
+    def _leave(self, ctx: RequestContext, tokens: int) -> None:
+        """Leave the key's gate by which it came in."""
+        if ctx.admission is not None and self._peers is not None:
+            self._peers.left(ctx.admission, used=tokens)
+        elif ctx.key is not None:
+            now_s = time.monotonic()
+            self._gates.leave(ctx.key.name, estimated=ctx.input_tokens_estimate, used=tokens, now_s=now_s)
 
     def _note_evidence(self, ctx: RequestContext, source: SettlingStream | Exchange | None) -> None:
         """What an answer shows of its session: that it moved, that it was no good, what it says."""

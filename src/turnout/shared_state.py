@@ -21,8 +21,15 @@ class Claim(Struct, frozen=True, kw_only=True):
 
     `amount`: what the config gives the purse. `spent`: what this gateway has settled in it since its process began,
     `held`: what its open requests hold; `want`: how much it would like to have free beyond both. Figures are absolute,
-    so that a claim may be sent twice. `window` of a rolling budget: what is older is forgotten; `pieces` are then what
-    this gateway spent by piece of time (`spend.budgets.STEPS` to a window), absolute as well.
+    so that a claim may be sent twice.
+
+    `limit`: what its last lease lets it grow to, 0 where that has run out. A gateway that wants less than it has lowers
+    its own limit to `spent + held + want` before it claims, for the rest may be another's by the time of the answer.
+    An engine that lost its memory believes this figure, so that who has money goes on spending it.
+
+    `window` of a rolling budget: what is older is forgotten; `pieces` are then what this gateway spent by piece of time
+    (`spend.budgets.STEPS` to a window), absolute as well. They are needed where the engine does not know this gateway
+    yet; of one it knows, what is new counts from when it was told.
     """
 
     purse: str
@@ -30,6 +37,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     spent: int
     held: int
     want: int
+    limit: int = 0
     window: timedelta | None = None
     pieces: Mapping[int, int] = {}
 
@@ -37,9 +45,12 @@ class Claim(Struct, frozen=True, kw_only=True):
 class Lease(Struct, frozen=True, kw_only=True):
     """What a purse answers; nano-dollars. `limit`: this gateway's `spent + held` may grow to it, and what it may is
     nobody else's. `spent`: by all gateways, as far as told. `leased`: what all of them may spend beyond that. `added`:
-    beside the amount. `rest`: what is left that nobody has. `known` False: the purse has to be filled from the ledger
-    first (`fill`), and `limit` grants nothing new. `opens_in_s`: for so long nothing is granted, for the purse was lost
-    and gateways that have money of it are still to say so."""
+    beside the amount. `rest`: what is left that nobody has, below 0 where more was spent than there was. `known` False:
+    the purse has to be filled from the ledger first (`fill`), and `limit` grants nothing new. `opens_in_s`: for so long
+    nothing is granted, for the purse was lost and gateways that have money of it are still to say so.
+
+    It holds for `SharedState.lease_s` from when the claim was sent, by the gateway's own monotonic clock; then its
+    limit is 0 until the next answer. Open requests settle all the same."""
 
     purse: str
     limit: int
@@ -53,7 +64,7 @@ class Lease(Struct, frozen=True, kw_only=True):
 
 class Lost(Struct, frozen=True, kw_only=True):
     """A gateway that was not heard of for longer than its lease, and what it had of a purse beyond what it told that it
-    spent: `amount`, of which `held` stood for open requests when it last spoke."""
+    spent: `amount`, of which `held` stood for open requests when it last spoke. Nano-dollars."""
 
     gateway: str
     purse: str
@@ -84,6 +95,11 @@ class SharedState(Protocol):
         ...
 
     @property
+    def lease_s(self) -> float:
+        """How long a lease holds, in seconds."""
+        ...
+
+    @property
     def healthy(self) -> bool:
         """Whether the engine answered when last asked."""
         ...
@@ -99,22 +115,37 @@ class SharedState(Protocol):
         """Tell and ask of several purses in one round trip, in their order. Also says that this gateway lives."""
         ...
 
-    async def fill(self, purse: str, spent: Mapping[str, int], *, added: int = 0) -> None:
-        """Make a purse known with what the ledger says: nano-dollars by gateway (an empty name for rows of none). Of
-        two figures for one gateway the larger counts, so it may be done twice and by several."""
+    async def fill(
+        self,
+        purse: str,
+        spent: Mapping[str, int],
+        *,
+        added: Mapping[str, int] | None = None,
+        pieces: Mapping[str, Mapping[int, int]] | None = None,
+    ) -> None:
+        """Make a purse known with what the ledger says: nano-dollars by gateway (an empty name for rows of none, and
+        for what was counted of gateways that were buried); `added` by the id of the entry. Of two figures for one
+        gateway the larger counts and an entry counts once, so it may be done twice and by several.
+
+        `pieces` of a rolling budget: what each gateway spent by piece of time. Of a gateway without, all counts as
+        spent now."""
         ...
 
-    async def add(self, purse: str, nano_usd: int) -> None:
-        """More (or less) money for this period alone."""
+    async def add(self, purse: str, nano_usd: int, *, entry: str) -> None:
+        """More (or less) money for this period alone; once for an `entry`, the id under which the ledger has it."""
         ...
 
     async def silent(self) -> list[Lost]:
-        """Gateways whose leases have run out, for their money to be entered in the ledger, then `buried`."""
+        """Gateways whose leases have run out, for their money to be entered in the ledger, then `buried`. None while
+        an engine that was lost waits for gateways to say what they have."""
         ...
 
     async def bury(self, lost: Lost, *, counted: int) -> None:
         """Their lease ends: `counted` of it is spent for good, the rest is everyone's again. A second time nothing
-        happens."""
+        happens, nor where the gateway has spoken since.
+
+        One that was only paused and speaks later tells its true figures: they count in full, beside what was
+        `counted`. Some may then count twice until the period ends, and never too little."""
         ...
 
     # Limits of keys.
@@ -139,7 +170,8 @@ class SharedState(Protocol):
         ...
 
     async def count(self, name: str, by: Mapping[str, int], *, ttl_s: float) -> dict[str, int]:
-        """Add to the named counters of a record of counts; what each is now, all of them."""
+        """Add to the named counters of a record of counts; what each is now, all of them. Kept for so long after it
+        was last added to."""
         ...
 
     async def first(self, name: str, *, ttl_s: float) -> bool:
@@ -159,5 +191,6 @@ class SharedState(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """Give back all leases and let go of the engine. Never raises for an engine that is away."""
+        """Give back all leases and let go of the engine. Never raises for an engine that is away. What this gateway
+        spent counts as it last told: it claims once more, with want 0, before."""
         ...

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Literal
 
 from msgspec import Struct
 
 from turnout.errors import ConfigError
 
-__all__ = ["LEDGERS", "SHARED", "StoreConfig", "check_store", "scheme_of"]
+__all__ = ["ALONE", "LEDGERS", "SHARED", "StoreConfig", "check_store", "scheme_of"]
 
 LEDGERS: Mapping[str, str] = {
     "sqlite": "sqlite:///",
@@ -28,14 +29,28 @@ SHARED: Mapping[str, str] = {
 """Schemes of `store.shared`, and how such a URL begins."""
 
 
+ALONE = "memory:"
+"""Of `store.shared`: what one gateway alone knows."""
+
+LEAST_LEASE_S, MOST_LEASE_S = 2.0, 300.0
+
+
 class StoreConfig(Struct, frozen=True, kw_only=True):
     """`ledger`: where rows are kept for good, with keys, budgets, conversations, answers and outcomes. `shared`: what
     several gateways know of each other while they run. `folder`: where a gateway keeps files of its own when the
-    ledger is no file that they could lie beside (docs/stores.md)."""
+    ledger is no file that they could lie beside (docs/stores.md).
+
+    `shared_lost`: while the engine of shared state is away hard budgets go on with what is leased, and then refuse
+    (`closed`) or let pass (`open`). A gateway that is silent for `lease_s` may lose its lease; `lost_money`: whether
+    what one had that died with its disk counts as spent (`count`: a hard budget is never overrun) or is given back
+    (`return`)."""
 
     ledger: str = "sqlite:///turnout.db"
     shared: str = "memory:"
     folder: str = "turnout-data"
+    shared_lost: Literal["closed", "open"] = "closed"
+    lost_money: Literal["count", "return"] = "count"
+    lease_s: float = 5.0
 
 
 def scheme_of(url: str, known: Mapping[str, str], key: str) -> str:
@@ -53,3 +68,8 @@ def check_store(told: StoreConfig) -> None:
     """Raises ConfigError for a URL of no kind that is known."""
     scheme_of(told.ledger, LEDGERS, "store.ledger")
     scheme_of(told.shared, SHARED, "store.shared")
+    if not LEAST_LEASE_S <= told.lease_s <= MOST_LEASE_S:
+        raise ConfigError(
+            f"store.lease_s = {told.lease_s}: must lie between {LEAST_LEASE_S} and {MOST_LEASE_S}",
+            param="store.lease_s",
+        )

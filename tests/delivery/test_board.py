@@ -155,3 +155,87 @@ def test_memory_is_bounded(board):
         )
     assert len(board._states) <= 10_000
     assert len(board._durations) <= 10_000
+
+
+# ---- several gateways ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def others():
+    """Two boards of other gateways, whose clocks began elsewhere, that hear what the first has to tell."""
+
+    class Others(list):
+        told = 0
+
+    Others.clocks = [Clock(), Clock()]
+    Others.clocks[0].now, Others.clocks[1].now = 500.0, 9_000.0
+    return Others(Board(clock=c, random=Random(7)) for c in Others.clocks)
+
+
+def closed_for(board, deployment):
+    return board.story(deployment)[0]["closed_for_s"]
+
+
+def connect(board, others):
+    def tell(key, told):
+        others.told += 1
+        for other in others:
+            other.heard(key, told)
+
+    board.tell = tell
+
+
+def test_a_breaker_that_opens_here_opens_elsewhere_for_as_long(board, clock, others):
+    connect(board, others)
+    place = Target.at(MINI, "lab")
+    fail(board, place, times=2)
+    assert others.told == 0, "nothing has opened"
+    fail(board, place)
+    assert [closed_for(other, MINI) for other in others] == [2.0, 2.0]
+    clock.now = 2.5
+    board.begin(place).answered(None)
+    assert [other.standings()["lab/mini"] for other in others] == ["closed", "closed"]
+    assert others.told == 2
+
+
+def test_a_longer_pause_is_not_cut_short_and_a_newer_failure_stays(board, clock, others):
+    place = Target.at(MINI, "lab")
+    fail(others[0], place, "rate_limited", retry_after=60)
+    fail(others[0], place, "rate_limited", retry_after=60)
+    connect(board, others)
+    fail(board, place, "rate_limited", retry_after=5)
+    assert ask(others[0], (0, place))[1] == 60.0
+    clock.now = 6
+    board.begin(place).answered(None)
+    assert others[0].standings()["lab/mini"] == "open", "it failed there twice, here once"
+    assert others[1].standings()["lab/mini"] == "closed"
+
+
+def test_nobody_is_told_of_what_was_heard(board, others):
+    connect(board, others)
+    others[0].tell = lambda key, told: pytest.fail("an echo")
+    fail(board, Target.at(MINI, "lab"), "auth")
+    assert others[0].standings()["lab"] == "open"
+    assert others.told == 1
+
+
+def test_limits_are_told_once_a_second_and_the_newer_count(board, clock, others):
+    connect(board, others)
+    place = Target.at(MINI, "lab")
+    for left in (5, 4, 0):
+        board.begin(place).answered(RateLimits(requests=left, requests_reset_s=30.0))
+    assert (others.told, others[0].health("lab/mini").limits.requests) == (1, 5)
+    clock.now = 1.0
+    others.clocks[0].now += 1.0
+    board.begin(place).answered(RateLimits(requests=0, requests_reset_s=29.0))
+    assert ask(others[0], (0, place))[1] == pytest.approx(29.0)
+
+
+def test_who_starts_is_told_what_is_not_well_and_how_old_that_is(board, others):
+    fail(board, Target.at(BIG, "openai"), "auth")
+    fail(board, Target.at(MINI, "lab"), times=2)
+    told = board.unwell()
+    assert list(told) == ["=openai"]
+    others[0].heard("=openai", told["=openai"], elapsed_s=20.0)
+    others[1].heard("=openai", told["=openai"], elapsed_s=-1e9)
+    assert [closed_for(other, BIG) for other in others] == [40.0, 60.0]

@@ -6,13 +6,14 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import turnout
-from support.calls import CHAT, post
+from support.calls import CHAT, post, send
 from support.gateway import gateway, lab
 from support.upstream import ScriptedUpstream, answer, stream
 from turnout.catalog.price_records import recost
@@ -171,3 +172,59 @@ async def test_a_cost_can_be_worked_out_again_from_what_was_kept(tmp_path):
         (row,) = await gw.booked()
         usage = Usage(input=row.input_tokens, cache_read=row.cache_read_tokens, output=row.output_tokens)
         assert recost(usage, gw.engine.ledger.price(row.price)) == row.cost_nano_usd == COST
+
+
+async def test_a_budget_made_or_changed_under_load_counts_every_request_once(tmp_path):
+    """The ledger takes its time to say what was spent; requests go on, under the budgets so far."""
+    toml = "[budgets.all]\namount_usd = 1000\n"
+    made = json.dumps({"name": "team", "amount_usd": 1000, "match": {"tag": "feature=a"}}).encode()
+    feature = (("x-turnout-tags", "feature=a"),)
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(toml + lab(up.url), tmp_path) as gw:
+        ledger, reading, go = gw.engine.ledger, threading.Event(), threading.Event()
+        read = ledger._past
+
+        def slowly(questions, since):
+            reading.set()
+            assert go.wait(10)
+            return read(questions, since)
+
+        ledger._past = slowly
+        for change in (
+            lambda: post(gw.url, "/admin/budgets", made),
+            lambda: send(gw.url, "PATCH", "/admin/budgets/team", b'{"match": {"model": "lab/small"}}'),
+        ):
+            reading.clear()
+            go.clear()
+            before = [post(gw.url, PATH, ask(), feature) for _ in range(5)]
+            changing = asyncio.create_task(change())
+            await asyncio.gather(*before)
+            assert await asyncio.to_thread(reading.wait, 10)
+            assert {
+                status for status, _, _ in await asyncio.gather(*(post(gw.url, PATH, ask()) for _ in range(3)))
+            } == {200}
+            await asyncio.gather(*(post(gw.url, PATH, ask(), feature) for _ in range(5)))
+            go.set()
+            assert (await changing)[0] == 200
+            rows = await gw.booked()
+            counted = gw.engine.state.memory.budgets.spent("team")
+            wanted = [r for r in rows if r.tags.get("feature") == "a"] if len(rows) < 20 else rows
+            assert counted == sum(r.cost_nano_usd for r in wanted) == len(wanted) * COST
+        assert gw.engine.state.memory.budgets.spent("all") == 26 * COST
+
+
+async def test_a_changed_budget_holds_as_it_was_until_its_past_is_read(tmp_path):
+    made = b'{"name": "team", "amount_usd": 0.000001}'
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(lab(up.url), tmp_path) as gw:
+        assert (await post(gw.url, "/admin/budgets", made))[0] == 200
+        ledger, go = gw.engine.ledger, threading.Event()
+        read = ledger._past
+        ledger._past = lambda questions, since: go.wait(10) and read(questions, since)
+        changing = asyncio.create_task(send(gw.url, "PATCH", "/admin/budgets/team", b'{"period": "day"}'))
+        await asyncio.sleep(0.05)
+        assert (await post(gw.url, PATH, ask()))[0] == 402
+        assert (await send(gw.url, "DELETE", "/admin/budgets/team", b""))[0] == 200  # somebody else is faster
+        go.set()
+        status, _, raw = await changing
+        assert (status, "changed meanwhile" in told(raw)["message"]) == (503, True)
+        assert gw.engine.budgets.told == {}
+        assert (await post(gw.url, PATH, ask()))[0] == 200

@@ -51,10 +51,10 @@ async def test_a_budget_made_at_one_gateway_holds_at_the_other(store, tmp_path):
         (soft,) = (await asked(two, "GET", "/admin/budgets"))["data"]
         assert (soft["name"], soft["amount_usd"], soft["spent_usd"] > 0) == ("soft", 1, True)
         await asked(two, "DELETE", "/admin/budgets/soft")
-        one.engine.budgets.look()
+        await one.engine.budgets.look()
         async with asyncio.timeout(10):
             while one.engine.budgets.rules:
-                one.engine.budgets.look()
+                await one.engine.budgets.look()
                 await asyncio.sleep(0.02)
 
 

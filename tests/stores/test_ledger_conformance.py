@@ -12,7 +12,8 @@ from msgspec.structs import replace
 from support.postgres import database
 from support.random_rows import NOON, rows
 from turnout.errors import InvalidRequest
-from turnout.spend.ledger import BudgetEntry, GroupBy, Ledger, LedgerRow, iso_utc
+from turnout.spend.ledger import GroupBy, Ledger, LedgerRow, iso_utc
+from turnout.spend.spent import BudgetEntry
 from turnout.stores.postgres.ledger import PostgresLedger
 from turnout.stores.sqlite import SqliteLedger
 from turnout.stores.sums import DIMENSIONS

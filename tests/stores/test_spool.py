@@ -140,7 +140,7 @@ def test_a_disk_that_fails_is_said_and_tried_again(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(room.os, "write", full)
     assert spool.write(b"lost") is None
     assert not spool.taking
-    assert "cannot be written: No space left on device; check the disk of store.spool" in (spool.error or "")
+    assert "cannot be written: No space left on device; check the disk of store.folder" in (spool.error or "")
     spool.revive()
     assert not spool.taking
     monkeypatch.undo()

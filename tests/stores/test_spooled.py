@@ -8,7 +8,8 @@ import msgspec
 import pytest
 
 from support.random_rows import rows
-from turnout.spend.ledger import BudgetEntry, LedgerRow, attempts_to_records, price_record, to_record
+from turnout.spend.ledger import LedgerRow, attempts_to_records, price_record, to_record
+from turnout.spend.spent import BudgetEntry
 from turnout.stores.spooled import HEAD, decode, encode
 
 

@@ -17,10 +17,16 @@ CHAT = {
 
 async def post(url, path, body, headers=()):
     """A raw POST: status, headers, body bytes, as any HTTP client sees them."""
+    return await send(url, "POST", path, body, headers)
+
+
+async def send(url, method, path, body=b"", headers=()):
+    """As `post`, with any method."""
     reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
     head = "".join(f"{k}: {v}\r\n" for k, v in headers)
     writer.write(
-        f"POST {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {len(body)}\r\n{head}\r\n".encode()
+        f"{method} {path} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n".encode()
+        + f"content-length: {len(body)}\r\n{head}\r\n".encode()
         + body
     )
     raw = await reader.read()

@@ -8,10 +8,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from turnout.cli.serve import make_server
-from turnout.config import parse_config
-from turnout.engine import Engine, Extra, build_engine
+from turnout.config import Config, parse_config
+from turnout.engine import Engine, Extra, State, build_engine, open_state
+from turnout.peers import Peers
 from turnout.server.app import App
+from turnout.shared_state import SharedState
 from turnout.spend.ledger import LedgerRow
 
 
@@ -36,12 +40,20 @@ class Running:
 
 @asynccontextmanager
 async def gateway(
-    toml: str, folder: Path, extras: Sequence[Extra] = (), host: str = "127.0.0.1", ledger: str | None = None
+    toml: str,
+    folder: Path,
+    extras: Sequence[Extra] = (),
+    host: str = "127.0.0.1",
+    *,
+    shared: SharedState | None = None,
+    ledger: str = "ledger.db",
 ) -> AsyncGenerator[Running]:
-    """The gateway of a config, its ledger in `folder` if not at the URL `ledger`. Ends cleanly on leaving."""
-    store = f'store.ledger = "{ledger or f"sqlite:///{folder}/ledger.db"}"\nstore.folder = "{folder}"\n'
-    config = parse_config(store + toml, {})
-    engine = await build_engine(config, {}, extras=extras)
+    """The gateway of a config, its ledger in `folder`, or at the URL `ledger`. Ends cleanly on leaving. `shared`: what
+    it has in common with others."""
+    url = ledger if "://" in ledger else f"sqlite:///{folder}/{ledger}"
+    config = parse_config(f'store.ledger = "{url}"\nstore.folder = "{folder}"\n' + toml, {})
+    state = await _sharing(config, shared) if shared is not None else None
+    engine = await build_engine(config, {}, extras=extras, state=state)
     app = App(engine)
     server = make_server(app, config, host, 0)
     running = asyncio.create_task(server.serve())
@@ -51,7 +63,20 @@ async def gateway(
     finally:
         server.should_exit = True
         await running
+        if (peers := engine.state.memory.peers) is not None and shared is not None:
+            await peers.aclose()
+            await shared.aclose()
         await engine.aclose()
+
+
+async def _sharing(config: Config, shared: SharedState) -> State:
+    """What a gateway keeps, one of several."""
+    state = open_state(config)
+    memory = state.memory
+    peers = Peers(shared, sessions=memory.sessions, runs=memory.runs, board=state.board)
+    await shared.start()
+    await peers.start()
+    return replace(state, memory=replace(memory, peers=peers))
 
 
 def host(url: str, dialect: str, model: str = "big") -> str:

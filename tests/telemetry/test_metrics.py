@@ -168,7 +168,13 @@ def test_the_list_of_names_is_what_the_page_has():
         name="b", amount_nano_usd=1, spent_nano_usd=0, held_nano_usd=0, elapsed=0.1, price=1.0, rung=0
     )
     readings = Readings(
-        version="1", breakers={"lab": "open"}, budgets=(budget,), alarms=(("m", "success"),), webhooks={"failed": 1}
+        version="1",
+        breakers={"lab": "open"},
+        budgets=(budget,),
+        alarms=(("m", "success"),),
+        webhooks={"failed": 1},
+        shared_healthy=True,
+        peers={"asked": 1},
     )
     seen: dict[str, set[str]] = {}
     for name, labels in page(metrics, readings):

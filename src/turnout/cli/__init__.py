@@ -39,6 +39,8 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--host", help="address to listen on (default 127.0.0.1)")
     serve.add_argument("--port", type=int, help="port to listen on, 0 for any free one (default 8787)")
 
+    serve.add_argument("--workers", type=int, help="processes that share the port (default server.workers, 1)")
+
     demo = verbs.add_parser("demo", help="route recorded agent sessions and live prompts, with no key and no network")
     demo.add_argument("--exit", action="store_true", help="end when done; else the gateway stays up")
     demo.add_argument("--port", type=int, default=0, help="port to listen on (default: any free one)")
@@ -193,7 +195,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             case "serve":
                 from turnout.cli.serve import serve
 
-                return serve(args.config, args.host, args.port)
+                return serve(args.config, args.host, args.port, args.workers)
             case "demo":
                 from turnout.lab.demo import demo
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
 import uvloop
+from msgspec import Struct
 from msgspec.structs import replace
 
+from turnout.cli.workers import Place, for_workers, listening_socket, watched
 from turnout.config import Config, TelemetryConfig, load_config
 from turnout.engine import build_engine, check_binding, price_source
 from turnout.errors import ConfigError, NoCapacity, TurnoutError
@@ -28,18 +32,47 @@ __all__ = ["make_server", "reload", "serve"]
 log = logging.getLogger("turnout")
 
 
-def serve(config_path: str | None, host: str | None, port: int | None) -> int:
+class Where(Struct, frozen=True, kw_only=True):
+    """What the command line says over the config: where to listen, and how many processes do."""
+
+    file: Path | None = None
+    host: str | None = None
+    port: int | None = None
+    workers: int | None = None
+
+    def config(self) -> Config:
+        """The config as it is now, for as many processes. Raises ConfigError."""
+        config = load_config(self.file) if self.file else Config()
+        count = config.server.workers if self.workers is None else self.workers
+        return for_workers(config, count)
+
+
+def serve(config_path: str | None, host: str | None, port: int | None, workers: int | None = None) -> int:
     """Run until a signal ends it. Raises ConfigError or NoCapacity before anything listens."""
     logging.basicConfig(format="turnout: %(message)s", level=logging.WARNING)
-    config = load_config(config_path) if config_path else Config()
-    file = Path(config_path) if config_path else None
+    where = Where(file=Path(config_path) if config_path else None, host=host, port=port, workers=workers)
+    config = where.config()
+    if config.server.workers == 1:
+        return _run(config, where, None)
+
+    def work(place: Place) -> int:
+        try:
+            return _run(config, where, place)
+        except TurnoutError as error:  # as the command itself tells them
+            print(f"turnout serve: {error.message}", file=sys.stderr)
+            return 1
+
+    made = listening_socket(host or config.server.host, config.server.port if port is None else port)
+    return watched(config.server.workers, made, work)
+
+
+def _run(config: Config, where: Where, place: Place | None) -> int:
     with nullcontext() if config.telemetry.log == "text" else json_log(sys.stderr) as lines:
-        return uvloop.run(_serve(config, host, port, file, lines))
+        return uvloop.run(_serve(config, where, place, lines))
 
 
-async def _serve(
-    config: Config, host: str | None, port: int | None, file: Path | None, lines: JsonLog | None = None
-) -> int:
+async def _serve(config: Config, where: Where, place: Place | None, lines: JsonLog | None = None) -> int:
+    file, host = where.file, where.host
     engine = await build_engine(config, os.environ, discover=file is None)
     signals = engine.state.memory.signals
     signals.log = lines
@@ -52,10 +85,12 @@ async def _serve(
                 "start a local server, install turnout[local], or write a config"
             )
         app = App(engine)
-        server = make_server(app, config, host, port)
+        server = make_server(app, config, host, where.port, announce=place and (lambda _: place.ready()))
+        if place is not None:
+            asyncio.get_running_loop().add_reader(place.orphaned, server.handle_exit, signal.SIGTERM, None)
 
         async def again() -> None:
-            await reload(app, config, load_config(file) if file else Config(), host, discover=file is None)
+            await reload(app, config, where.config(), host, discover=file is None)
 
         async def priced() -> None:
             try:
@@ -63,12 +98,12 @@ async def _serve(
             except TurnoutError as error:  # the prices are kept: the next config that builds has them
                 log.warning("new prices wait for a config that can be built: %s", error.message)
 
-        def looked() -> None:
-            app.engine.budgets.look()  # of the engine that serves by then
+        async def looked() -> None:
+            await app.engine.budgets.look()  # of the engine that serves by then
 
         pricing = refreshing(price_source(config), engine.state.http, priced)
         async with watching(file, again), pricing, following(looked):
-            await server.serve()
+            await server.serve(sockets=[place.socket] if place else None)
     finally:
         await engine.aclose()
         if spans is not None:
@@ -93,11 +128,13 @@ async def reload(app: App, running: Config, config: Config, host: str | None, *,
     app.take_over(await build_engine(config, os.environ, discover=discover, extras=old.extras, state=old.state))
 
 
-def make_server(app: App, config: Config, host: str | None, port: int | None) -> GatewayServer:
+def make_server(
+    app: App, config: Config, host: str | None, port: int | None, announce: Callable[[str], None] | None = None
+) -> GatewayServer:
     """The server for `app`. Raises ConfigError where it may not listen."""
     bind = host or config.server.host
     check_binding(config, bind, app.engine.state.stores.keys)
-    return listener(app, config.server, bind, config.server.port if port is None else port)
+    return listener(app, config.server, bind, config.server.port if port is None else port, announce)
 
 
 def _outlets(config: Config) -> TelemetryConfig:

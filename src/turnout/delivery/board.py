@@ -16,12 +16,15 @@ from turnout.delivery.health import (
     WELL,
     Health,
     Standing,
+    Told,
     after_failure,
     after_success,
+    heard,
     learned,
     limited_until,
     standing,
     told_limits,
+    told_of,
 )
 from turnout.errors import FailureReason
 
@@ -35,6 +38,11 @@ REMEMBERED = 64
 
 FEW = 20
 """Below so many durations nothing is said of what is slow."""
+
+LIMITS_EVERY_S = 1.0
+"""Others are told of a place's rate limits once in so long, for every answer may tell them anew."""
+
+MOST_TOLD = 1_000
 
 UNKNOWN_TTFT_S = 0.5
 """What a target is taken for that has not shown its pace: neither the first nor the last choice."""
@@ -106,6 +114,9 @@ class Board:
         self._in_flight: dict[str, int] = {}
         self._probing: set[str] = set()
         self._durations: dict[str, deque[float]] = {}
+        self._limits_told: dict[str, float] = {}
+        self.tell: Callable[[str, Told], None] | None = None
+        """Who is told when a breaker opens or closes, or a place's limits are known: a target or account, and what."""
 
     def targets(self, deployment: Deployment) -> list[Target]:
         """Every place where `deployment` can be asked."""
@@ -204,15 +215,15 @@ class Board:
     def note_success(self, target: Target, limits: RateLimits | None) -> None:
         account = f"={target.provider}"
         if account in self._states:
-            self._put(account, after_success(self.health(account)))
+            self._change(account, after_success(self.health(account)))
         old = self.health(target.id)
         new = told_limits(after_success(old), limits, self._clock())
         if new is not old:
-            self._put(target.id, new)
+            self._change(target.id, new)
 
     def note_failure(self, target: Target, reason: FailureReason, retry_after: float | None) -> None:
         key = f"={target.provider}" if reason in _ACCOUNT else target.id
-        self._put(key, after_failure(self.health(key), reason, self._clock(), retry_after))
+        self._change(key, after_failure(self.health(key), reason, self._clock(), retry_after))
 
     def note_pace(
         self, target: Target, ttft_s: float | None, tokens_per_s: float | None, whole_s: float | None
@@ -220,6 +231,33 @@ class Board:
         self._put(target.id, learned(self.health(target.id), ttft_s=ttft_s, tokens_per_s=tokens_per_s))
         if whole_s is not None:
             self._durations.setdefault(target.id, deque(maxlen=REMEMBERED)).append(whole_s)
+
+    def heard(self, key: str, told: Told, *, elapsed_s: float = 0.0) -> None:
+        """What another gateway tells of a target or account, seconds ago. Nobody is told of it again."""
+        old = self.health(key)
+        new = heard(old, told, self._clock(), elapsed_s)
+        if new != old:
+            self._put(key, new)
+
+    def unwell(self) -> dict[str, Told]:
+        """What a gateway that starts should know: every breaker that is not closed, by target or account."""
+        now = self._clock()
+        told = {key: told_of(health, now) for key, health in self._states.items() if health.trips}
+        return dict(list(told.items())[-MOST_TOLD:])
+
+    def _change(self, key: str, new: Health) -> None:
+        """Something happened here: others are told where it matters to them."""
+        old, now = self.health(key), self._clock()
+        self._put(key, new)
+        if self.tell is None:
+            return
+        limited = new.limits is not None and new.limits is not old.limits
+        if limited and now - self._limits_told.get(key, -LIMITS_EVERY_S) >= LIMITS_EVERY_S:
+            self._limits_told[key] = now
+        else:
+            limited = False
+        if limited or new.trips > old.trips or (old.trips and not new.trips):
+            self.tell(key, told_of(new, now, closes=old.trips if not new.trips else 0))
 
     def _look(self, target: Target, tokens: int) -> Choice:
         """For how long a target should be left alone, and why."""
@@ -272,6 +310,7 @@ class Board:
             oldest = next(iter(self._states))
             del self._states[oldest]
             self._durations.pop(oldest, None)
+            self._limits_told.pop(oldest, None)
 
 
 def _keys(target: Target) -> tuple[str, str]:

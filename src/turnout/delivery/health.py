@@ -18,12 +18,15 @@ __all__ = [
     "WELL",
     "Health",
     "Standing",
+    "Told",
     "after_failure",
     "after_success",
+    "heard",
     "learned",
     "limited_until",
     "standing",
     "told_limits",
+    "told_of",
 ]
 
 Standing = Literal["closed", "open", "half_open"]
@@ -65,6 +68,20 @@ class Health(Struct, frozen=True, kw_only=True):
 
 
 WELL = Health()
+
+
+class Told(Struct, frozen=True, kw_only=True, array_like=True):
+    """What a gateway tells others of a place's health: durations in place of times. `open_s`: for so long the breaker
+    stays open yet; `trips` 0: it is closed, after so many as `closes`. `limits` were told `limits_age_s` ago."""
+
+    error_rate: float = 0.0
+    failures: int = 0
+    trips: int = 0
+    closes: int = 0
+    open_s: float = 0.0
+    why: FailureReason | None = None
+    limits: RateLimits | None = None
+    limits_age_s: float = 0.0
 
 
 def standing(health: Health, now: float) -> Standing:
@@ -115,6 +132,42 @@ def _cooling_s(told: Health, reason: FailureReason, retry_after: float | None) -
 
 def told_limits(health: Health, limits: RateLimits | None, now: float) -> Health:
     return health if limits is None else replace(health, limits=limits, limits_at=now)
+
+
+def told_of(health: Health, now: float, *, closes: int = 0) -> Told:
+    """What others are told."""
+    return Told(
+        error_rate=health.error_rate,
+        failures=health.failures,
+        trips=health.trips,
+        closes=closes,
+        open_s=max(0.0, health.open_until - now),
+        why=health.why,
+        limits=health.limits,
+        limits_age_s=max(0.0, now - health.limits_at),
+    )
+
+
+def heard(health: Health, told: Told, now: float, elapsed_s: float = 0.0) -> Health:
+    """What another gateway has seen, beside what is known here: of failures the worse counts, of limits the newer.
+    A breaker that closed elsewhere closes here, unless it has opened here more often meanwhile."""
+    elapsed_s = max(0.0, elapsed_s)
+    if told.trips:
+        open_s = min(max(0.0, told.open_s - elapsed_s), LONGEST_ASKED_S)
+        health = replace(
+            health,
+            error_rate=max(health.error_rate, min(1.0, told.error_rate)),
+            failures=max(health.failures, told.failures),
+            trips=max(health.trips, told.trips),
+            open_until=max(health.open_until, now + open_s),
+            why=told.why or health.why,
+        )
+    elif told.closes and health.trips <= told.closes:
+        health = after_success(health)
+    limits_at = now - elapsed_s - max(0.0, told.limits_age_s)
+    if told.limits is not None and (health.limits is None or limits_at > health.limits_at):
+        health = replace(health, limits=told.limits, limits_at=limits_at)
+    return health
 
 
 def limited_until(health: Health, now: float, *, tokens: int, in_flight: int) -> float | None:

@@ -8,11 +8,10 @@ owns a table: no locks.
 from __future__ import annotations
 
 import secrets
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from copy import deepcopy
 
-import msgspec
 import xxhash
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,12 +19,10 @@ from msgspec.structs import replace
 from turnout.chat import RequestOutline
 from turnout.context import SessionView, Visit
 from turnout.routing.identity import Hints, agent_hash, chain_of, message_digests
+from turnout.routing.threads import MOST_HEADS, Head, Key, Thread, ThreadRecord
 from turnout.routing.trajectory import Trajectory
 
-__all__ = ["SessionTable"]
-
-MOST_HEADS = 16
-"""Earlier requests of a thread that a fork may go on from; from before these it is a conversation of its own."""
+__all__ = ["Asked", "SessionTable"]
 
 ALIKE_BYTES = 64
 """By how much a system text that holds a time or an id may differ in length from step to step."""
@@ -35,51 +32,8 @@ COMPACTED_FROM = 20_000
 
 _NOT_SPOKEN = frozenset({"system", "developer"})
 
-Key = tuple[str, str]
-"""Owner and thread."""
 
-
-class _Head(Struct, frozen=True):
-    """Where a request of a thread ended."""
-
-    digest: bytes
-    messages: int
-    tokens: int
-
-
-class _Thread(Struct, kw_only=True):
-    owner: str
-    session: str
-    thread: str
-    agent: str
-    source: str
-    parent: str | None = None
-    named: bool = False
-    step: int = 0
-    pinned: str | None = None
-    home: str | None = None
-    served_s: float | None = None
-    seen_s: float = 0.0
-    answer: int | None = None
-    twin: bool = False
-    trajectory: Trajectory = msgspec.field(default_factory=Trajectory)
-    blamed: str | None = None
-    looping: bool = False
-    rose_from: str | None = None
-    came_back: bool = False
-    results: int = 0
-    tools: int = 0
-    system_bytes: int = 0
-    loose: bytes | None = None
-    heads: deque[_Head] = msgspec.field(default_factory=deque)
-    visits: dict[str, Visit] = {}
-
-    @property
-    def key(self) -> Key:
-        return self.owner, self.thread
-
-
-class _Asked(Struct, frozen=True):
+class Asked(Struct, frozen=True):
     """A request as it is looked for: its agent, its messages' hashes, and those of what was spoken alone."""
 
     owner: str
@@ -94,7 +48,7 @@ class _Asked(Struct, frozen=True):
 class _Found(Struct, frozen=True, kw_only=True):
     """Where a request belongs: `shared` messages are known of it; `forks` says that the thread has gone on since."""
 
-    thread: _Thread
+    thread: Thread
     shared: int = 0
     forks: bool = False
     volatile: bool = False
@@ -116,7 +70,7 @@ class SessionTable:
         self._clock = clock
         self._capacity = capacity
         self._ttl_s = ttl_s
-        self._threads: OrderedDict[Key, _Thread] = OrderedDict()
+        self._threads: OrderedDict[Key, Thread] = OrderedDict()
         # What each session has spent, over all its threads, and how many threads it has.
         self._costs: dict[tuple[str, str], int] = {}
         self._members: dict[tuple[str, str], list[Key]] = {}
@@ -137,14 +91,16 @@ class SessionTable:
         *,
         tokens: int = 0,
         said: Callable[[int], int] | None = None,
+        asked: Asked | None = None,
     ) -> SessionView:
         """The session of a request, as it stood before it; a new one where nothing matches. Counts the step.
 
         `owner` scopes sessions (a virtual key's id): two callers never share one. `tokens`: the request's size.
         `said(n)` names what message n says, as `answered` does: asked where two conversations are alike but for that.
+        `asked`: what `ask` has made of the three already.
         """
         self._expire()
-        asked = _asked(owner, hints, outline)
+        asked = asked or self.ask(owner, hints, outline)
         found = self._find(asked, said)
         thread = found.thread
         if found.forks:
@@ -156,6 +112,7 @@ class SessionTable:
             thread.trajectory = deepcopy(self._threads[owner, thread.parent].trajectory)
         if found.volatile:  # what was kept is of another prefix
             thread.visits.clear()
+            thread.volatile = True
         self._threads[thread.key] = thread
         self._threads.move_to_end(thread.key)
         members = self._members.setdefault((owner, thread.session), [])
@@ -169,10 +126,27 @@ class SessionTable:
             self._forget(next(iter(self._threads)))
         return replace(view, alike=True) if thread.twin or not view.step else view
 
+    @staticmethod
+    def ask(owner: str, hints: Hints, outline: RequestOutline) -> Asked:
+        """A request as it is looked for; what it costs is hashing every message."""
+        agent, digests = agent_hash(outline), message_digests(outline)
+        scope = f"{owner}\0{hints.session or ''}\0"
+        words = [d for d, role in zip(digests, outline.roles, strict=False) if role not in _NOT_SPOKEN]
+        tools = outline.fields.get("tools")
+        return Asked(
+            owner,
+            hints,
+            outline,
+            agent,
+            chain_of(scope + agent, digests),
+            chain_of(scope, words),
+            xxhash.xxh3_64_intdigest(memoryview(tools)) if tools is not None else 0,
+        )
+
     def peek(self, owner: str, hints: Hints, outline: RequestOutline, *, tokens: int = 0) -> SessionView:
         """As `locate`, but nothing is counted or remembered."""
         self._expire()
-        asked = _asked(owner, hints, outline)
+        asked = self.ask(owner, hints, outline)
         found = self._find(asked, None)
         return self._view(found.thread, found, asked, tokens)
 
@@ -240,12 +214,71 @@ class SessionTable:
         thread.blamed, thread.looping = None, False
         thread.trajectory.settled()
 
+    # ---- Between gateways ------------------------------------------------------------------------------------------
+
+    def knows(self, asked: Asked, said: Callable[[int], int] | None = None) -> bool:
+        """Whether nobody else can have served its conversation since we did: an answer at most stands behind what is
+        known here. An answer that we did not give is another conversation's, which begins alike.
+
+        A first request has no past, but that of a session that the caller named."""
+        self._expire()
+        found = self._by_prefix(asked, said) or self._by_words(asked)
+        if found is None:
+            return asked.hints.session is None and "assistant" not in asked.outline.roles
+        answer = found.thread.answer
+        follows = answer is not None and not found.forks and found.shared < len(asked.chain)
+        if follows and said is not None and said(found.shared) != answer:
+            return False
+        return turns_after(asked.outline.roles, found.shared) <= 1
+
+    def take_over(self, told: ThreadRecord, *, elapsed_s: float) -> bool:
+        """Go on from what another gateway wrote of a conversation `elapsed_s` ago; whether that is newer than what is
+        known here: nothing ever takes steps back."""
+        key = told.owner, told.thread
+        known = self._threads.get(key)
+        if known is not None and known.step >= told.step:
+            return False
+        if known is not None:
+            self._unlink(known)
+        thread = told.restored(self._clock(), elapsed_s)
+        if told.trajectory is None and known is not None:
+            thread.trajectory = known.trajectory
+        self._threads[key] = thread
+        self._threads.move_to_end(key)
+        members = self._members.setdefault((thread.owner, thread.session), [])
+        if key not in members:
+            members.append(key)
+        for head in list(thread.heads)[:-1]:
+            self._earlier[head.digest] = key
+        if thread.heads:
+            here = self._heads.setdefault(thread.heads[-1].digest, [])
+            here.append(key)
+            thread.twin = len(here) > 1
+        if thread.loose is not None:
+            self._loose[thread.loose] = key
+        return True
+
+    def record(self, owner: str, thread: str) -> ThreadRecord | None:
+        """What another gateway needs to go on from here; None where the conversation is not known any more."""
+        known = self._threads.get((owner, thread))
+        return None if known is None else known.record(self._clock())
+
+    def threads(self, owner: str, session: str) -> list[str]:
+        """The conversations of a session that are known here."""
+        return [thread for _, thread in self._members.get((owner, session), ())]
+
+    def spent(self, owner: str, session: str, nano_usd: int, *, begins: bool = False) -> None:
+        """What all gateways have spent on a session, as far as told: it never becomes less. `begins`: the session's
+        first request here is about to be located."""
+        if begins or (owner, session) in self._members:
+            self._costs[owner, session] = max(self._costs.get((owner, session), 0), nano_usd)
+
     # ---- Finding ---------------------------------------------------------------------------------------------------
 
-    def _find(self, asked: _Asked, said: Callable[[int], int] | None) -> _Found:
+    def _find(self, asked: Asked, said: Callable[[int], int] | None) -> _Found:
         return self._by_prefix(asked, said) or self._by_words(asked) or _Found(thread=self._fresh(asked))
 
-    def _by_prefix(self, asked: _Asked, said: Callable[[int], int] | None) -> _Found | None:
+    def _by_prefix(self, asked: Asked, said: Callable[[int], int] | None) -> _Found | None:
         """The thread with the longest prefix of this request that is known.
 
         One whose newest request that is goes on. The very same messages once more are a repeated call of a thread
@@ -265,7 +298,7 @@ class SessionTable:
                 return _Found(thread=self._threads[key], shared=index + 1, forks=True)
         return None
 
-    def _speaker(self, waiting: Sequence[Key], after: int, said: Callable[[int], int] | None) -> _Thread:
+    def _speaker(self, waiting: Sequence[Key], after: int, said: Callable[[int], int] | None) -> Thread:
         """Which of several threads with the same history goes on here: the one whose answer stands in the request."""
         threads = [self._threads[key] for key in waiting]
         if said is None or len(threads) == 1 or all(thread.answer is None for thread in threads):
@@ -273,7 +306,7 @@ class SessionTable:
         heard = said(after)
         return next((t for wanted in (heard, None) for t in threads if t.answer == wanted), threads[0])
 
-    def _by_words(self, asked: _Asked) -> _Found | None:
+    def _by_words(self, asked: Asked) -> _Found | None:
         """The thread that said the same under almost the same system text: one that holds a time or an id."""
         for index in range(len(asked.spoken) - 2, 0, -1):
             key = self._loose.get(asked.spoken[index])
@@ -284,11 +317,11 @@ class SessionTable:
                 return _Found(thread=thread, shared=thread.heads[-1].messages, volatile=True)
         return None
 
-    def _fresh(self, asked: _Asked) -> _Thread:
+    def _fresh(self, asked: Asked) -> Thread:
         """A conversation that nobody knows; in a session that the caller named, its agent's model stays."""
         name = secrets.token_hex(8)
         session = asked.hints.session
-        thread = _Thread(
+        thread = Thread(
             owner=asked.owner,
             session=session if session is not None else f"prefix-{name}",
             thread=name,
@@ -301,13 +334,13 @@ class SessionTable:
             thread.pinned, thread.parent = before.pinned, before.thread
         return thread
 
-    def _latest(self, asked: _Asked) -> _Thread | None:
+    def _latest(self, asked: Asked) -> Thread | None:
         """The thread that the same agent of a named session spoke in last."""
         keys = self._members.get((asked.owner, asked.hints.session or ""), ())
         alike = [t for key in keys if (t := self._threads.get(key)) is not None and t.agent == asked.agent]
         return max(alike, key=lambda t: t.seen_s, default=None)
 
-    def _child(self, asked: _Asked, found: _Found) -> _Thread:
+    def _child(self, asked: Asked, found: _Found) -> Thread:
         """A branch of a conversation: it knows what its parent had cached up to where they part."""
         parent, fresh = found.thread, self._fresh(asked)
         fresh.parent = parent.thread
@@ -316,7 +349,7 @@ class SessionTable:
         fresh.visits = {name: _clipped(visit, found.shared, tokens) for name, visit in parent.visits.items()}
         return fresh
 
-    def _view(self, thread: _Thread, found: _Found, asked: _Asked, tokens: int) -> SessionView:
+    def _view(self, thread: Thread, found: _Found, asked: Asked, tokens: int) -> SessionView:
         before = thread.heads[-1] if thread.heads else None
         parent = self._threads.get((thread.owner, thread.parent)) if thread.parent and not thread.step else None
         cut = parent.heads[-1].tokens if parent is not None and parent.heads and not found.forks else 0
@@ -347,12 +380,12 @@ class SessionTable:
 
     # ---- Remembering -----------------------------------------------------------------------------------------------
 
-    def _move_head(self, thread: _Thread, asked: _Asked, tokens: int) -> None:
+    def _move_head(self, thread: Thread, asked: Asked, tokens: int) -> None:
         if asked.chain and thread.heads and thread.heads[-1].digest == asked.chain[-1]:
             return  # the same request again
         self._leave_head(thread, keep=True)
         if asked.chain:
-            head = _Head(asked.chain[-1], len(asked.chain), tokens)
+            head = Head(asked.chain[-1], len(asked.chain), tokens)
             thread.heads.append(head)
             here = self._heads.setdefault(head.digest, [])
             here.append(thread.key)
@@ -365,7 +398,7 @@ class SessionTable:
         if thread.loose is not None:
             self._loose[thread.loose] = thread.key
 
-    def _leave_head(self, thread: _Thread, *, keep: bool) -> None:
+    def _leave_head(self, thread: Thread, *, keep: bool) -> None:
         """The thread goes on from where its newest request ended; `keep`: a fork may still begin there."""
         if not thread.heads:
             return
@@ -378,7 +411,7 @@ class SessionTable:
         if keep:
             self._earlier[digest] = thread.key
 
-    def _drop_earlier(self, head: _Head, key: Key) -> None:
+    def _drop_earlier(self, head: Head, key: Key) -> None:
         if self._earlier.get(head.digest) == key:
             del self._earlier[head.digest]
 
@@ -386,17 +419,21 @@ class SessionTable:
         thread = self._threads.pop(key)
         if thread.tools:  # an agent's
             self._on_end(thread.step)
-        self._leave_head(thread, keep=False)
-        for head in thread.heads:
-            self._drop_earlier(head, key)
-        if thread.loose is not None and self._loose.get(thread.loose) == key:
-            del self._loose[thread.loose]
+        self._unlink(thread)
         members = self._members.get((thread.owner, thread.session), [])
         if key in members:
             members.remove(key)
         if not members:
             self._members.pop((thread.owner, thread.session), None)
             self._costs.pop((thread.owner, thread.session), None)
+
+    def _unlink(self, thread: Thread) -> None:
+        """Nothing leads to it any more."""
+        self._leave_head(thread, keep=False)
+        for head in thread.heads:
+            self._drop_earlier(head, thread.key)
+        if thread.loose is not None and self._loose.get(thread.loose) == thread.key:
+            del self._loose[thread.loose]
 
     def _expire(self) -> None:
         oldest_allowed = self._clock() - self._ttl_s
@@ -407,23 +444,16 @@ class SessionTable:
             self._forget(key)
 
 
-def _asked(owner: str, hints: Hints, outline: RequestOutline) -> _Asked:
-    agent, digests = agent_hash(outline), message_digests(outline)
-    scope = f"{owner}\0{hints.session or ''}\0"
-    words = [d for d, role in zip(digests, outline.roles, strict=False) if role not in _NOT_SPOKEN]
-    tools = outline.fields.get("tools")
-    return _Asked(
-        owner,
-        hints,
-        outline,
-        agent,
-        chain_of(scope + agent, digests),
-        chain_of(scope, words),
-        xxhash.xxh3_64_intdigest(memoryview(tools)) if tools is not None else 0,
-    )
+def turns_after(roles: Sequence[str], start: int) -> int:
+    """How often an assistant speaks from message `start` on; what it says in one go may be several messages."""
+    turns, before = 0, ""
+    for role in roles[start:]:
+        turns += role == "assistant" != before
+        before = role
+    return turns
 
 
-def _growth(thread: _Thread, tokens: int) -> float | None:
+def _growth(thread: Thread, tokens: int) -> float | None:
     """Tokens a step that the thread has gained, over the steps that are remembered."""
     if not thread.heads:
         return None

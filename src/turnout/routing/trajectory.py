@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from turnout.chat import Json, Message, Text, ToolCall, ToolResult
 
-__all__ = ["Signs", "Trajectory", "severity_of", "struggling"]
+__all__ = ["Signs", "Trajectory", "TrajectoryRecord", "severity_of", "struggling"]
 
 WINDOW = 6
 """Results that are looked back on."""
@@ -30,6 +30,9 @@ READS_ONLY = 15
 
 MOST_CALLS = 512
 """Failed calls remembered of one agent."""
+
+MOST_RECORDED = 64
+"""Different failures, and failed calls, that are written down of one agent: the newest."""
 
 SOFT, HARD = 0.5, 1.0
 """A command that ended with status 1 says no (tests that fail, a search that finds nothing); others broke."""
@@ -67,6 +70,19 @@ class Signs(Struct, frozen=True, kw_only=True):
 class _Open(Struct, frozen=True):
     call: int
     size: int
+
+
+class TrajectoryRecord(Struct, frozen=True, array_like=True):
+    """A trajectory as plain data: hashes and counts. `open`: calls without a result, their id, hash and size."""
+
+    window: list[float] = []
+    failures: list[tuple[int, int]] = []
+    failed_calls: list[int] = []
+    open: list[tuple[str, int, int]] = []
+    same: int = 0
+    reading: int = 0
+    results: int = 0
+    recovered: bool = False
 
 
 class Trajectory:
@@ -111,6 +127,31 @@ class Trajectory:
         self._window.clear()
         self._same = self._reading = 0
         self._recovered = False
+
+    def record(self) -> TrajectoryRecord:
+        """It as plain data, bounded."""
+        return TrajectoryRecord(
+            window=list(self._window),
+            failures=list(self._failures.items())[-MOST_RECORDED:],
+            failed_calls=list(self._failed_calls)[-MOST_RECORDED:],
+            open=[(name, told.call, told.size) for name, told in list(self._open.items())[-MOST_RECORDED:]],
+            same=self._same,
+            reading=self._reading,
+            results=self._results,
+            recovered=self._recovered,
+        )
+
+    @classmethod
+    def restored(cls, told: TrajectoryRecord) -> Trajectory:
+        """The trajectory of a record."""
+        trajectory = cls()
+        trajectory._window.extend(told.window)
+        trajectory._failures.update(told.failures)
+        trajectory._failed_calls.update(dict.fromkeys(told.failed_calls))
+        trajectory._open.update((name, _Open(call, size)) for name, call, size in told.open)
+        trajectory._same, trajectory._reading = told.same, told.reading
+        trajectory._results, trajectory._recovered = told.results, told.recovered
+        return trajectory
 
     def _came(self, result: ToolResult) -> float:
         call = self._open.pop(result.call_id, _Open(0, 0))

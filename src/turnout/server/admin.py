@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qsl, unquote
 
@@ -44,7 +44,8 @@ class Errand(Struct, frozen=True, kw_only=True):
         told = query if self.name is None else self.name
         if self.handler in READS or self.handler in _WRITES:
             return await asyncio.to_thread(self.handler, engine, told, body)
-        return self.handler(engine, told, body)
+        answer = self.handler(engine, told, body)
+        return await answer if isinstance(answer, Awaitable) else answer
 
 
 def admin_at(method: str, path: str) -> Errand | None:

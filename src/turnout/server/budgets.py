@@ -31,37 +31,41 @@ def budgets(engine: Engine, _: str, __: bytes) -> object:
     return {"data": [_story(engine, state) for state in engine.state.memory.budgets.states()]}
 
 
-def add(engine: Engine, name: str, body: bytes) -> object:
-    """More money for a budget's current period. Raises NotFound and InvalidRequest."""
+async def add(engine: Engine, name: str, body: bytes) -> object:
+    """More money for a budget's current period. Raises NotFound, InvalidRequest, and NoCapacity where gateways share
+    it and their engine is away."""
     told = decoded(body, _Amount, '{"usd": 10}')
     if not -MOST_USD <= told.usd <= MOST_USD:
         raise InvalidRequest(f"usd = {told.usd}: must lie between -{MOST_USD:,} and {MOST_USD:,}", param="usd")
     memory, amount = engine.state.memory, round(told.usd * NANO_PER_USD)
+    entry_id = f"add_{secrets.token_hex(8)}"
     try:
-        state = memory.budgets.add(name, amount)
+        if memory.leasing is None:
+            memory.budgets.add(name, amount)
+        else:
+            await memory.leasing.add(name, amount, entry=entry_id)
     except KeyError:
         names = ", ".join(rule.name for rule in memory.budgets.rules) or "none is set"
         raise NotFound(f"there is no budget {name!r}; there are: {names}") from None
-    entry_id = f"add_{secrets.token_hex(8)}"
     memory.ledger.enter(
         BudgetEntry(id=entry_id, budget=name, at=datetime.now(UTC), kind="added", amount_nano_usd=amount)
     )
-    return _story(engine, state)
+    return _story(engine, memory.budgets.state(name))
 
 
-def create(engine: Engine, _: str, body: bytes) -> object:
+async def create(engine: Engine, _: str, body: bytes) -> object:
     """A new budget, which holds at once. Raises InvalidRequest."""
     told = decoded(body, dict[str, Json], '{"name": "search", "amount_usd": 50, "period": "month"}')
     name = told.pop("name", None)
     if not isinstance(name, str):
         raise InvalidRequest("name: what the budget is called, a string", param="name")
-    engine.budgets.create(name, msgspec.json.encode(told))
+    await engine.budgets.create(name, msgspec.json.encode(told))
     return _one(engine, name)
 
 
-def change(engine: Engine, name: str, body: bytes) -> object:
+async def change(engine: Engine, name: str, body: bytes) -> object:
     """Other figures for a budget that was made here. Raises NotFound and InvalidRequest."""
-    engine.budgets.change(name, body)
+    await engine.budgets.change(name, body)
     return _one(engine, name)
 
 

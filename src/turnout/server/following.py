@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 
 __all__ = ["following"]
 
@@ -12,8 +12,8 @@ LOOK_S = 0.5
 
 
 @contextlib.asynccontextmanager
-async def following(look: Callable[[], None]) -> AsyncGenerator[None]:
-    """While entered, `look` is called again and again, on the event loop."""
+async def following(look: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
+    """While entered, `look` is called again and again."""
     task = asyncio.create_task(_again_and_again(look))
     try:
         yield
@@ -22,7 +22,7 @@ async def following(look: Callable[[], None]) -> AsyncGenerator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _again_and_again(look: Callable[[], None]) -> None:
+async def _again_and_again(look: Callable[[], Awaitable[None]]) -> None:
     while True:
         await asyncio.sleep(LOOK_S)
-        look()
+        await look()

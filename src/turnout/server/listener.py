@@ -9,7 +9,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -94,8 +94,11 @@ class GatewayServer(uvicorn.Server):
     """Says where it listens once it does (with port 0 nobody else could know). Keeps `admission` informed of how late
     the event loop runs."""
 
-    def __init__(self, config: uvicorn.Config, admission: Admission) -> None:
+    def __init__(
+        self, config: uvicorn.Config, admission: Admission, announce: Callable[[str], None] | None = None
+    ) -> None:
         super().__init__(config)
+        self._announce = announce or _say
         self.listening = asyncio.Event()
         self._admission = admission
         self._due_s = 0.0
@@ -109,7 +112,7 @@ class GatewayServer(uvicorn.Server):
         await super().startup(sockets)
         if self.started:
             self.listening.set()
-            print(f"turnout: listening on {self.address()}", file=sys.stderr, flush=True)
+            self._announce(self.address())
 
     async def on_tick(self, counter: int) -> bool:
         now = time.monotonic()
@@ -139,8 +142,14 @@ class GatewayServer(uvicorn.Server):
                 signal.signal(sig, handler)
 
 
-def listener(app: App, config: ServerConfig, host: str, port: int) -> GatewayServer:
-    """The server for `app`; it does not listen yet."""
+def _say(address: str) -> None:
+    print(f"turnout: listening on {address}", file=sys.stderr, flush=True)
+
+
+def listener(
+    app: App, config: ServerConfig, host: str, port: int, announce: Callable[[str], None] | None = None
+) -> GatewayServer:
+    """The server for `app`; it does not listen yet. `announce` is told the address once it does, else a person is."""
     return GatewayServer(
         uvicorn.Config(
             app,
@@ -159,4 +168,5 @@ def listener(app: App, config: ServerConfig, host: str, port: int) -> GatewaySer
             timeout_graceful_shutdown=max(1, round(config.shutdown_grace_s)),
         ),
         app.admission,
+        announce,
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+from msgspec.structs import asdict
+
 from turnout import __version__
 from turnout.engine import Engine
 from turnout.errors import MethodNotAllowed
@@ -62,6 +64,8 @@ class Scrapes:
             alarms=tuple((a.model, a.kind) for told in memory.learner.drift.standings(now) for a in told.alarms),
             webhooks=state.alerts.counts,
             log_lines_dropped=memory.signals.log.dropped if memory.signals.log else 0,
+            shared_healthy=memory.peers.healthy if memory.peers else None,
+            peers=asdict(memory.peers.counts) if memory.peers else {},
         )
 
 

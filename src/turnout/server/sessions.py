@@ -66,6 +66,7 @@ def pause(engine: Engine, name: str, body: bytes) -> object:
     runs = engine.state.memory.runs
     for owner in _owners(engine, name):
         runs.hold(owner, name, verdict)
+    _tell(engine, name)
     return {"data": [_session(owner, name, run) for owner, run in runs.of(name)]}
 
 
@@ -74,6 +75,7 @@ def resume(engine: Engine, name: str, _: bytes) -> object:
     runs = engine.state.memory.runs
     if not runs.resume(name):
         raise NotFound(f"there is no session {name!r} in memory; GET /admin/sessions lists them")
+    _tell(engine, name)
     return {"data": [_session(owner, name, run) for owner, run in runs.of(name)]}
 
 
@@ -101,6 +103,7 @@ def limit(engine: Engine, name: str, body: bytes) -> object:
         raise NotFound(f"there is no session {name!r} in memory; GET /admin/sessions lists them")
     for _, run in found:
         run.limit(limits)
+    _tell(engine, name)
     return {"data": [_session(owner, name, run) for owner, run in found]}
 
 
@@ -113,6 +116,13 @@ def context(engine: Engine, name: str, _: bytes) -> object:
             "(GET /admin/sessions lists sessions)"
         )
     return {"data": told, "notes": CONTEXT_NOTES}
+
+
+def _tell(engine: Engine, name: str) -> None:
+    """Let the other gateways do the same."""
+    if (peers := engine.state.memory.peers) is not None:
+        for owner, _ in engine.state.memory.runs.of(name):
+            peers.held(owner, name)
 
 
 def _owners(engine: Engine, name: str) -> list[str]:

@@ -101,7 +101,8 @@ class AgentRun(Struct, kw_only=True):
 class SessionRun(Struct, kw_only=True):
     """One session, all its agents: what it has taken since it began or was last resumed. `calls_s` are monotonic times.
     `begun`: it has been served. `paused` is the verdict that holds it. `limits`: what a person set for it alone, in the
-    units of `Brake`; 0: none."""
+    units of `Brake`; 0: none. `version` counts what was done to it (paused, resumed, limited), `epoch` how often it was
+    resumed: of two gateways' words the later one holds. `elsewhere_s`: its calls at other gateways, by their names."""
 
     steps: int = 0
     tokens: int = 0
@@ -113,10 +114,19 @@ class SessionRun(Struct, kw_only=True):
     agents: dict[str, AgentRun] = {}
     paused: Verdict | None = None
     limits: dict[LimitName, float] = {}
+    version: int = 0
+    epoch: int = 0
+    elsewhere_s: dict[str, list[float]] = {}
+
+    def hold(self, verdict: Verdict) -> None:
+        """Hold it until it is resumed."""
+        self.paused = verdict
+        self.version += 1
 
     def limit(self, told: dict[LimitName, float]) -> None:
         """Set other limits for it; it goes on where it was held by one of them and has room again, counting on."""
         self.limits = {**self.limits, **told}
+        self.version += 1
         held = self.paused
         if held is None or held.action == "block":
             return
@@ -129,8 +139,15 @@ class SessionRun(Struct, kw_only=True):
         if self.paused is not None and self.paused.action == "block":
             return
         self.paused = None
+        self.version += 1
+        self.epoch += 1
+        self.anew()
+
+    def anew(self) -> None:
+        """Count from here on."""
         self.steps = self.tokens = self.cost_nano_usd = 0
         self.calls_s.clear()
+        self.elsewhere_s.clear()
         for agent in self.agents.values():
             agent.trail.forget()
             agent.escalated = False
@@ -212,7 +229,7 @@ def _why(
     if name in {"repeat_call", "cycle", "tool_errors", "no_progress"}:
         return _loop(name, limit, agent.trail)
     if name == "calls_per_second":
-        recent = sum(at > now_s - 10 for at in run.calls_s)
+        recent = sum(at > now_s - 10 for calls in (run.calls_s, *run.elsewhere_s.values()) for at in calls)
         return f"it made {recent} calls in 10 s, the limit is {limit:g} a second" if recent >= limit * 10 else None
     if name == "cost_p99":
         if p99 is None or run.total_nano_usd <= p99 * limit:

@@ -1,12 +1,13 @@
 """Budgets that hold: the worst case is reserved before a call, the true cost settled after it.
 
 One event loop owns a `Budgets`: check and reservation are one step, so concurrent requests cannot both pass
-on the same money. What was spent before a restart is given back by `restore` from the ledger.
+on the same money. What was spent before a restart is given back by `restore` from the ledger. Where several gateways
+share budgets each has a lease of their money (`turnout.leasing`), and passes requests on that alone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
@@ -17,22 +18,23 @@ from turnout.catalog.prices import format_usd
 from turnout.context import Reservation, Spender
 from turnout.errors import BudgetExhausted
 from turnout.spend.periods import EVER, Period
+from turnout.spend.purses import STEPS, LeasedPurse, OwnPurse, Purse
 
-__all__ = ["Alert", "BudgetRule", "BudgetState", "Budgets", "Charge", "Match", "Priced"]
+__all__ = ["Alert", "BudgetRule", "BudgetState", "Budgets", "Charge", "Match", "Priced", "PurseKey", "piece_of"]
 
 OnExhausted = Literal["pause", "small", "block", "warn"]
 
 Priced = tuple[Deployment, int | None]
 """A candidate and the most it may cost in nano-dollars; None: unpriced, which no budget can hold."""
 
+PurseKey = tuple[str, datetime]
+"""A budget and the start of a period."""
+
 Charge = tuple[Deployment, int]
 """What a deployment is paid for one request, in nano-dollars."""
 
 BACKWARDS = timedelta(days=1)
 """A clock set back by less than this is waited for; by more, the time before was wrong and is not believed."""
-
-STEPS = 500
-"""Into how many pieces a rolling window is cut: what was spent in a piece is forgotten when all of it is too old."""
 
 KEPT_PURSES = 6
 """Periods remembered of a budget: a clock that was set wrong may come back to them."""
@@ -114,32 +116,9 @@ class BudgetState(Struct, frozen=True, kw_only=True):
         return self.amount_nano_usd - self.spent_nano_usd - self.held_nano_usd
 
 
-class _Purse(Struct):
-    """One period of one budget. `pieces` of a rolling window: its number since `EVER` and what was spent in it."""
-
-    spent: int = 0
-    held: int = 0
-    added: int = 0
-    told: float = 0.0
-    swept: int = -1
-    pieces: dict[int, int] = {}
-
-    def book(self, amount: int, piece: int | None) -> None:
-        self.spent += amount
-        if piece is not None:
-            self.pieces[piece] = self.pieces.get(piece, 0) + amount
-
-    def sweep(self, piece: int) -> None:
-        """Forget what is a whole window and a piece old."""
-        if piece != self.swept:
-            self.swept = piece
-            for old in [n for n in self.pieces if n < piece - STEPS]:
-                self.spent -= self.pieces.pop(old)
-
-
 class Budgets:
     """All budgets of a gateway. `now` gives the UTC time of day; `on_alert` is called in the midst of a request, so it
-    must only take note."""
+    must only take note. `leased`: others spend from them too."""
 
     def __init__(
         self,
@@ -147,15 +126,22 @@ class Budgets:
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         on_alert: Callable[[Alert], None] = lambda _: None,
+        leased: bool = False,
     ) -> None:
         self._rules = {rule.name: rule for rule in rules}
         self._clock = now
         self._latest = EVER
         self._on_alert = on_alert
-        self._purses: dict[tuple[str, datetime], _Purse] = {}
+        self._leased = leased
+        self._purses: dict[PurseKey, Purse] = {}
         # The period of each budget that was asked for last: what time zones make of an instant is not cheap.
         self._bounds: dict[str, tuple[datetime, datetime | None]] = {}
         self._open: set[str] = set()
+
+    @property
+    def leased(self) -> bool:
+        """Whether other gateways spend from these too."""
+        return self._leased
 
     @property
     def rules(self) -> tuple[BudgetRule, ...]:
@@ -169,8 +155,7 @@ class Budgets:
         changed = {rule.name for rule in fresh}
         for (name, _), purse in self._purses.items():
             if name in changed:
-                purse.spent, purse.added, purse.told = 0, 0, 0.0
-                purse.pieces.clear()
+                purse.clear()
         self._rules = new
         self._bounds.clear()
         return fresh
@@ -245,7 +230,7 @@ class Budgets:
                 if (
                     rule.on_exhausted == "small"
                     and rule.covers(spender, deployment.id, deployment.provider)
-                    and (worst or 0) > self._room(rule, deployment, now)
+                    and (worst or 0) > self._left(rule, deployment, now)
                 ):
                     return rule.name
         return None
@@ -254,7 +239,7 @@ class Budgets:
         """Whether each of `priced` would fit every hard budget that covers it. Holds nothing and tells nobody."""
         now = self._now()
         return all(
-            worst is not None and worst <= self._room(rule, deployment, now)
+            worst is not None and worst <= self._left(rule, deployment, now)
             for deployment, worst in priced
             for rule in self._rules.values()
             if rule.hard and rule.covers(spender, deployment.id, deployment.provider)
@@ -267,27 +252,61 @@ class Budgets:
         Raises BudgetExhausted; then nothing is held.
         """
         at = self._now()
-        needs: dict[str, int] = {}
-        unaffordable: list[str] = []
-        for index, (deployment, worst) in enumerate(priced):
-            rules = [
-                r for r in self._rules.values() if r.hard and r.covers(spender, deployment.id, deployment.provider)
-            ]
-            short = next((r for r in rules if worst is None or worst > self._room(r, deployment, at)), None)
-            if short is None:
-                for rule in rules:
-                    needs[rule.name] = max(needs.get(rule.name, 0), worst or 0)
-            elif index == 0:
-                raise self._exhausted(short, deployment, worst, at)
-            else:
-                unaffordable.append(deployment.id)
+        needs, unaffordable, short = self._needs(spender, priced, at, self._free)
+        if short is not None:
+            raise self._exhausted(short, *priced[0], at)
         held = tuple((name, self._period(self._rules[name], at)[0], need) for name, need in needs.items())
         for name, _, need in held:
-            self._purse(self._rules[name], at).held += need
+            purse = self._purse(self._rules[name], at)
+            purse.held += need
+            if isinstance(purse, LeasedPurse):
+                purse.drawn += need
         self._open.add(request_id)
         return Reservation(
             request_id=request_id, spender=spender, at=at, held=held, unaffordable=frozenset(unaffordable)
         )
+
+    def short(self, spender: Spender, priced: Sequence[Priced]) -> dict[PurseKey, int]:
+        """What `reserve` would hold where a lease is too small for it and its purse, as far as known, has the money."""
+        if not self._leased:
+            return {}
+        at = self._now()
+        needs, _, _ = self._needs(spender, priced, at, self._left)
+        return {
+            (name, self._period(self._rules[name], at)[0]): need
+            for name, need in needs.items()
+            if need > self._purse(self._rules[name], at).free(self._rules[name].amount_nano_usd)
+        }
+
+    def elsewhere(self, spender: Spender, priced: Sequence[Priced]) -> list[PurseKey]:
+        """Purses that have no room for the best of `priced`, and might if others gave back what they do not need."""
+        at = self._now()
+        return [
+            (rule.name, self._period(rule, at)[0])
+            for deployment, worst in priced[:1]
+            for rule in self._rules.values()
+            if rule.hard
+            and rule.covers(spender, deployment.id, deployment.provider)
+            and isinstance(purse := self._purse(rule, at), LeasedPurse)
+            and 0 < (worst or 0) - self._left(rule, deployment, at) <= purse.elsewhere
+        ]
+
+    def stretch(self, needs: Mapping[PurseKey, int]) -> None:
+        """Let leases reach for these though nobody was asked: the next claim tells what came of it."""
+        for key, need in needs.items():
+            if isinstance(purse := self._purses.get(key), LeasedPurse):
+                purse.limit = max(purse.limit, purse.mine + purse.held + need)
+
+    def leases(self) -> list[tuple[PurseKey, BudgetRule, LeasedPurse]]:
+        """Every leased purse whose budget there is, the current periods' among them."""
+        now = self._now()
+        for rule in self._rules.values():
+            self._purse(rule, now)
+        return [
+            (key, self._rules[key[0]], purse)
+            for key, purse in self._purses.items()
+            if key[0] in self._rules and isinstance(purse, LeasedPurse)
+        ]
 
     def settle(self, reservation: Reservation, charges: Iterable[Charge]) -> None:
         """Give back what was held and book what was spent, in the period the request came in. A second time for the
@@ -316,19 +335,49 @@ class Budgets:
     def _state(self, rule: BudgetRule, now: datetime) -> BudgetState:
         start, end = self._period(rule, now)
         purse = self._purse(rule, now)
+        amount = rule.amount_nano_usd + purse.added
         return BudgetState(
             rule=rule,
-            amount_nano_usd=rule.amount_nano_usd + purse.added,
+            amount_nano_usd=amount,
             spent_nano_usd=purse.spent,
-            held_nano_usd=purse.held,
+            held_nano_usd=max(purse.held, amount - purse.spent - purse.left(rule.amount_nano_usd)),
             start=rule.period.since(now) if end is None and rule.period.kind == "rolling" else start,
             end=end,
         )
 
-    def _room(self, rule: BudgetRule, deployment: Deployment, now: datetime) -> int:
+    def _needs(
+        self,
+        spender: Spender,
+        priced: Sequence[Priced],
+        at: datetime,
+        room: Callable[[BudgetRule, Deployment, datetime], int],
+    ) -> tuple[dict[str, int], list[str], BudgetRule | None]:
+        """What each hard budget must hold for `priced`, which of these have no room, and the budget that the best does
+        not fit: then the others do not matter."""
+        needs: dict[str, int] = {}
+        unaffordable: list[str] = []
+        for index, (deployment, worst) in enumerate(priced):
+            rules = [
+                r for r in self._rules.values() if r.hard and r.covers(spender, deployment.id, deployment.provider)
+            ]
+            short = next((r for r in rules if worst is None or worst > room(r, deployment, at)), None)
+            if short is None:
+                for rule in rules:
+                    needs[rule.name] = max(needs.get(rule.name, 0), worst or 0)
+            elif index == 0:
+                return {}, [], short
+            else:
+                unaffordable.append(deployment.id)
+        return needs, unaffordable, None
+
+    def _left(self, rule: BudgetRule, deployment: Deployment, now: datetime) -> int:
+        """What of a budget nobody has spent or holds, and this deployment may use."""
         kept = rule.small_reserve_nano_usd if rule.on_exhausted == "small" and deployment.tier != "small" else 0
-        purse = self._purse(rule, now)
-        return rule.amount_nano_usd + purse.added - purse.spent - purse.held - kept
+        return self._purse(rule, now).left(rule.amount_nano_usd) - kept
+
+    def _free(self, rule: BudgetRule, deployment: Deployment, now: datetime) -> int:
+        """What of that may be held here and now."""
+        return min(self._left(rule, deployment, now), self._purse(rule, now).free(rule.amount_nano_usd))
 
     def _period(self, rule: BudgetRule, at: datetime) -> tuple[datetime, datetime | None]:
         known = self._bounds.get(rule.name)
@@ -337,15 +386,15 @@ class Budgets:
         return known
 
     def _book(self, rule: BudgetRule, amount: int, at: datetime) -> None:
-        self._purse(rule, at).book(amount, _piece(rule, at))
+        self._purse(rule, at).book(amount, piece_of(rule, at))
 
-    def _purse(self, rule: BudgetRule, at: datetime) -> _Purse:
+    def _purse(self, rule: BudgetRule, at: datetime) -> Purse:
         key = rule.name, self._period(rule, at)[0]
         purse = self._purses.get(key)
         if purse is None:
-            purse = self._purses[key] = _Purse()
+            purse = self._purses[key] = LeasedPurse() if self._leased else OwnPurse()
             self._drop_old(rule.name)
-        if rule.period.kind == "rolling" and (piece := _piece(rule, self._latest)) is not None:
+        if rule.period.kind == "rolling" and (piece := piece_of(rule, self._latest)) is not None:
             purse.sweep(piece)
         return purse
 
@@ -381,7 +430,7 @@ class Budgets:
                 f'set models."{deployment.id}".price in the config'
             )
         state = self._state(rule, now)
-        room = self._room(rule, deployment, now)
+        room = self._left(rule, deployment, now)
         if worst > room + state.held_nano_usd:  # not only because others are open
             self._tell(rule, now, 1.0)
         open_ = f" beside {format_usd(state.held_nano_usd)} held for open requests" if state.held_nano_usd else ""
@@ -399,7 +448,8 @@ def _counts_alike(old: BudgetRule | None, new: BudgetRule) -> bool:
     return old is not None and (old.match, old.period) == (new.match, new.period)
 
 
-def _piece(rule: BudgetRule, at: datetime) -> int | None:
+def piece_of(rule: BudgetRule, at: datetime) -> int | None:
+    """The piece of a rolling budget's window that holds `at`, counted since `EVER`; None for other budgets."""
     if rule.period.kind != "rolling":
         return None
     return int((at - EVER) / (rule.period.window / STEPS))

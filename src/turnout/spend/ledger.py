@@ -6,11 +6,11 @@ the store, in its own thread (`to_record`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import lru_cache
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 from msgspec import Struct
@@ -28,11 +28,10 @@ from turnout.context import (
     Outcome,
     Parts,
     RequestContext,
-    Reservation,
-    Spender,
 )
 from turnout.errors import InvalidRequest
 from turnout.spend.focus import Charged
+from turnout.spend.spent import Asked, BudgetEntry, Question, Spent
 from turnout.spend.volume import PastRun, StepSum, Summed, Volume
 
 __all__ = [
@@ -40,10 +39,8 @@ __all__ = [
     "COLUMNS",
     "BudgetEntry",
     "GroupBy",
-    "Journal",
     "Ledger",
     "LedgerRow",
-    "MemoryJournal",
     "Record",
     "Spent",
     "Totals",
@@ -215,65 +212,6 @@ class Totals(Struct, frozen=True, kw_only=True):
     unpriced: int
 
 
-class Spent(Struct, frozen=True, kw_only=True):
-    """What one spender paid for one deployment in one minute (UTC), which `at` begins, through one gateway; only what
-    has a cost."""
-
-    at: datetime
-    spender: Spender
-    deployment: str
-    provider: str
-    cost_nano_usd: int
-    gateway: str | None = None
-
-
-class BudgetEntry(Struct, frozen=True, kw_only=True):
-    """What a budget must know and no request's row says, in nano-dollars: money held for a request that a crash ended
-    (`lost`: nobody knows what of it was spent), or money added for one period. `id` is the request's, or its own."""
-
-    id: str
-    budget: str
-    at: datetime
-    kind: Literal["lost", "added"]
-    amount_nano_usd: int
-
-
-class Journal(Protocol):
-    """Where money that is held is written down before it is spent."""
-
-    def claim(self, ledger: Ledger) -> None:
-        """Become the one keeper of the ledger's budgets, and enter what one that died left held. Raises ConfigError."""
-        ...
-
-    def hold(self, reservation: Reservation) -> None:
-        """Write it down, so that it outlives this process. Raises NoCapacity; then nothing may be spent."""
-        ...
-
-    def forget(self, request_ids: Iterable[str]) -> None:
-        """These are in the ledger now. May be called from any thread."""
-        ...
-
-    def close(self) -> None:
-        """To be called when the ledger is closed: what it has not taken stays written down."""
-        ...
-
-
-class MemoryJournal:
-    """For a ledger in memory: nothing outlives the process, and so nothing is written."""
-
-    def claim(self, ledger: Ledger) -> None:
-        """Nobody else can have it."""
-
-    def hold(self, reservation: Reservation) -> None:
-        """The budgets themselves hold it."""
-
-    def forget(self, request_ids: Iterable[str]) -> None:
-        """There is nothing to forget."""
-
-    def close(self) -> None:
-        """There is nothing to let go."""
-
-
 class Ledger(Protocol):
     """Where rows are kept. All methods may be called from any thread."""
 
@@ -336,7 +274,12 @@ class Ledger(Protocol):
         ...
 
     def spending(self, since: datetime) -> list[Spent]:
-        """What was spent since `since`, as far apart as budgets ask: they are filled from it at the start."""
+        """What was spent since `since`, by minute, as the rows themselves say it: of a million in half a minute."""
+        ...
+
+    def ask_spending(self, questions: Sequence[Question]) -> Asked:
+        """Put questions that are answered as of now: of what was appended and entered before, and of nothing after.
+        Returns at once; call it where rows are appended. While rows cannot be written, of those that are."""
         ...
 
     def sums(self, since: datetime, until: datetime, by: str, *, sessions: bool = True) -> list[Summed]:
@@ -454,7 +397,8 @@ def parse_group_by(name: str) -> GroupBy:
 def to_record(row: LedgerRow) -> Record:
     """A row as a database takes it. Raises TypeError, ValueError or OverflowError for one that cannot be
     written (a usage object that is not JSON)."""
-    return tuple(encode(value) for encode, value in zip(_ENCODERS, astuple(row)[: len(COLUMNS)], strict=True))
+    values = astuple(row)[: len(COLUMNS)]
+    return tuple([value if value is None else encode(value) for encode, value in zip(_ENCODERS, values, strict=True)])
 
 
 def attempts_to_records(row: LedgerRow) -> list[Record]:
@@ -479,6 +423,8 @@ def attempts_to_records(row: LedgerRow) -> list[Record]:
 
 
 def _cell(value: Json) -> str | int | None:
+    if value is None:
+        return None
     return _integer(value) if isinstance(value, int) else _text(value)
 
 
@@ -512,6 +458,8 @@ def _text(value: Json) -> str | None:
 
 
 def _integer(value: Json) -> int | None:
+    if value.__class__ is int and -INT64_MAX <= value <= INT64_MAX:  # nearly always, and quicker
+        return value
     return None if value is None else max(-INT64_MAX, min(int(value), INT64_MAX))
 
 
@@ -537,39 +485,40 @@ def _plain(value: Json) -> Json:
 
 
 def _candidate(candidate: Candidate) -> Json:
-    return {
-        "deployment": candidate.deployment.id,
-        "expected_cost_nano_usd": candidate.expected_cost_nano_usd,
-        "rejected": candidate.rejected,
-        **_known(
-            expected_s=candidate.expected_s,
-            unhealthy=candidate.unhealthy,
-            rest_nano_usd=candidate.rest_nano_usd,
-            warm_tokens=candidate.warm.tokens or None,
-            success=candidate.success,
-            success_bounds=candidate.bounds,
-        ),
-    }
+    return _with_known(
+        {
+            "deployment": candidate.deployment.id,
+            "expected_cost_nano_usd": candidate.expected_cost_nano_usd,
+            "rejected": candidate.rejected,
+        },
+        ("expected_s", candidate.expected_s),
+        ("unhealthy", candidate.unhealthy),
+        ("rest_nano_usd", candidate.rest_nano_usd),
+        ("warm_tokens", candidate.warm.tokens),
+        ("success", candidate.success),
+        ("success_bounds", candidate.bounds),
+    )
 
 
 def _attempt(attempt: Attempt) -> dict[str, Json]:
     """What did not happen is left out: a plain attempt is a short one."""
-    return {
-        "deployment": attempt.deployment.id,
-        "status": attempt.status,
-        "error_code": attempt.error_code,
-        "duration_ms": _scaled(attempt.duration_s, 1_000),
-        "ttft_ms": _scaled(attempt.ttft_s, 1_000),
-        **_known(
-            target=attempt.target if attempt.target != attempt.deployment.id else None,
-            reason=attempt.reason,
-            waited_ms=_scaled(attempt.waited_s, 1_000),
-            cost_nano_usd=attempt.cost_nano_usd,
-            input_tokens=attempt.usage.input if attempt.usage else None,
-            output_tokens=attempt.usage.output if attempt.usage else None,
-            reprefill_nano_usd=attempt.reprefill_nano_usd,
-        ),
-    }
+    name, usage = attempt.deployment.id, attempt.usage
+    return _with_known(
+        {
+            "deployment": name,
+            "status": attempt.status,
+            "error_code": attempt.error_code,
+            "duration_ms": _scaled(attempt.duration_s, 1_000),
+            "ttft_ms": _scaled(attempt.ttft_s, 1_000),
+        },
+        ("target", attempt.target if attempt.target != name else None),
+        ("reason", attempt.reason),
+        ("waited_ms", _scaled(attempt.waited_s, 1_000)),
+        ("cost_nano_usd", attempt.cost_nano_usd),
+        ("input_tokens", usage.input if usage else None),
+        ("output_tokens", usage.output if usage else None),
+        ("reprefill_nano_usd", attempt.reprefill_nano_usd),
+    )
 
 
 @lru_cache(maxsize=1_000)
@@ -583,8 +532,9 @@ def _price(value: Json) -> str | None:
     return price_record(value)[0] if isinstance(value, Price) else _text(value)
 
 
-def _known(**fields: Json) -> dict[str, Json]:
-    return {name: value for name, value in fields.items() if value}
+def _with_known(told: dict[str, Json], *fields: tuple[str, Json]) -> dict[str, Json]:
+    told |= [field for field in fields if field[1]]
+    return told
 
 
 _ENCODERS = tuple(

@@ -6,19 +6,34 @@ from collections import Counter, deque
 from collections.abc import Iterable
 
 import xxhash
+from msgspec import Struct
 
 from turnout.chat import Message, ToolCall, ToolResult
 from turnout.spend.calls import Calls, result_text
 
-__all__ = ["Trail"]
+__all__ = ["Trail", "TrailRecord"]
 
 MAX_KINDS = 5_000
 """Different results remembered of one agent; the oldest go first."""
+
+MOST_RECORDED = 200
+"""Different results that are written down of one agent: the newest, and those that it came by last."""
 
 LONGEST_CYCLE = 5
 
 Print = tuple[str, int]
 """A tool's name, and a hash of it with its arguments and its result."""
+
+
+class TrailRecord(Struct, frozen=True, array_like=True):
+    """A trail as plain data: names of tools, and hashes. `counts`: which tool (its number in `tools`), a hash, and how
+    often; `latest`: the newest calls, as numbers in `counts`. `errors` and `stale` as the trail's own."""
+
+    tools: list[str] = []
+    counts: list[tuple[int, int, int]] = []
+    latest: list[int] = []
+    errors: tuple[str, int] = ("", 0)
+    stale: int = 0
 
 
 class Trail:
@@ -46,6 +61,30 @@ class Trail:
         self._latest.clear()
         self._errors = "", 0
         self._stale = 0
+
+    def record(self) -> TrailRecord:
+        """It as plain data, bounded. Calls whose results have not come are left out: their arguments are text."""
+        kept = dict.fromkeys(list(self._counts)[-MOST_RECORDED:])
+        kept |= dict.fromkeys(told for told in self._latest if told in self._counts)
+        tools = {name: number for number, name in enumerate(dict.fromkeys(name for name, _ in kept))}
+        places = {told: number for number, told in enumerate(kept)}
+        return TrailRecord(
+            tools=list(tools),
+            counts=[(tools[name], digest, self._counts[name, digest]) for name, digest in kept],
+            latest=[places[told] for told in self._latest if told in places],
+            errors=self._errors,
+            stale=self._stale,
+        )
+
+    @classmethod
+    def restored(cls, told: TrailRecord) -> Trail:
+        """The trail of a record."""
+        trail = cls()
+        prints: list[Print] = [(told.tools[tool], digest) for tool, digest, _ in told.counts]
+        trail._counts.update({was: count for was, (_, _, count) in zip(prints, told.counts, strict=True)})
+        trail._latest.extend(prints[place] for place in told.latest)
+        trail._errors, trail._stale = told.errors, told.stale
+        return trail
 
     @property
     def repeated(self) -> tuple[str, int]:

@@ -16,20 +16,20 @@ MINUTE_S = 60.0
 
 
 class Rate:
-    """So many a minute. Never used, it is full."""
+    """So many a minute. Never used, it is full. `free_s` is when it will be full again: all there is to keep of it."""
 
-    def __init__(self, per_minute: int) -> None:
+    def __init__(self, per_minute: int, free_s: float = float("-inf")) -> None:
         self.per_minute = per_minute
-        self._free_s = float("-inf")  # when it would be full again
+        self.free_s = free_s
 
     def wait_s(self, weight: float, now_s: float) -> float:
         """Seconds until `weight` fits; 0: now. What is more than a whole minute's amount fits when it is full."""
         weight = min(weight, self.per_minute)
-        return max(0.0, max(self._free_s, now_s) + weight / self.per_minute * MINUTE_S - MINUTE_S - now_s)
+        return max(0.0, max(self.free_s, now_s) + weight / self.per_minute * MINUTE_S - MINUTE_S - now_s)
 
     def take(self, weight: float, now_s: float) -> None:
         """Use `weight` of it, whether it fits or not; a negative weight gives back."""
-        self._free_s = max(self._free_s, now_s) + weight / self.per_minute * MINUTE_S
+        self.free_s = max(self.free_s, now_s) + weight / self.per_minute * MINUTE_S
 
 
 class _Gate(Struct):

@@ -101,13 +101,13 @@ class Runs:
     def pause(self, owner: str, session: str, verdict: Verdict) -> None:
         """Hold a session until it is resumed."""
         if (run := self._runs.get((owner, session))) is not None:
-            run.paused = verdict
+            run.hold(verdict)
 
     def hold(self, owner: str, session: str, verdict: Verdict) -> SessionRun:
         """Hold a session by hand, one that is not in memory too. What is blocked stays so."""
         run = self._runs.setdefault((owner, session), SessionRun())
         if run.paused is None or run.paused.action != "block":
-            run.paused = verdict
+            run.hold(verdict)
         return run
 
     def of(self, session: str) -> list[tuple[str, SessionRun]]:
@@ -120,6 +120,18 @@ class Runs:
         for run in found:
             run.resume()
         return len(found)
+
+    def find(self, owner: str, session: str) -> SessionRun | None:
+        """A session's state; None where it is not known here."""
+        return self._runs.get((owner, session))
+
+    def meet(self, owner: str, session: str) -> SessionRun:
+        """A session that another gateway tells of, known from now on."""
+        run = self._runs.setdefault((owner, session), SessionRun())
+        self._runs.move_to_end((owner, session))
+        while len(self._runs) > self._capacity:
+            del self._runs[next(iter(self._runs))]
+        return run
 
     def __iter__(self) -> Iterator[tuple[str, str, SessionRun]]:
         """Owner, id and state of each session, the latest first."""

@@ -13,7 +13,7 @@ import errno
 import fcntl
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import msgspec
@@ -31,14 +31,21 @@ COMPACT_BYTES = 1 << 20
 
 
 class FileJournal:
-    """The journal beside the ledger at `path`, and the claim to be the one process that keeps its budgets."""
+    """The journal beside the ledger at `path`, and the claim to be the one process that keeps its budgets.
 
-    def __init__(self, path: str) -> None:
-        self._path = Path(f"{path}.held")
+    `gateway`: the name of one of several that keep them together. Each has a file of its own, locked for as long as it
+    lives; whoever can lock another's knows that it died, and takes it over. The system's locks tell, no clock.
+    """
+
+    def __init__(self, path: str, gateway: str | None = None) -> None:
+        self._path = Path(f"{path}.held" if gateway is None else f"{path}.held.{gateway}")
+        self._base = Path(f"{path}.held")
         self._claim_path = Path(f"{path}.lock")
+        self._alone = gateway is None
         self._claim: int | None = None
         self._file: int | None = None
         self._bytes = 0
+        self._adopted: list[str] = []
         # What is held or not in the ledger yet; the ledger's thread takes lines out.
         self._lines: dict[str, bytes] = {}
 
@@ -47,15 +54,14 @@ class FileJournal:
         return self._file is not None
 
     def claim(self, ledger: Ledger) -> None:
-        """Become the keeper of the ledger's budgets, and enter what a process that died left held. Raises ConfigError
-        where another process is that, or the files cannot be written."""
+        """Become a keeper of the ledger's budgets, and enter what processes that died left held. Raises ConfigError
+        where another process is the only one, or the files cannot be written."""
         if self.claimed:
             return
         try:
             self._claim = self._locked()
-            left = self._path.read_bytes() if self._path.exists() else b""
-            self._recover(left, ledger)
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+            self._adopted = self._adopt(ledger)
+            self._rewrite(b"")
         except OSError as error:
             self._let_go()
             raise ConfigError(
@@ -65,7 +71,25 @@ class FileJournal:
         except BaseException:
             self._let_go()
             raise
-        self._bytes = 0
+
+    def adopt(self, ledger: Ledger) -> list[str]:
+        """Enter what processes that died left held; their names, where they were some of several, those that `claim`
+        found among them. Blocks. Raises ConfigError where the ledger does not take it: then it stays."""
+        names, self._adopted = self._adopted, []
+        return names + (self._adopt(ledger) if self.claimed else [])
+
+    def _adopt(self, ledger: Ledger) -> list[str]:
+        names: list[str] = []
+        for path in sorted(self._base.parent.glob(f"{self._base.name}*")):
+            if path == self._path and self.claimed:
+                continue
+            name = path.name.removeprefix(self._base.name).removeprefix(".")
+            with contextlib.suppress(FileNotFoundError), _locked_if_dead(path) as left:
+                if left is not None:
+                    self._recover(left, ledger)
+                    path.unlink()
+                    names += [name] if name else []
+        return names
 
     def hold(self, reservation: Reservation) -> None:
         """Write down what is held. Raises NoCapacity when the disk does not take it: then nothing may be spent."""
@@ -112,9 +136,14 @@ class FileJournal:
         whole = b"".join(list(self._lines.values()))  # a copy: the ledger's thread takes lines out
         if 2 * len(whole) > self._bytes:
             return
-        new = self._path.with_suffix(".held-new")
+        self._rewrite(whole)
+
+    def _rewrite(self, whole: bytes) -> None:
+        """Put a new file in the own one's place: locked before anybody can find it."""
+        new = self._path.with_name(f"new-{self._path.name}")
         file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
         try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             _write_whole(file, whole)
             new.replace(self._path)
         except OSError:
@@ -127,12 +156,13 @@ class FileJournal:
     def _locked(self) -> int:
         file = os.open(self._claim_path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_EX if self._alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
         except OSError:
             os.close(file)
             raise ConfigError(
                 f"store.ledger: another Turnout keeps the budgets of {self._claim_path.with_suffix('')}: "
-                "two would each spend the whole amount; end that process, or name another file",
+                "two would each spend the whole amount; end that process, name another file, or let both share "
+                "their state (store.shared)",
                 param="store.ledger",
             ) from None
         return file
@@ -170,6 +200,22 @@ class FileJournal:
             if file is not None:
                 os.close(file)
         self._file = self._claim = None
+
+
+@contextlib.contextmanager
+def _locked_if_dead(path: Path) -> Generator[bytes | None]:
+    """A journal's content, locked; None where its process lives, or another has taken it over."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield None
+            return
+        same = path.exists() and path.stat().st_ino == os.fstat(file).st_ino
+        yield path.read_bytes() if same else None
+    finally:
+        os.close(file)
 
 
 def _write_whole(file: int, data: bytes) -> None:

@@ -16,7 +16,8 @@ from turnout.conversations import Conversations
 from turnout.errors import ConfigError
 from turnout.keys import KeyStore
 from turnout.learning import OutcomeArchive
-from turnout.spend.ledger import Journal, Ledger, MemoryJournal
+from turnout.spend.journal import Journal, MemoryJournal
+from turnout.spend.ledger import Ledger
 from turnout.store_rules import LEDGERS, StoreConfig, scheme_of
 from turnout.stores.answers import SqliteAnswers
 from turnout.stores.budgets import SqliteBudgets
@@ -93,13 +94,14 @@ class Stores(ABC):
 class SqliteStores(Stores):
     """All of them in one SQLite file, or in memory for `:memory:`."""
 
-    def __init__(self, file: str) -> None:
+    def __init__(self, file: str, gateway: str | None = None) -> None:
         super().__init__()
         self._file = file
+        self._gateway = gateway
 
     @cached_property
     def journal(self) -> Journal:
-        return self.kept(MemoryJournal() if self._file == MEMORY else FileJournal(self._file))
+        return self.kept(MemoryJournal() if self._file == MEMORY else FileJournal(self._file, self._gateway))
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -130,11 +132,11 @@ class SqliteStores(Stores):
         return file_secret(self._file)
 
 
-def open_stores(store: StoreConfig, *, serving: bool = False) -> Stores:
-    """The stores that a config names; none of them is open yet. `serving`: for a gateway, which keeps what a database
-    does not have yet in `store.folder`. Raises ConfigError for a URL that means nothing here,
-    and where what it takes is not installed."""
-    return _KINDS[scheme_of(store.ledger, LEDGERS, "store.ledger")](store, serving)
+def open_stores(store: StoreConfig, gateway: str | None = None, *, serving: bool = False) -> Stores:
+    """The stores that a config names, for the process `gateway` where several share their state; none of them is open
+    yet. `serving`: for a gateway, which keeps what a database does not have yet in `store.folder`. Raises ConfigError
+    for a URL that means nothing here, and where what it takes is not installed."""
+    return _KINDS[scheme_of(store.ledger, LEDGERS, "store.ledger")](store, gateway, serving)
 
 
 def beside(store: StoreConfig, name: str) -> Path:
@@ -149,11 +151,11 @@ def _sqlite_file(store: StoreConfig) -> str:
     return store.ledger.removeprefix("sqlite:///")
 
 
-def _sqlite(store: StoreConfig, _: bool) -> Stores:
-    return SqliteStores(_sqlite_file(store))
+def _sqlite(store: StoreConfig, gateway: str | None, _: bool) -> Stores:
+    return SqliteStores(_sqlite_file(store), gateway)
 
 
-def _postgres(store: StoreConfig, serving: bool) -> Stores:
+def _postgres(store: StoreConfig, gateway: str | None, serving: bool) -> Stores:
     if importlib.util.find_spec("psycopg") is None:
         raise ConfigError(
             "store.ledger: PostgreSQL needs a driver that is not installed: pip install 'turnout[postgres]'",
@@ -161,10 +163,10 @@ def _postgres(store: StoreConfig, serving: bool) -> Stores:
         )
     from turnout.stores.postgres.rooms import PostgresStores
 
-    return PostgresStores(store.ledger, Path(store.folder) if serving else None)
+    return PostgresStores(store.ledger, Path(store.folder) if serving else None, gateway)
 
 
-_KINDS: Mapping[str, Callable[[StoreConfig, bool], Stores]] = {
+_KINDS: Mapping[str, Callable[[StoreConfig, str | None, bool], Stores]] = {
     "sqlite": _sqlite,
     "postgresql": _postgres,
     "postgres": _postgres,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from turnout.errors import ConfigError
-from turnout.stores.sums import SUMS_MIGRATION
+from turnout.stores.sums import SPEND_MIGRATION, SUMS_MIGRATION
 
 __all__ = [
     "BUSY_TIMEOUT_S",
@@ -220,6 +220,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     SUMS_MIGRATION,
     (f"CREATE TABLE budgets (name TEXT PRIMARY KEY NOT NULL, told TEXT NOT NULL) {_STRICT}",),
     ("ALTER TABLE requests ADD COLUMN gateway TEXT",),
+    SPEND_MIGRATION,
 )
 """Version n of the file is what the first n entries made. Only ever add to the end."""
 

@@ -260,7 +260,7 @@ class Spool:
             self._weigh()
 
     def _failed(self, error: OSError) -> None:
-        said = f"the spool {self._folder} cannot be written: {error.strerror}; check the disk of store.spool"
+        said = f"the spool {self._folder} cannot be written: {error.strerror}; check the disk of store.folder"
         if self._error is None:
             logger.error("%s", said)
         self._error = said

@@ -16,7 +16,8 @@ from msgspec.structs import astuple
 from turnout.catalog.models import Deployment
 from turnout.catalog.prices import Price
 from turnout.context import Attempt, Candidate, Decision
-from turnout.spend.ledger import BudgetEntry, LedgerRow, iso_utc, price_record
+from turnout.spend.ledger import LedgerRow, iso_utc, price_record
+from turnout.spend.spent import BudgetEntry
 
 __all__ = ["HEAD", "decode", "encode"]
 

@@ -14,6 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from msgspec import structs
 
 from turnout.catalog.prices import Price
 from turnout.context import Spender
-from turnout.errors import ConfigError, Internal, InvalidRequest
+from turnout.errors import ConfigError, Internal, InvalidRequest, TurnoutError
 from turnout.spend.focus import Charged
 from turnout.spend.ledger import (
     ATTEMPT_COLUMNS,
@@ -42,9 +43,11 @@ from turnout.spend.ledger import (
     price_record,
     to_record,
 )
+from turnout.spend.spent import Asked, Past, Question
 from turnout.spend.volume import PastRun, StepSum, Summed, Volume
 from turnout.stores.charges import CHARGES_QUERY
 from turnout.stores.schema import BUSY_TIMEOUT_S, MEMORY, cause_of, code_of, identity_of, open_database
+from turnout.stores.spending import past_of, spending_query, spent_of_record
 from turnout.stores.sums import MEASURES, PAST_QUERY, STEPS_QUERY, roll, sessions_query, span_of, sums_query
 from turnout.stores.totals import TOTALS
 from turnout.stores.usage import usage_query
@@ -99,11 +102,19 @@ _PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE
 
 
 class _Marker(threading.Event):
-    """Stands in the queue behind the rows that somebody waits for; `sums`: until they are summed too."""
+    """Stands in the queue behind the rows that somebody waits for; `sums`: until they are summed too; `answer`: what is
+    done when they are written and none behind them is."""
 
-    def __init__(self, *, sums: bool = False) -> None:
+    def __init__(self, *, sums: bool = False, answer: Callable[[], None] | None = None) -> None:
         super().__init__()
         self.sums = sums
+        self.answer = answer
+
+    def passed(self) -> None:
+        """To be called by the writer, once or more."""
+        if self.answer is not None and not self.is_set():
+            self.answer()
+        self.set()
 
 
 _Queued = LedgerRow | BudgetEntry | _Marker
@@ -130,6 +141,9 @@ class SqliteLedger:
         self._interval = flush_interval_s
         self._max_waiting = max_waiting
         self._queue: deque[_Queued] = deque()
+        self._asked: deque[_Marker] = deque()
+        # Who wants to know what is appended from some moment on.
+        self._followers: tuple[list[LedgerRow | BudgetEntry], ...] = ()
         # Rows taken from the queue whose transaction has not succeeded yet. The writer's own.
         self._batch: list[_Queued] = []
         self._unsummed = ROLL_EVERY  # nobody knows: look at the first chance
@@ -166,12 +180,16 @@ class SqliteLedger:
         return len(self._queue) + len(self._batch)
 
     def append(self, row: LedgerRow) -> None:
+        for follower in self._followers:
+            follower.append(row)
         if len(self._queue) >= self._max_waiting or self._closing.is_set():
             self._drop(1, "the ledger is closed" if self._closing.is_set() else "too many rows wait to be written")
             return
         self._queue.append(row)
 
     def enter(self, entry: BudgetEntry) -> None:
+        for follower in self._followers:
+            follower.append(entry)
         self._queue.append(entry)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
@@ -216,6 +234,35 @@ class SqliteLedger:
     def spending(self, since: datetime) -> list[Spent]:
         return [_spent(record) for record in self._read(_SPENDING, (iso_utc(since),))]
 
+    def ask_spending(self, questions: Sequence[Question]) -> Asked:
+        told: Future[Past] = Future()
+        since = min(question.since for question in questions)
+        later: list[LedgerRow | BudgetEntry] = []
+
+        def answer() -> None:
+            try:
+                told.set_result(self._past(questions, since))
+            except (TurnoutError, msgspec.MsgspecError) as error:  # whoever asked is told, not the writer
+                told.set_exception(error)
+
+        def followed() -> Past:
+            self._followers = tuple(one for one in self._followers if one is not later)
+            return past_of(later)
+
+        marker = _Marker(answer=answer)
+        self._followers = (*self._followers, later)
+        if self._writer.is_alive() and not self._closing.is_set():
+            self._asked.append(marker)
+            self._queue.append(marker)
+            self._wake.set()
+        else:
+            marker.passed()
+        return Asked(told=told, later=followed)
+
+    def _past(self, questions: Sequence[Question], since: datetime) -> Past:
+        spent = tuple([spent_of_record(r) for r in self._query(*spending_query(q))] for q in questions)
+        return Past(spent=spent, entries=self._entries(since))
+
     def usage(self, since: datetime, until: datetime, by: str) -> list[Volume]:
         query, path = usage_query(by)
         rows = self._read(query, (iso_utc(since), iso_utc(until), path))
@@ -252,7 +299,12 @@ class SqliteLedger:
         return str(found[0][0]) if found else None
 
     def entries(self, since: datetime) -> list[BudgetEntry]:
-        records = self._read(_SELECT_ENTRIES, (iso_utc(since),))
+        if not self._closing.is_set() and not self._failing:
+            self.flush()
+        return self._entries(since)
+
+    def _entries(self, since: datetime) -> list[BudgetEntry]:
+        records = self._query(_SELECT_ENTRIES, (iso_utc(since),))
         return [msgspec.convert(dict(zip(_ENTRY_COLUMNS, record, strict=True)), BudgetEntry) for record in records]
 
     def _read(self, query: str, values: Sequence[str | int | None]) -> list[Record]:
@@ -314,7 +366,7 @@ class SqliteLedger:
     def _drain(self) -> bool:
         """Write all that waits; False when the disk would not take it."""
         while True:
-            while self._queue and len(self._batch) < BATCH:
+            while self._queue and len(self._batch) < BATCH and not _asks(self._batch):
                 self._batch.append(self._queue.popleft())
             if not self._batch:
                 return True
@@ -322,6 +374,8 @@ class SqliteLedger:
                 self._write(self._batch)
             except (sqlite3.Error, ConfigError) as error:
                 self._failed(error)
+                while self._asked:  # they are not made to wait for a disk
+                    self._asked.popleft().passed()
                 return False
             self._recovered()
             written = [row.request_id for row in self._batch if isinstance(row, LedgerRow)]
@@ -332,7 +386,9 @@ class SqliteLedger:
             if self._unsummed >= ROLL_EVERY or any(marker.sums for marker in markers):
                 self._roll()
             for marker in markers:
-                marker.set()
+                marker.passed()
+                if marker in self._asked:
+                    self._asked.remove(marker)
 
     def _write(self, batch: Sequence[_Queued]) -> None:
         """One transaction. Raises sqlite3.Error when it failed as a whole, ConfigError when the file, opened
@@ -443,8 +499,15 @@ class SqliteLedger:
         lost = sum(isinstance(row, LedgerRow) for row in (*self._batch, *self._queue))
         if lost:
             self._drop(lost, "the ledger was closed before the disk took them")
+        while self._asked:
+            self._asked.popleft().passed()
         if self._path != MEMORY:
             self._disconnect()
+
+
+def _asks(batch: Sequence[_Queued]) -> bool:
+    """Whether a question stands at its end: what is behind it must not be written before it is answered."""
+    return bool(batch) and isinstance(last := batch[-1], _Marker) and last.answer is not None
 
 
 def _entry_record(entry: BudgetEntry) -> Record:

@@ -1,7 +1,8 @@
 """Sums that SQLite keeps beside the ledger's rows, so that a page that asks of a million requests reads hundreds.
 
 `hour_sums` has an hour of one model, `day_sums` a day of one feature (key, team, mode, reason) and model, `step_sums`
-the contexts of a feature by step, `session_sums` an agent of a session. Rows are summed many at a time, each once: a
+the contexts of a feature by step, `session_sums` an agent of a session, `spend_sums` what one spender paid for one
+deployment in a minute. Rows are summed many at a time, each once: a
 mark says up to which, and moves in the same transaction.
 """
 
@@ -21,6 +22,7 @@ __all__ = [
     "MEASURES",
     "PAST_QUERY",
     "ROLLING",
+    "SPEND_MIGRATION",
     "STEPS_QUERY",
     "SUMS_MIGRATION",
     "roll",
@@ -136,6 +138,28 @@ def _sessions() -> str:
     )
 
 
+_SPENDER = {
+    "minute": "substr(r.received_at, 1, 16)",
+    "key_id": "ifnull(r.key_id, '')",
+    "team": "ifnull(r.team, '')",
+    "mode": "ifnull(r.mode, '')",
+    "tags": "r.tags",
+    "deployment": "a.deployment",
+    "gateway": "ifnull(r.gateway, '')",
+}
+"""Who paid whom, and when. A session is not told: there are too many, and an index finds each one's rows."""
+
+_SPENT = (
+    f"INSERT INTO spend_sums ({', '.join(_SPENDER)}, cost_nano_usd) "  # noqa: S608 - our own expressions
+    f"SELECT {', '.join(_SPENDER.values())}, sum(a.cost_nano_usd) "
+    "FROM requests AS r JOIN attempts AS a ON a.request_id = r.request_id "
+    "WHERE r.rowid > ?1 AND r.rowid <= ?2 AND a.cost_nano_usd > 0 "
+    f"GROUP BY {', '.join(str(n + 1) for n in range(len(_SPENDER)))} "
+    f"ON CONFLICT ({', '.join(_SPENDER)}) "
+    "DO UPDATE SET cost_nano_usd = spend_sums.cost_nano_usd + excluded.cost_nano_usd"
+)
+
+
 ROLLING: tuple[str, ...] = (
     _put("hour_sums", {"hour": "substr(received_at, 1, 13)", **_MODEL}, MEASURES),
     *(
@@ -156,6 +180,7 @@ ROLLING: tuple[str, ...] = (
         _STEP_MEASURES,
     ),
     _sessions(),
+    _SPENT,
 )
 
 
@@ -229,6 +254,12 @@ SUMS_MIGRATION: tuple[str, ...] = (
 )
 """The sums begin empty: what is there already is summed like what comes."""
 
+SPEND_MIGRATION: tuple[str, ...] = (
+    _sums_table("spend_sums", tuple(_SPENDER), ("cost_nano_usd",)),
+    _SPENT.replace("?1", "0").replace("?2", "(SELECT rolled FROM sums_mark)"),
+)
+"""What the other sums have by now is added at once: seconds for each million of rows, the first time alone."""
+
 
 # ---- Asking them -----------------------------------------------------------------------------------------------
 
@@ -264,7 +295,8 @@ def sums_query(by: str) -> str:
     return (
         f"SELECT nullif({group}, ''), nullif(model, ''), nullif(tier, ''), "  # noqa: S608 - our own expressions
         f"{', '.join(f'sum({name})' for name in MEASURES)} FROM {table} WHERE {kind}{at} >= ?1 AND {at} <= ?2 "
-        "GROUP BY 1, 2, 3 ORDER BY sum(cost_nano_usd) DESC, sum(input_tokens) DESC, 1 NULLS FIRST, 2 NULLS FIRST, 3 NULLS FIRST"
+        "GROUP BY 1, 2, 3 ORDER BY sum(cost_nano_usd) DESC, sum(input_tokens) DESC, "
+        "1 NULLS FIRST, 2 NULLS FIRST, 3 NULLS FIRST"
     )
 
 

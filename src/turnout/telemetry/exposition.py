@@ -103,6 +103,10 @@ def _alarms(metrics: Metrics, readings: Readings) -> Rows:
     return counts.items()
 
 
+def _shared(_: Metrics, readings: Readings) -> Rows:
+    return () if readings.shared_healthy is None else (((), int(readings.shared_healthy)),)
+
+
 def _one(read: Callable[[Metrics, Readings], float]) -> Callable[[Metrics, Readings], Rows]:
     return lambda metrics, readings: (((), read(metrics, readings)),)
 
@@ -218,6 +222,18 @@ FAMILIES: tuple[Family, ...] = (
         says="1 while the ledger can be written",
         rows=_one(lambda _, r: int(r.ledger_healthy)),
         gauge=True,
+    ),
+    Family(
+        name="turnout_shared_state_healthy",
+        says="1 while what gateways have in common can be reached; none where there is one gateway",
+        rows=_shared,
+        gauge=True,
+    ),
+    Family(
+        name="turnout_peers",
+        says="Of other gateways: conversations asked for and found; records and news told, and what failed",
+        labels=("result",),
+        rows=lambda _, r: (((result,), count) for result, count in r.peers.items()),
     ),
     Family(
         name="turnout_breaker_state",

@@ -25,7 +25,8 @@ class BudgetReading(Struct, frozen=True, kw_only=True):
 
 class Readings(Struct, frozen=True, kw_only=True):
     """`breakers` by target or account, those that were heard of. `alarms` are (model, kind) pairs of
-    drift. `webhooks` counts messages by what became of them; the rest is as its metric says (`exposition.py`)."""
+    drift. `webhooks` counts messages by what became of them, `peers` what was asked of other gateways and told to them;
+    `shared_healthy` None: there are no others. The rest is as its metric says (`exposition.py`)."""
 
     version: str
     breakers: Mapping[str, Literal["closed", "half_open", "open"]] = {}
@@ -39,3 +40,5 @@ class Readings(Struct, frozen=True, kw_only=True):
     alarms: tuple[tuple[str, str], ...] = ()
     webhooks: Mapping[str, int] = {}
     log_lines_dropped: int = 0
+    shared_healthy: bool | None = None
+    peers: Mapping[str, int] = {}

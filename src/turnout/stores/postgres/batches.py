@@ -16,11 +16,20 @@ import psycopg
 from msgspec import Struct
 from psycopg.errors import UniqueViolation
 
-from turnout.spend.ledger import ATTEMPT_COLUMNS, COLUMNS, BudgetEntry, Record, iso_utc
+from turnout.spend.ledger import (
+    ATTEMPT_COLUMNS,
+    COLUMNS,
+    LedgerRow,
+    Record,
+    attempts_to_records,
+    iso_utc,
+    to_record,
+)
+from turnout.spend.spent import BudgetEntry
 from turnout.stores.postgres.database import Row
 from turnout.stores.postgres.schema import IN_BATCH, make_partitions, month_of
 
-__all__ = ["Batch", "Written", "written_of"]
+__all__ = ["Batch", "Written", "fit", "written_of"]
 
 _TEXTS = frozenset(
     {
@@ -37,6 +46,9 @@ _INDEXED = tuple(
 
 _MOST_BYTES = 600
 """Of a text that an index holds: PostgreSQL's takes 2,704 bytes of several together."""
+
+_SURELY_SHORT = _MOST_BYTES // 4
+"""Characters that are no more bytes than that, whatever they are."""
 
 _RECEIVED, _TAGS = COLUMNS.index("received_at"), COLUMNS.index("tags")
 
@@ -149,25 +161,39 @@ class Batch(Struct, kw_only=True):
                     copy.write_row((nr, at, *attempt[1:]))
 
 
-def written_of(record: Record, attempts: Sequence[Record]) -> Written:
-    """A record of `spend.ledger` as PostgreSQL takes it: no text holds NUL or half a surrogate pair, none that an index
-    holds is longer than it takes (600 bytes: the rest is told by a hash)."""
-    cells = list(record)
-    for at, cell in enumerate(cells):
-        if cell.__class__ is str and ("\0" in cell or not cell.isascii()):  # type: ignore[operator, union-attr]
-            cells[at] = _clean(str(cell))
+def written_of(row: LedgerRow) -> Written:
+    """A row as PostgreSQL takes it, but for NUL and half surrogate pairs, which are rare enough to be met when it
+    refuses them (`fit`). Of a text that an index holds 600 bytes are kept, and a hash of the rest. Raises TypeError,
+    ValueError or OverflowError for a row that cannot be written."""
+    written = Written(feature=row.tags.get("feature"), record=to_record(row), attempts=attempts_to_records(row))
+    return fit(written) if _is_long(written) else written
+
+
+def _is_long(row: Written) -> bool:
+    record = row.record
     for at in _INDEXED:
-        cell = cells[at]
-        if isinstance(cell, str) and len(cell) > _MOST_BYTES // 4:
+        cell = record[at]
+        if cell.__class__ is str and len(cell) > _SURELY_SHORT:  # type: ignore[arg-type]
+            return True
+    # PostgreSQL's JSON has no NUL either, and says so only when somebody reads it.
+    return (row.feature is not None and len(row.feature) > _SURELY_SHORT) or "\\u0000" in str(record[_TAGS])
+
+
+def fit(row: Written) -> Written:
+    """The same with nothing that PostgreSQL refuses in a text."""
+    cells = [_cell(cell) for cell in row.record]
+    for at in _INDEXED:
+        if isinstance(cell := cells[at], str):
             cells[at] = _short(cell)
-    tags = str(cells[_TAGS])
-    feature = None
-    if tags != "{}":
-        if "\\u0000" in tags:
-            cells[_TAGS] = tags = msgspec.json.encode(_clean_tags(tags)).decode()
-        told = msgspec.json.decode(tags, type=dict[str, str]).get("feature")
-        feature = None if told is None else _short(told)
-    return Written(feature=feature, record=tuple(cells), attempts=[tuple(map(_cell, attempt)) for attempt in attempts])
+    told = msgspec.json.decode(str(cells[_TAGS]), type=dict[str, str])
+    tags = {_clean(name): _clean(value) for name, value in told.items()}
+    cells[_TAGS] = msgspec.json.encode(tags).decode()
+    feature = tags.get("feature")
+    return Written(
+        feature=None if feature is None else _short(feature),
+        record=tuple(cells),
+        attempts=[tuple(map(_cell, attempt)) for attempt in row.attempts],
+    )
 
 
 def _cell(cell: str | int | None) -> str | int | None:
@@ -178,13 +204,8 @@ def _clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
-def _clean_tags(tags: str) -> dict[str, str]:
-    told = msgspec.json.decode(tags, type=dict[str, str])
-    return {_clean(name): _clean(value) for name, value in told.items()}
-
-
 def _short(text: str) -> str:
-    if len(text) <= _MOST_BYTES // 4 or len(text.encode()) <= _MOST_BYTES:
+    if len(text) <= _SURELY_SHORT or len(text.encode()) <= _MOST_BYTES:
         return text
     kept = text.encode()[: _MOST_BYTES - 40].decode("utf-8", "ignore")
     return f"{kept}~{hashlib.sha256(text.encode()).hexdigest()[:32]}"

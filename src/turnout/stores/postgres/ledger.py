@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,30 +22,30 @@ from msgspec import structs
 from psycopg import ClientCursor
 from psycopg.adapt import Buffer, Loader
 
-from turnout.errors import ConfigError, Internal, InvalidRequest
+from turnout.errors import ConfigError, Internal, InvalidRequest, TurnoutError
 from turnout.spend.focus import Charged
 from turnout.spend.ledger import (
     ATTEMPT_COLUMNS,
     COLUMNS,
-    BudgetEntry,
     GroupBy,
     LedgerRow,
-    Spent,
     Totals,
     attempts_from_records,
     from_record,
     iso_utc,
     parse_group_by,
 )
+from turnout.spend.spent import Asked, BudgetEntry, Past, Question, Spent
 from turnout.spend.volume import PastRun, StepSum, Summed, Volume
 from turnout.stores.charges import CHARGES_QUERY
 from turnout.stores.postgres.database import Row, cause_of, open_database
 from turnout.stores.postgres.schema import LEDGER_MIGRATIONS
-from turnout.stores.postgres.spending import SPENDING, spent_of
+from turnout.stores.postgres.spending import SPENDING, spending_query
 from turnout.stores.postgres.sums import roll
 from turnout.stores.postgres.totals import totals_query
 from turnout.stores.postgres.words import translated
 from turnout.stores.postgres.writer import Writer
+from turnout.stores.spending import past_of, spent_of_record
 from turnout.stores.spool import Spool
 from turnout.stores.spooled import HEAD
 from turnout.stores.sums import MEASURES, PAST_QUERY, STEPS_QUERY, sessions_query, span_of, sums_query
@@ -74,7 +75,7 @@ _ATTEMPTS = (
 )
 _ENTRIES = "SELECT id, budget, at, kind, amount_nano_usd FROM budget_entries WHERE at >= ?1 ORDER BY at, id, budget"
 
-_Value = str | int | None | list[int]
+_Value = str | int | None | list[int] | list[str]
 
 
 class _Number(Loader):
@@ -174,7 +175,20 @@ class PostgresLedger:
         return [msgspec.convert(dict(zip(Totals.__struct_fields__, r, strict=True)), Totals) for r in rows]
 
     def spending(self, since: datetime) -> list[Spent]:
-        return [spent_of(record) for record in self._read(SPENDING, (iso_utc(since),))]
+        return [spent_of_record(record) for record in self._read(SPENDING, (iso_utc(since),))]
+
+    def ask_spending(self, questions: Sequence[Question]) -> Asked:
+        told: Future[Past] = Future()
+        since = min(question.since for question in questions)
+
+        def answer() -> None:
+            try:
+                told.set_result(self._past(questions, since))
+            except (TurnoutError, msgspec.MsgspecError) as error:  # whoever asked is told, not the writer
+                told.set_exception(error)
+
+        heard = self._writer.ask(answer)
+        return Asked(told=told, later=lambda: past_of(heard()))
 
     def usage(self, since: datetime, until: datetime, by: str) -> list[Volume]:
         query, path = usage_query(by)
@@ -213,19 +227,28 @@ class PostgresLedger:
         return str(found[0][0]) if found else None
 
     def entries(self, since: datetime) -> list[BudgetEntry]:
-        records = self._read(_ENTRIES, (iso_utc(since),))
+        self._caught_up()
+        return self._entries(since)
+
+    def _past(self, questions: Sequence[Question], since: datetime) -> Past:
+        spent = tuple([spent_of_record(r) for r in self._query(*spending_query(q))] for q in questions)
+        return Past(spent=spent, entries=self._entries(since))
+
+    def _entries(self, since: datetime) -> list[BudgetEntry]:
+        records = self._query(_ENTRIES, (iso_utc(since),))
         return [msgspec.convert(dict(zip(BudgetEntry.__struct_fields__, r, strict=True)), BudgetEntry) for r in records]
 
+    def _caught_up(self) -> bool:
+        """Wait for the rows appended before. While the database fails a reader does not wait: it is told so."""
+        return not self._writer.closing.is_set() and not self._writer.failing and self.flush()
+
     def _read(self, query: str, values: Sequence[_Value]) -> list[Row]:
-        # While the database fails, a reader is told so and does not wait for the rows.
-        if not self._writer.closing.is_set() and not self._writer.failing:
-            self.flush()
+        self._caught_up()
         return self._query(query, values)
 
     def _summed(self, query: str, values: Sequence[_Value]) -> list[Row]:
         """As `_read`, of the sums, which are brought up to the newest row first."""
-        if not self._writer.closing.is_set() and not self._writer.failing:
-            self.flush()
+        if self._caught_up():
             end = time.monotonic() + ROLL_WAIT_S
             with suppress(psycopg.Error), self._database.connection() as db:
                 while time.monotonic() < end and roll(db, wait_s=ROLL_WAIT_S):
@@ -287,9 +310,9 @@ def _open_spool(folder: Path, megabytes: int) -> Spool:
         return Spool(folder, HEAD, most_bytes=megabytes << 20)
     except OSError as error:
         raise ConfigError(
-            f"store.spool: {folder}: {error.strerror}; rows wait there while PostgreSQL is away: name a folder that "
+            f"store.folder: {folder}: {error.strerror}; rows wait there while PostgreSQL is away: name a folder that "
             "this user may write",
-            param="store.spool",
+            param="store.folder",
         ) from error
 
 

@@ -115,16 +115,17 @@ STORES_MIGRATIONS: Migrations = (
 
 class PostgresStores(Stores):
     """All of them in the database at `url`. `folder`: where this gateway keeps what the database does not have yet;
-    None for a command that looks, which keeps nothing."""
+    None for a command that looks, which keeps nothing. `gateway`: its name where several share their state."""
 
-    def __init__(self, url: str, folder: Path | None) -> None:
+    def __init__(self, url: str, folder: Path | None, gateway: str | None = None) -> None:
         super().__init__()
         self._url = url
         self._folder = folder
+        self._gateway = gateway
 
     @cached_property
     def journal(self) -> Journal:
-        return self.kept(FileJournal(str(self._own("ledger"))))
+        return self.kept(FileJournal(str(self._own("ledger")), self._gateway))
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -16,6 +16,8 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"\binstr\(model, '/'\) - 1", "greatest(strpos(model, '/') - 1, 0)"),
     (r"\bAS INTEGER\)", "AS bigint)"),
     (r" IS c\.", " IS NOT DISTINCT FROM c."),
+    # A sum of bigints is numeric there.
+    (r"\bsum\((\w+)\)", r"sum(\1)::bigint"),
     (r"= max\(", "= greatest("),
     (r"= min\(", "= least("),
     (r"\bmax\(step, 0\)", "greatest(step, 0)"),

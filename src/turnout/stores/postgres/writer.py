@@ -22,7 +22,6 @@ from psycopg import pq
 
 from turnout.catalog.prices import Price
 from turnout.spend.ledger import (
-    BudgetEntry,
     LedgerRow,
     attempts_from_records,
     attempts_to_records,
@@ -30,7 +29,8 @@ from turnout.spend.ledger import (
     price_record,
     to_record,
 )
-from turnout.stores.postgres.batches import Batch, Written, written_of
+from turnout.spend.spent import BudgetEntry
+from turnout.stores.postgres.batches import Batch, Written, fit, written_of
 from turnout.stores.postgres.database import SILENCE_S, STATEMENT_TIMEOUT_S, Database, Row, cause_of
 from turnout.stores.postgres.schema import make_partitions
 from turnout.stores.spool import Segment, Spool
@@ -58,7 +58,18 @@ _SPOILT = ("21", "22", "23", "54")
 
 
 class _Marker(threading.Event):
-    """Stands in the queue behind the rows that somebody waits for."""
+    """Stands in the queue behind the rows that somebody waits for; `answer`: what is done when they are written and
+    none behind them is."""
+
+    def __init__(self, answer: Callable[[], None] | None = None) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def passed(self) -> None:
+        """To be called by the writer, once or more."""
+        if self.answer is not None and not self.is_set():
+            self.answer()
+        self.set()
 
 
 class _Item(Struct):
@@ -93,6 +104,9 @@ class Writer:
         self._found: deque[_Item] = deque()
         self._batch: list[_Item] = []
         self._markers: list[_Marker] = []
+        self._asked: deque[_Marker] = deque()
+        # Who wants to know what is taken from some moment on.
+        self._followers: tuple[list[LedgerRow | BudgetEntry], ...] = ()
         self._db: psycopg.Connection[Row] | None = None
         self._made: set[str] = set()
         self._tended = self._looked_ahead = float("-inf")
@@ -118,6 +132,8 @@ class Writer:
 
     def take(self, what: LedgerRow | BudgetEntry) -> None:
         """Into the spool and into memory: microseconds, never waiting for the database, never raising."""
+        for follower in self._followers:
+            follower.append(what)
         if self.closing.is_set():
             self._drop(1, "the ledger is closed")
             return
@@ -138,6 +154,25 @@ class Writer:
         self._queue.append(marker)
         self._wake.set()
         return marker.wait(timeout_s)
+
+    def ask(self, answer: Callable[[], None]) -> Callable[[], list[LedgerRow | BudgetEntry]]:
+        """Have `answer` called, in the writer's thread, when what was taken before this is written and nothing after
+        it is; at once while the database fails. Returns what, called once, tells all that was taken since."""
+        later: list[LedgerRow | BudgetEntry] = []
+
+        def heard() -> list[LedgerRow | BudgetEntry]:
+            self._followers = tuple(one for one in self._followers if one is not later)
+            return later
+
+        marker = _Marker(answer)
+        self._followers = (*self._followers, later)
+        if self._thread.is_alive() and not self.closing.is_set():
+            self._asked.append(marker)
+            self._queue.append(marker)
+            self._wake.set()
+        else:
+            marker.passed()
+        return heard
 
     def close(self, timeout_s: float) -> None:
         if self.closing.is_set():
@@ -215,19 +250,31 @@ class Writer:
                 self._write(self._batch)
             except psycopg.Error as error:
                 self._failed(error)
+                self._answer()  # they are not made to wait for a database
                 return False
             self._recovered()
             self._shipped(self._batch)
             self._batch = []
-            markers, self._markers = self._markers, []
-            if self._found or (self._spool is not None and self._spool.spilled() is not None):
-                self._queue.extend(markers)  # rows before them are in the spool alone
+            self._pass()
+
+    def _pass(self) -> None:
+        """The rows before these markers are written."""
+        behind = bool(self._found) or (self._spool is not None and self._spool.spilled() is not None)
+        markers, self._markers = self._markers, []
+        for marker in markers:
+            if behind and marker.answer is None:
+                self._queue.append(marker)  # rows before it are in the spool alone
                 continue
-            for marker in markers:
-                marker.set()
+            marker.passed()
+            if marker in self._asked:
+                self._asked.remove(marker)
+
+    def _answer(self) -> None:
+        while self._asked:
+            self._asked.popleft().passed()
 
     def _fill(self) -> None:
-        while self._queue and len(self._batch) < BATCH:
+        while self._queue and len(self._batch) < BATCH and not any(marker.answer for marker in self._markers):
             item = self._queue.popleft()
             if isinstance(item, _Marker):
                 self._markers.append(item)
@@ -259,12 +306,12 @@ class Writer:
         with self._database.within(db, STATEMENT_TIMEOUT_S + SILENCE_S):
             try:
                 Batch(rows=rows, entries=entries, prices=prices).write(db, self._made)
-            except psycopg.Error as error:
+            except (psycopg.Error, UnicodeEncodeError) as error:
                 if not _spoilt(error):
                     raise
                 # One row that no try will ever write must not hold up the others.
                 Batch(entries=entries, prices=prices).write(db, self._made)
-                self._write_what_can_be(db, rows)
+                self._write_what_can_be(db, [fit(row) for row in rows])
 
     def _write_what_can_be(self, db: psycopg.Connection[Row], rows: Sequence[Written]) -> None:
         try:
@@ -282,7 +329,7 @@ class Writer:
     def _written(self, row: LedgerRow) -> Written | None:
         """The row as PostgreSQL takes it; None, and counted as lost, for one that is none."""
         try:
-            return written_of(to_record(row), attempts_to_records(row))
+            return written_of(row)
         except (TypeError, ValueError, OverflowError) as error:
             self._drop(1, f"request {row.request_id!a} cannot be written ({type(error).__name__})")
             return None
@@ -326,6 +373,7 @@ class Writer:
         )
         if lost:
             self._drop(lost, "the ledger was closed before the database took them")
+        self._answer()
         self._disconnect()
 
     def _disconnect(self) -> None:
@@ -353,5 +401,8 @@ def _price_of(item: _Item) -> tuple[str, str] | None:
     return item.price
 
 
-def _spoilt(error: psycopg.Error) -> bool:
-    return isinstance(error, psycopg.DataError) or (error.sqlstate or "").startswith(_SPOILT)
+def _spoilt(error: psycopg.Error | UnicodeEncodeError) -> bool:
+    """Whether it is a row's fault."""
+    if isinstance(error, psycopg.Error):
+        return isinstance(error, psycopg.DataError) or (error.sqlstate or "").startswith(_SPOILT)
+    return True

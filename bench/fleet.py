@@ -1,0 +1,304 @@
+"""Several gateways on one hard budget, with faults: python bench/fleet.py [--gateways 4] [--shared valkey]
+
+Starts real gateways, real engines and a provider on loopback. First 2,000 requests at once on a budget that has money
+for a few; then, for so many seconds, traffic on a larger budget while gateways are killed (and started again) and the
+engine of the shared state is restarted with the loss of all it knew. Prints what the provider was owed, what the budget
+allowed, what the ledger has, and what clients saw. Ends with 1 where a cent too much was spent or an answered request
+has no row.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import random
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+from support.postgres import new_database
+from support.valkey import Valkey
+from turnout.spend.ledger import Ledger
+from turnout.store_rules import StoreConfig
+from turnout.stores.opening import open_stores
+
+NANO = 1_000_000_000
+USAGE = {"prompt_tokens": 20, "completion_tokens": 150}
+COST = 20 * 1_000 + 150 * 2_000
+"""Nano-dollars of one answer, at 1 and 2 dollars a million tokens."""
+ANSWER = json.dumps(
+    {
+        "id": "c",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "m",
+        "choices": [{"index": 0, "message": {"role": "assistant", "content": "word " * 150}, "finish_reason": "stop"}],
+        "usage": USAGE,
+    }
+).encode()
+BODY = json.dumps(
+    {"model": "lab/m", "max_tokens": 150, "messages": [{"role": "user", "content": "What is it, and why? " * 12}]}
+).encode()
+
+
+class Provider(asyncio.Protocol):
+    """Answers after a while; counts every request that it was sent whole, whoever waits for the answer."""
+
+    served = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self.transport = transport
+        self.buffer = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head, found, rest = self.buffer.partition(b"\r\n\r\n")
+        if not found:
+            return
+        if head.startswith(b"GET"):
+            self.buffer = b""
+            self.write(str(Provider.served).encode())
+            return
+        length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+        if len(rest) >= length:
+            self.buffer = b""
+            Provider.served += 1
+            asyncio.get_running_loop().call_later(random.uniform(0.02, 0.3), self.write, ANSWER)  # noqa: S311
+
+    def write(self, body: bytes) -> None:
+        self.transport.write(
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%b" % (len(body), body)
+        )
+
+
+async def provide() -> None:
+    server = await asyncio.get_running_loop().create_server(Provider, "127.0.0.1", 0, backlog=4096)
+    print(server.sockets[0].getsockname()[1], flush=True)
+    await server.serve_forever()
+
+
+class Gateway:
+    """One process at a port of its own, which it keeps when it is started again."""
+
+    def __init__(self, folder: Path, config: str) -> None:
+        with socket.socket() as found:
+            found.bind(("127.0.0.1", 0))
+            self.port: int = found.getsockname()[1]
+        self._file = folder / f"turnout-{self.port}.toml"
+        self._file.write_text(config)
+        self._folder = folder
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "turnout.cli", "serve", "--config", str(self._file), "--port", str(self.port)]
+        with (self._folder / f"gateway-{self.port}.log").open("ab") as log:
+            self.process = subprocess.Popen(command, stderr=log, cwd=self._folder)
+        until = time.monotonic() + 30
+        while time.monotonic() < until and self.process.poll() is None:
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+                return
+            time.sleep(0.02)
+        raise RuntimeError((self._folder / f"gateway-{self.port}.log").read_text())
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+
+    def end(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(30)
+
+
+class Seen:
+    """What clients saw: how requests ended, and the ids of those that were answered."""
+
+    def __init__(self) -> None:
+        self.ended: Counter[str] = Counter()
+        self.answered: list[str] = []
+        self.slowest_s = 0.0
+
+    async def ask(self, port: int) -> None:
+        begun = time.monotonic()
+        try:
+            async with asyncio.timeout(60):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(
+                    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+                    b"content-length: %d\r\n\r\n%b" % (len(BODY), BODY)
+                )
+                raw = (await reader.read()).decode()
+                writer.close()
+        except (OSError, TimeoutError) as error:
+            self.ended[type(error).__name__] += 1
+            return
+        head, _, body = raw.partition("\r\n\r\n")
+        status = head.split(" ", 2)[1] if " " in head else "cut off"
+        if status == "200":
+            self.answered.append(head.partition("x-turnout-request-id: ")[2].partition("\r\n")[0])
+        elif status.isdigit():
+            with contextlib.suppress(ValueError):
+                error = json.loads(body)["error"]
+                status += f" {error.get('code') or error.get('type')}"
+        self.ended[status] += 1
+        self.slowest_s = max(self.slowest_s, time.monotonic() - begun)
+
+
+def config(provider: str, store: StoreConfig, usd: float) -> str:
+    return f"""
+[providers.lab]
+dialect = "openai-chat"
+base_url = "http://127.0.0.1:{provider}/v1"
+[models."lab/m"]
+tier = "small"
+price = {{ input = 1, output = 2 }}
+[budgets.all]
+amount_usd = {usd}
+pacing = "off"
+[server]
+max_concurrency = 4000
+queue_s = 30
+[store]
+ledger = "{store.ledger}"
+shared = "{store.shared}"
+folder = "{store.folder}"
+"""
+
+
+def start_provider() -> tuple[subprocess.Popen[str], str]:
+    """The provider's process and port."""
+    provider = subprocess.Popen([sys.executable, __file__, "provide"], stdout=subprocess.PIPE, text=True)
+    assert provider.stdout is not None
+    return provider, provider.stdout.readline().strip()
+
+
+async def owed(provider: str) -> int:
+    """Requests that the provider was sent."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(provider))
+    writer.write(b"GET /served HTTP/1.1\r\n\r\n")
+    told = int((await reader.readuntil(b"\r\n\r\n") and await reader.read(100)).decode())
+    writer.close()
+    return told
+
+
+def verdict(name: str, seen: Seen, usd: float, sent: int, ledger: Ledger) -> bool:
+    """Print what came of it; whether all is well."""
+    ledger.flush()
+    rows = {row.request_id: row for row in ledger.recent(10_000)}
+    missing = [request_id for request_id in seen.answered if request_id not in rows]
+    booked = sum(row.cost_nano_usd or 0 for row in rows.values())
+    lost = sum(entry.amount_nano_usd for entry in ledger.entries(datetime(2020, 1, 1, tzinfo=UTC)))
+    allowed = round(usd * NANO)
+    print(f"{name}: budget ${usd}, the provider was owed ${sent * COST / NANO:.5f} ({sent} requests)")
+    print(f"  ledger: ${booked / NANO:.5f} in {len(rows)} rows, ${lost / NANO:.5f} entered for gateways that died")
+    print(f"  clients: {dict(seen.ended.most_common())}, slowest {seen.slowest_s:.1f} s; rows lost: {len(missing)}")
+    over = max(sent * COST, booked) - allowed
+    print(f"  {'over by $' + str(over / NANO) if over > 0 else 'not a cent over'}")
+    return over <= 0 and not missing
+
+
+async def rush(gateways: list[Gateway], count: int) -> Seen:
+    """So many requests at once."""
+    seen = Seen()
+    await asyncio.gather(*(seen.ask(gateways[n % len(gateways)].port) for n in range(count)))
+    return seen
+
+
+async def storm(gateways: list[Gateway], engine: Valkey | None, seconds: float, rate: int) -> Seen:
+    """Traffic for a while: every few seconds a gateway is killed and started again, in between the engine too."""
+    seen, dice, until = Seen(), random.Random(7), time.monotonic() + seconds  # noqa: S311
+    asking: set[asyncio.Task[None]] = set()
+
+    async def break_things() -> None:
+        while time.monotonic() < until - 3:
+            await asyncio.sleep(3)
+            gateway = dice.choice(gateways)
+            gateway.kill()
+            await asyncio.to_thread(gateway.start)
+            await asyncio.sleep(2)
+            if engine is not None:
+                engine.kill()
+                await asyncio.sleep(0.5)
+                await asyncio.to_thread(engine.start)
+
+    breaking = asyncio.create_task(break_things())
+    while time.monotonic() < until:
+        task = asyncio.create_task(seen.ask(dice.choice(gateways).port))
+        asking.add(task)
+        task.add_done_callback(asking.discard)
+        await asyncio.sleep(1 / rate)
+    await breaking
+    await asyncio.gather(*asking)
+    return seen
+
+
+async def main(told: argparse.Namespace) -> int:
+    folder = Path(tempfile.mkdtemp(prefix="turnout-fleet-"))
+    good = True
+    print(f"{told.gateways} gateways, ledger {told.ledger}, shared state {told.shared}")
+    with contextlib.ExitStack() as closing:
+        closing.callback(shutil.rmtree, folder, ignore_errors=True)
+        for name, usd in (("rush", 0.05), ("storm", told.usd)):
+            provider, port = start_provider()
+            closing.callback(provider.kill)
+            engine = Valkey().start() if told.shared == "valkey" else None
+            if engine is not None:
+                closing.callback(engine.close)
+            place = folder / name
+            place.mkdir()
+            store = StoreConfig(
+                ledger=f"sqlite:///{place}/t.db" if told.ledger == "sqlite" else new_database(),
+                shared=engine.url if engine else f"sqlite:///{place}/shared.db",
+                folder=str(place),
+            )
+            gateways = [Gateway(place, config(port, store, usd)) for _ in range(told.gateways)]
+            for gateway in gateways:
+                gateway.start()
+                closing.callback(gateway.end)
+            if name == "rush":
+                seen = await rush(gateways, told.requests)
+            else:
+                seen = await storm(gateways, engine, told.seconds, told.rate)
+            sent = await owed(port)
+            await asyncio.sleep(2)
+            for gateway in gateways:
+                gateway.end()
+            stores = open_stores(store)
+            try:
+                good &= verdict(name, seen, usd, sent, stores.ledger)
+            finally:
+                stores.close()
+            if told.logs:
+                for log in sorted(place.glob("*.log")):
+                    print(log.read_text())
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    if sys.argv[1:] == ["provide"]:
+        asyncio.run(provide())
+    else:
+        parser = argparse.ArgumentParser(description=__doc__)
+        parser.add_argument("--gateways", type=int, default=4)
+        parser.add_argument("--shared", choices=("valkey", "sqlite"), default="valkey")
+        parser.add_argument("--ledger", choices=("postgres", "sqlite"), default="postgres")
+        parser.add_argument("--requests", type=int, default=2_000)
+        parser.add_argument("--seconds", type=float, default=30)
+        parser.add_argument("--rate", type=int, default=40, help="requests a second of the storm")
+        parser.add_argument("--usd", type=float, default=0.2, help="the storm's budget")
+        parser.add_argument("--logs", action="store_true", help="print what the gateways said")
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+        raise SystemExit(asyncio.run(main(parser.parse_args())))

@@ -1,0 +1,146 @@
+"""What sharing sessions adds to a request: python bench/session_sharing.py [--steps 2000] [--only valkey]
+
+Recorded sessions, step by step, over gateways that share an engine. CPU of this process alone (not Valkey's), in
+microseconds a step, beside the same steps by one gateway that shares nothing: `stays`, each session at one gateway
+(nobody is asked), and `moves`, each step at another (one question each). `asking`: wall milliseconds of the questions,
+median and 99th percentile. What is told in the background is counted in the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import secrets
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from random import Random
+from statistics import median, quantiles
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+
+import msgspec
+import uvloop
+
+from support.fleets import deployment
+from support.members import CHAT, Clock, Member
+from support.valkey import shared_valkey
+from turnout.chat import RequestOutline
+from turnout.lab.sessions import packaged_sessions, packaged_tools, requests_of
+from turnout.routing.identity import Hints
+from turnout.shared_state import SharedState
+from turnout.stores.shared.memory import MemoryEngine, MemoryShared
+from turnout.stores.shared.sqlite import SqliteShared
+from turnout.stores.shared.valkey import ValkeyShared
+
+SERVED = deployment("openai/nano", "small", 1)
+
+Steps = list[tuple[str, RequestOutline]]
+
+
+def recorded(most: int) -> Steps:
+    """Steps of the packaged sessions, over and over, each round sessions of their own, in turns."""
+    tools, steps, rounds = packaged_tools(), Steps(), 0
+    while len(steps) < most:
+        live = [(f"{session.id}-{rounds}", requests_of(session, tools)) for session in packaged_sessions()]
+        while live:
+            for name, requests in list(live):
+                found = next(requests, None)
+                if found is None:
+                    live = [one for one in live if one[0] != name]
+                    continue
+                more = {"tools": found.tools} if found.tools else {}
+                body = {"model": "auto", "messages": found.messages, **more}
+                steps.append((name, CHAT.outline(msgspec.json.encode(body))))
+        rounds += 1
+    return list(islice(steps, most))
+
+
+def engines(folder: str) -> dict[str, Callable[[str], SharedState]]:
+    engine, prefix = MemoryEngine(), secrets.token_hex(6)
+    return {
+        "memory": lambda name: MemoryShared(name, engine),
+        "sqlite": lambda name: SqliteShared(f"{folder}/shared.db", name, recently=False),
+        "valkey": lambda name: ValkeyShared(shared_valkey(), name, recently=False, prefix=prefix),
+    }
+
+
+class Play:
+    """Steps over gateways, `at_once` sessions at a time."""
+
+    def __init__(self, members: list[Member], steps: Steps, *, moves: bool, at_once: int) -> None:
+        self.members = members
+        self.asking: list[float] = []
+        self._mark = secrets.token_hex(4)
+        self._moves = moves
+        self._at_once = at_once
+        self._steps = steps
+        self._draw = Random(1)  # noqa: S311 (seeded on purpose)
+
+    async def cpu_us(self) -> float:
+        """CPU microseconds a step."""
+        hands: list[Steps] = [[] for _ in range(self._at_once)]
+        for name, outline in self._steps:
+            hands[zlib.crc32(name.encode()) % self._at_once].append((name, outline))
+        gc.collect()
+        begun = time.process_time()
+        await asyncio.gather(*map(self._hand, hands))
+        return (time.process_time() - begun) / len(self._steps) * 1e6
+
+    async def _hand(self, steps: Steps) -> None:
+        for name, outline in steps:
+            home = zlib.crc32(name.encode()) // self._at_once % len(self.members)
+            member = self.members[self._draw.randrange(len(self.members)) if self._moves else home]
+            hints = Hints(session=f"{self._mark}{name}", session_source="x-session-id")
+            before, at = asked_of([member]), time.perf_counter()
+            view = await member.meet(outline, hints, tokens=1_000)
+            if asked_of([member]) > before:
+                self.asking.append((time.perf_counter() - at) * 1000)
+            member.runs.begin("", view.id, view.thread, now_s=member.clock())
+            member.settle(view, outline, SERVED, tokens=1_000, cost=1_000)
+            if member.peers is not None:
+                await member.peers.quiet()
+
+
+def asked_of(members: list[Member]) -> int:
+    return sum(one.peers.counts.asked for one in members if one.peers is not None)
+
+
+async def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=2_000)
+    parser.add_argument("--gateways", type=int, default=4)
+    parser.add_argument("--only")
+    told = parser.parse_args()
+    steps, clock = recorded(told.steps), Clock()
+    await Play([Member(clock)], steps, moves=False, at_once=1).cpu_us()
+    alone = await Play([Member(clock)], steps, moves=False, at_once=1).cpu_us()
+    print(
+        f"{'engine':8} {'':6} {'at once':>7} {'us a step':>9} {'added':>7} {'asked':>6} {'median ms':>9} {'p99 ms':>7}"
+    )
+    print(f"{'none':8} {'':6} {'':>7} {alone:9.1f}")
+    with tempfile.TemporaryDirectory() as folder:
+        for engine, opened in engines(folder).items():
+            if told.only not in {None, engine}:
+                continue
+            for moves, at_once in ((False, 1), (True, 1), (False, 32), (True, 32)):
+                names = [f"{engine}{moves}{at_once}{n}" for n in range(told.gateways)]
+                members = [await Member(clock).share(opened(name)) for name in names]
+                play = Play(members, steps, moves=moves, at_once=at_once)
+                cpu, asking = await play.cpu_us(), play.asking
+                middle, high = (median(asking), quantiles(asking, n=100)[98]) if len(asking) > 1 else (0.0, 0.0)
+                kind, asked = "moves" if moves else "stays", asked_of(members)
+                print(
+                    f"{engine:8} {kind:6} {at_once:7} {cpu:9.1f} {cpu - alone:7.1f} {asked:6} {middle:9.2f} {high:7.2f}"
+                )
+                for one in members:
+                    await one.close()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

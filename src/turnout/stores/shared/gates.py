@@ -1,0 +1,69 @@
+"""The limits of one key across gateways: `spend.rates` with what is open by name, so that it can be forgotten. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from turnout.shared_state import Admission
+from turnout.spend.rates import Rate
+
+__all__ = ["AT_ONCE_S", "Gate"]
+
+AT_ONCE_S = 1.0
+"""What a request waits for that found too many open: when one will end nobody knows."""
+
+
+class Gate(Struct, array_like=True):
+    """`rpm` and `tpm`: a limit, and when it is full again. `open`: requests by id, and until when they count."""
+
+    rpm: tuple[int, float] | None = None
+    tpm: tuple[int, float] | None = None
+    open: dict[str, float] = {}
+
+    def admit(self, admission: Admission, now_s: float, open_s: float) -> float:
+        """Seconds to wait; 0: it is in. As `spend.rates.Gates.enter`. Then nothing is used."""
+        if admission.at_once is not None and self._full(admission.request_id, admission.at_once, now_s):
+            return AT_ONCE_S
+        rates = list(self._rates(admission))
+        for rate, weight in rates:
+            if rate is not None and (wait := rate.wait_s(weight, now_s)) > 0:
+                return wait
+        for rate, weight in rates:
+            if rate is not None:
+                rate.take(weight, now_s)
+        self.rpm, self.tpm = (rate and (rate.per_minute, rate.free_s) for rate, _ in rates)
+        if admission.at_once is not None:
+            self.open[admission.request_id] = now_s + open_s
+        return 0.0
+
+    def leave(self, admission: Admission, used: int, now_s: float) -> None:
+        """As `spend.rates.Gates.leave`."""
+        self.open.pop(admission.request_id, None)
+        if self.tpm is not None:
+            rate = Rate(*self.tpm)
+            rate.take(used - admission.tokens, now_s)
+            self.tpm = rate.per_minute, rate.free_s
+
+    def until_s(self, now_s: float) -> float:
+        """From when on it is as if nobody had ever come."""
+        free = [rate[1] for rate in (self.rpm, self.tpm) if rate is not None]
+        return max([now_s, *free, *self.open.values()])
+
+    def _full(self, request_id: str, at_once: int, now_s: float) -> bool:
+        if len(self.open) >= at_once:
+            for old in [name for name, until in self.open.items() if until <= now_s]:
+                del self.open[old]
+        return request_id not in self.open and len(self.open) >= at_once
+
+    def _rates(self, admission: Admission) -> Iterator[tuple[Rate | None, int]]:
+        """A limit that changes begins anew."""
+        for known, per_minute, weight in (
+            (self.rpm, admission.rpm, 1),
+            (self.tpm, admission.tpm, admission.tokens),
+        ):
+            if per_minute is None:
+                yield None, weight
+            else:
+                yield (Rate(*known) if known is not None and known[0] == per_minute else Rate(per_minute)), weight

@@ -1,0 +1,465 @@
+"""Shared state of several processes of one machine, in an SQLite file of its own.
+
+WAL, and synchronous OFF: what a process wrote outlives it, and after a power cut no process is left that had money, so
+the file begins anew with each boot of the machine. Every operation is one short transaction on the event loop; where
+another process has the lock the loop goes on, and it is tried again until `deadline_s`. News are rows that the others
+look for every `POLL_S` and whenever they ask anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+
+from turnout.errors import ConfigError, NoCapacity
+from turnout.shared_state import Admission, Claim, Lease, Lost
+from turnout.stores.schema import cause_of, code_of, identity_of
+from turnout.stores.shared.gates import Gate
+from turnout.stores.shared.purses import LEASE_S, OPEN_S, PURSE_TTL_S, Engine, Purse
+
+__all__ = ["SqliteShared"]
+
+log = logging.getLogger("turnout")
+
+POLL_S = 0.1
+
+AGAIN_S = 0.0003
+"""How long after the lock was found taken it is asked for again: some three transactions."""
+
+NEWS_S = 60.0
+"""A process that was stopped for longer misses what was told."""
+
+SWEEP_S = 30.0
+
+VERSION = 1
+
+_SCHEMA = """
+    CREATE TABLE engine (boot TEXT NOT NULL, epoch TEXT NOT NULL, opens_s REAL NOT NULL);
+    CREATE TABLE purses (name TEXT PRIMARY KEY NOT NULL, state BLOB NOT NULL, until_s REAL NOT NULL) WITHOUT ROWID;
+    CREATE TABLE gates (name TEXT PRIMARY KEY NOT NULL, state BLOB NOT NULL, until_s REAL NOT NULL) WITHOUT ROWID;
+    CREATE TABLE records (name TEXT PRIMARY KEY NOT NULL, state BLOB NOT NULL, until_s REAL NOT NULL) WITHOUT ROWID;
+    CREATE TABLE news (
+        id INTEGER PRIMARY KEY AUTOINCREMENT, at_s REAL NOT NULL, gateway TEXT NOT NULL, topic TEXT NOT NULL,
+        message BLOB NOT NULL
+    );
+"""
+_TABLES = ("purses", "gates", "records")
+
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+
+T = TypeVar("T")
+_purses = msgspec.msgpack.Decoder(Purse)
+_gates = msgspec.msgpack.Decoder(Gate)
+_counts = msgspec.msgpack.Decoder(dict[str, int])
+_encode = msgspec.msgpack.Encoder().encode
+
+
+class SqliteShared:
+    """A `SharedState` in the file `path`, which is made if there is none; its folder is not.
+
+    `recently`: whether other gateways may have money of an engine whose file is gone. Then a new file grants nothing
+    for `lease_s`, until they have said so.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        gateway: str,
+        *,
+        deadline_s: float = 0.25,
+        lease_s: float = LEASE_S,
+        open_s: float = OPEN_S,
+        ttl_s: float = PURSE_TTL_S,
+        recently: bool = True,
+    ) -> None:
+        self._path = path
+        self._gateway = gateway
+        self._deadline_s = deadline_s
+        self._lease_s = lease_s
+        self._open_s = open_s
+        self._ttl_s = ttl_s
+        self._recently = recently
+        self._sequence = 0
+        self._heard: dict[str, list[Callable[[bytes], None]]] = {}
+        self._seen = 0
+        self._changes = -1
+        self._db: sqlite3.Connection | None = None
+        self._identity: tuple[int, int] | None = None
+        self._polling: asyncio.Task[None] | None = None
+        self._error: str | None = None
+
+    @property
+    def gateway(self) -> str:
+        return self._gateway
+
+    @property
+    def lease_s(self) -> float:
+        return self._lease_s
+
+    @property
+    def healthy(self) -> bool:
+        return self._error is None
+
+    @property
+    def last_error(self) -> str | None:
+        return self._error
+
+    # Money.
+
+    async def lease(self, claims: Sequence[Claim]) -> list[Lease]:
+        self._sequence += 1
+        sequence = self._sequence
+
+        def leased(db: sqlite3.Connection) -> list[Lease]:
+            engine = self._at(db)
+            leases: list[Lease] = []
+            for claim in claims:
+                purse = _purse(db, claim.purse)
+                leases.append(purse.lease(self._gateway, sequence, claim, engine))
+                self._keep(db, claim.purse, purse, engine)
+            return leases
+
+        return await self._write(leased)
+
+    async def fill(
+        self,
+        purse: str,
+        spent: Mapping[str, int],
+        *,
+        added: Mapping[str, int] | None = None,
+        pieces: Mapping[str, Mapping[int, int]] | None = None,
+    ) -> None:
+        await self._change(purse, lambda kept, engine: kept.fill(spent, added or {}, pieces or {}, engine))
+
+    async def add(self, purse: str, nano_usd: int, *, entry: str) -> None:
+        await self._change(purse, lambda kept, _: kept.added.setdefault(entry, nano_usd))
+
+    async def silent(self) -> list[Lost]:
+        def lost(db: sqlite3.Connection) -> list[Lost]:
+            engine = self._at(db)
+            found: list[Lost] = []
+            for name, state in db.execute("SELECT name, state FROM purses").fetchall():
+                purse = _purses.decode(state)
+                living = len(purse.living)
+                found += purse.lost(name, engine)
+                if len(purse.living) != living:
+                    self._keep(db, name, purse, engine)
+            return found
+
+        return await self._write(lost)
+
+    async def bury(self, lost: Lost, *, counted: int) -> None:
+        await self._change(lost.purse, lambda purse, engine: purse.bury(lost, counted, engine))
+
+    # Limits of keys.
+
+    async def admit(self, admission: Admission) -> float:
+        def admitted(db: sqlite3.Connection) -> float:
+            now_s = _now_s()
+            gate = _gate(db, admission.key, now_s) or Gate()
+            wait_s = gate.admit(admission, now_s, self._open_s)
+            if not wait_s:
+                _put(db, "gates", admission.key, _encode(gate), gate.until_s(now_s))
+            return wait_s
+
+        return await self._write(admitted)
+
+    async def leave(self, admission: Admission, *, used: int) -> None:
+        def left(db: sqlite3.Connection) -> None:
+            now_s = _now_s()
+            gate = _gate(db, admission.key, now_s)
+            if gate is not None:
+                gate.leave(admission, used, now_s)
+                _put(db, "gates", admission.key, _encode(gate), gate.until_s(now_s))
+
+        await self._write(left)
+
+    # Records, counts, news.
+
+    async def get(self, names: Sequence[str]) -> list[bytes | None]:
+        def got(db: sqlite3.Connection) -> list[bytes | None]:
+            now_s = _now_s()
+            return [_get(db, "records", f"record:{name}", now_s) for name in names]
+
+        return await self._write(got)
+
+    async def put(self, records: Mapping[str, bytes], *, ttl_s: float) -> None:
+        def kept(db: sqlite3.Connection) -> None:
+            until_s = _now_s() + ttl_s
+            for name, record in records.items():
+                _put(db, "records", f"record:{name}", record, until_s)
+
+        await self._write(kept)
+
+    async def count(self, name: str, by: Mapping[str, int], *, ttl_s: float) -> dict[str, int]:
+        def counted(db: sqlite3.Connection) -> dict[str, int]:
+            now_s = _now_s()
+            state = _get(db, "records", f"count:{name}", now_s)
+            counts = {} if state is None else _counts.decode(state)
+            for counter, more in by.items():
+                counts[counter] = counts.get(counter, 0) + more
+            _put(db, "records", f"count:{name}", _encode(counts), now_s + ttl_s)
+            return counts
+
+        return await self._write(counted)
+
+    async def first(self, name: str, *, ttl_s: float) -> bool:
+        def was_first(db: sqlite3.Connection) -> bool:
+            now_s = _now_s()
+            if _get(db, "records", f"first:{name}", now_s) is not None:
+                return False
+            _put(db, "records", f"first:{name}", b"", now_s + ttl_s)
+            return True
+
+        return await self._write(was_first)
+
+    async def tell(self, topic: str, message: bytes) -> None:
+        def told(db: sqlite3.Connection) -> None:
+            db.execute(
+                "INSERT INTO news (at_s, gateway, topic, message) VALUES (?, ?, ?, ?)",
+                (_now_s(), self._gateway, topic, message),
+            )
+
+        await self._write(told)
+
+    def hear(self, topic: str, heard: Callable[[bytes], None]) -> None:
+        self._heard.setdefault(topic, []).append(heard)
+
+    # The file.
+
+    async def start(self) -> None:
+        self._db = self._opened()
+        self._polling = asyncio.create_task(self._poll())
+
+    async def aclose(self) -> None:
+        if self._polling is not None:
+            self._polling.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._polling
+        if self._db is None:
+            return
+        with contextlib.suppress(NoCapacity):
+            await self._write(self._resign)
+        self._db.close()
+        self._db = None
+
+    def _opened(self) -> sqlite3.Connection:
+        if not self._path or "\0" in self._path:
+            raise ConfigError(f"store.shared: {self._path!r} is no file name", param="store.shared")
+        try:
+            db = sqlite3.connect(self._path, timeout=1.0, isolation_level=None, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise self._wrong(error) from error
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            db.execute("PRAGMA synchronous = OFF")
+            self._prepare(db)
+            db.execute("PRAGMA busy_timeout = 0")
+            self._seen = db.execute("SELECT ifnull(max(seq), 0) FROM sqlite_sequence").fetchone()[0]
+        except sqlite3.Error as error:
+            db.close()
+            raise self._wrong(error) from error
+        except ConfigError:
+            db.close()
+            raise
+        self._identity = identity_of(self._path)
+        self._changes = -1
+        return db
+
+    def _prepare(self, db: sqlite3.Connection) -> None:
+        """Make the tables of a new file; empty one from before the machine was started."""
+        boot = _boot()
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            version = db.execute("PRAGMA user_version").fetchone()[0]
+            if version not in {0, VERSION} or (not version and _foreign(db)):
+                raise ConfigError(
+                    f"store.shared: {self._path} is not a file of this Turnout's shared state; name another file",
+                    param="store.shared",
+                )
+            if not version:
+                for statement in _SCHEMA.split(";"):
+                    db.execute(statement)
+                db.execute(f"PRAGMA user_version = {VERSION:d}")
+            known = db.execute("SELECT boot FROM engine").fetchone()
+            if known is None or known[0] != boot:
+                for table in (*_TABLES, "news", "engine"):
+                    db.execute(f"DELETE FROM {table}")  # noqa: S608 - one of our own
+                # Where the machine was started anew nobody is left who could have money.
+                opens_s = _now_s() + self._lease_s if self._recently and known is None else 0.0
+                db.execute("INSERT INTO engine VALUES (?, ?, ?)", (boot, str(time.time_ns()), opens_s))
+            db.execute("COMMIT")
+        finally:
+            if db.in_transaction:
+                db.execute("ROLLBACK")
+
+    def _wrong(self, error: sqlite3.Error) -> ConfigError:
+        return ConfigError(f"store.shared: {self._path}: {cause_of(error)}", param="store.shared")
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do it in one transaction, as soon as no other process is in one."""
+        until_s = 0.0
+        while True:
+            db = self._db
+            if db is None:
+                raise NoCapacity("the shared state is closed: this gateway is ending")
+            try:
+                db.execute("BEGIN IMMEDIATE")
+                done = work(db)
+                db.execute("COMMIT")
+            except sqlite3.Error as error:
+                _undo(db)
+                now_s = time.monotonic()
+                until_s = until_s or now_s + self._deadline_s
+                if code_of(error) not in _BUSY or now_s > until_s:
+                    self._error = f"the shared state at {self._path} failed: {cause_of(error)}"
+                    raise NoCapacity(self._error, retry_after=1) from error
+            except BaseException:
+                _undo(db)
+                raise
+            else:
+                self._error = None
+                self._listen(db)
+                return done
+            await asyncio.sleep(AGAIN_S)
+
+    async def _change(self, name: str, work: Callable[[Purse, Engine], object]) -> None:
+        def changed(db: sqlite3.Connection) -> None:
+            engine = self._at(db)
+            purse = _purse(db, name)
+            work(purse, engine)
+            self._keep(db, name, purse, engine)
+
+        await self._write(changed)
+
+    def _keep(self, db: sqlite3.Connection, name: str, purse: Purse, engine: Engine) -> None:
+        _put(db, "purses", name, _encode(purse), engine.now_s + self._ttl_s)
+
+    def _at(self, db: sqlite3.Connection) -> Engine:
+        epoch, opens_s = db.execute("SELECT epoch, opens_s FROM engine").fetchone()
+        return Engine(
+            now_s=_now_s(),
+            wall_us=time.time_ns() // 1_000,
+            lease_s=self._lease_s,
+            epoch=epoch,
+            opens_s=opens_s,
+        )
+
+    def _resign(self, db: sqlite3.Connection) -> None:
+        engine = self._at(db)
+        for name, state in db.execute("SELECT name, state FROM purses").fetchall():
+            purse = _purses.decode(state)
+            if self._gateway in purse.living:
+                purse.resign(self._gateway)
+                self._keep(db, name, purse, engine)
+
+    # News, and what is done now and then.
+
+    async def _poll(self) -> None:
+        swept_s = time.monotonic()
+        while True:
+            await asyncio.sleep(POLL_S)
+            with contextlib.suppress(NoCapacity):
+                self._same_file()
+                if self._db is not None:
+                    self._listen(self._db)
+                if time.monotonic() - swept_s > SWEEP_S:
+                    swept_s = time.monotonic()
+                    await self._write(_sweep)
+
+    def _same_file(self) -> None:
+        """Where the file was taken away others make a new one: money must not be granted in two."""
+        if identity_of(self._path) == self._identity and self._db is not None:
+            return
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+        self._recently = True
+        try:
+            self._db = self._opened()
+        except ConfigError as error:
+            self._error = error.message
+            log.warning("%s", error.message)
+
+    def _listen(self, db: sqlite3.Connection) -> None:
+        """Hand on what others told since last time. The pragma says whether anybody wrote at all, for a microsecond."""
+        if not self._heard:
+            return
+        try:
+            changes = db.execute("PRAGMA data_version").fetchone()[0]
+            if changes == self._changes:
+                return
+            rows = db.execute(
+                "SELECT id, gateway, topic, message FROM news WHERE id > ? ORDER BY id", (self._seen,)
+            ).fetchall()
+        except sqlite3.Error as error:
+            self._error = f"the shared state at {self._path} failed: {cause_of(error)}"
+            return
+        self._changes = changes
+        loop = asyncio.get_running_loop()
+        for number, gateway, topic, message in rows:
+            self._seen = number
+            if gateway != self._gateway:
+                for heard in self._heard.get(topic, ()):
+                    loop.call_soon(heard, message)
+
+
+def _now_s() -> float:
+    """The same for all processes of the machine since it was started, and nobody sets it."""
+    return time.monotonic()
+
+
+def _boot() -> str:
+    """Which start of the machine this is; where the system does not say, one for all."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return "unknown"
+
+
+def _foreign(db: sqlite3.Connection) -> bool:
+    return bool(db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0])
+
+
+def _undo(db: sqlite3.Connection) -> None:
+    if db.in_transaction:
+        with contextlib.suppress(sqlite3.Error):
+            db.execute("ROLLBACK")
+
+
+def _get(db: sqlite3.Connection, table: str, name: str, now_s: float) -> bytes | None:
+    row: tuple[Any, ...] | None = db.execute(_GET[table], (name, now_s)).fetchone()
+    return None if row is None else row[0]
+
+
+def _put(db: sqlite3.Connection, table: str, name: str, state: bytes, until_s: float) -> None:
+    db.execute(_PUT[table], (name, state, until_s))
+
+
+_GET = {table: f"SELECT state FROM {table} WHERE name = ? AND until_s > ?" for table in _TABLES}  # noqa: S608
+_PUT = {table: f"INSERT OR REPLACE INTO {table} VALUES (?, ?, ?)" for table in _TABLES}  # noqa: S608
+
+
+def _purse(db: sqlite3.Connection, name: str) -> Purse:
+    state = _get(db, "purses", name, _now_s())
+    return Purse() if state is None else _purses.decode(state)
+
+
+def _gate(db: sqlite3.Connection, name: str, now_s: float) -> Gate | None:
+    state = _get(db, "gates", name, now_s)
+    return None if state is None else _gates.decode(state)
+
+
+def _sweep(db: sqlite3.Connection) -> None:
+    now_s = _now_s()
+    for table in _TABLES:
+        db.execute(f"DELETE FROM {table} WHERE until_s <= ?", (now_s,))  # noqa: S608 - one of our own
+    db.execute("DELETE FROM news WHERE at_s <= ?", (now_s - NEWS_S,))
