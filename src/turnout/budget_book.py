@@ -4,6 +4,7 @@ at once."""
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections.abc import Mapping
 from typing import Protocol
@@ -12,12 +13,14 @@ import msgspec
 from msgspec import Struct
 
 from turnout.config import BudgetConfig, Config, check_budget
-from turnout.errors import ConfigError, InvalidRequest, NoCapacity, NotFound
+from turnout.errors import ConfigError, InvalidRequest, NoCapacity, NotFound, TurnoutError
 from turnout.memory import Memory
 from turnout.money import Taking, budget_rule, budget_rules, claimed, paced, take_budgets
 from turnout.spend.budgets import BudgetRule
 
 __all__ = ["BudgetBook", "BudgetStore", "StoredBudget", "book_rules"]
+
+log = logging.getLogger("turnout")
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -61,6 +64,7 @@ class BudgetBook:
         self._store = store
         self._memory = memory
         self._made = {stored.name: _read(stored) for stored in store.all()}
+        self._behind = False
         self._changing = asyncio.Lock()
         claimed(self.rules, memory.journal, memory.ledger)
 
@@ -85,6 +89,36 @@ class BudgetBook:
         """Let these budgets hold from now on, with what the ledger says was spent in their periods. Blocks while it is
         read."""
         take_budgets(self.rules, self._memory.budgets, self._memory.ledger)
+        self._memory.pacing.reconfigure(paced(self.told))
+
+    async def look(self) -> None:
+        """Take over what another gateway has changed in the store; requests go on meanwhile. What cannot be taken is
+        logged and tried again, and what held before holds on."""
+        if not (self._store.changed() or self._behind):
+            return
+        try:
+            async with self._changing:
+                made = {stored.name: _read(stored) for stored in self._store.all()}
+                if made != self._made:
+                    claimed(self._with(made), self._memory.journal, self._memory.ledger)
+                    await self._take(made)
+            self._behind = False
+        except (TurnoutError, TimeoutError, msgspec.MsgspecError) as error:
+            if not self._behind:
+                log.warning("budgets that another gateway has changed are not taken over yet: %s", error)
+            self._behind = True
+
+    async def _take(self, made: dict[str, BudgetConfig]) -> None:
+        """Let these hold once their past is read. Raises TimeoutError, Internal, and NoCapacity."""
+        taking = Taking(self._with(made), self._memory.budgets, self._memory.ledger)
+        try:
+            await taking.read()
+            if taking.overtaken:
+                raise NoCapacity("the budgets were changed meanwhile")
+            self._made = made
+            taking.end()
+        finally:
+            taking.drop()
         self._memory.pacing.reconfigure(paced(self.told))
 
     async def create(self, name: str, body: bytes) -> None:

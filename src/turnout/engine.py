@@ -168,7 +168,7 @@ def open_state(config: Config, shared: SharedState | None = None) -> State:
     """What a gateway keeps for its whole life. Raises ConfigError where the store cannot be opened. `shared`: in place
     of what the config names."""
     gateway = shared.gateway if shared else None if config.store.shared == ALONE else f"gw-{secrets.token_hex(6)}"
-    stores = open_stores(config.store, gateway)
+    stores = open_stores(config.store, gateway, serving=True)
     try:
         return _state(config.store, stores, shared or _shared(config.store, stores, gateway))
     except BaseException:

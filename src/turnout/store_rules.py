@@ -38,7 +38,7 @@ LEAST_LEASE_S, MOST_LEASE_S = 2.0, 300.0
 class StoreConfig(Struct, frozen=True, kw_only=True):
     """`ledger`: where rows are kept for good, with keys, budgets, conversations, answers and outcomes. `shared`: what
     several gateways know of each other while they run. `folder`: where a gateway keeps files of its own when the
-    ledger is no file that they could lie beside (docs/configuration.md).
+    ledger is no file that they could lie beside (docs/stores.md).
 
     `shared_lost`: while the engine of shared state is away hard budgets go on with what is leased, and then refuse
     (`closed`) or let pass (`open`). A gateway that is silent for `lease_s` may lose its lease; `lost_money`: whether

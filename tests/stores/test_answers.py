@@ -1,10 +1,12 @@
-"""Stores of answers, in memory and in SQLite: one set of promises for both."""
+"""Stores of answers, in memory, in SQLite and in PostgreSQL: one set of promises for all."""
 
 import pytest
 
+from support.stores import KINDS, house
 from turnout.answers import Kept
 from turnout.chat import Usage
 from turnout.stores.answers import MemoryAnswers, SqliteAnswers
+from turnout.stores.postgres import answers as postgres
 
 
 def kept(body=b"x", made_s=100.0, ttl_s=60.0):
@@ -20,12 +22,14 @@ def kept(body=b"x", made_s=100.0, ttl_s=60.0):
     )
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-def store(request, tmp_path):
-    made = MemoryAnswers() if request.param == "memory" else SqliteAnswers(tmp_path / "ledger.db")
-    yield made
-    if isinstance(made, SqliteAnswers):
-        made.close()
+@pytest.fixture(params=["memory", *KINDS])
+def store(request, tmp_path, monkeypatch):
+    monkeypatch.setattr(postgres, "USED_WITHIN_S", 0.0)
+    if request.param == "memory":
+        yield MemoryAnswers()
+        return
+    with house(request.param, tmp_path) as made:
+        yield made.open().answers
 
 
 async def test_what_is_kept_is_found_as_it_was(store):
@@ -64,15 +68,13 @@ async def test_a_smaller_bound_holds_from_the_next_answer_on(store):
     assert found == [b"c", b"d"]
 
 
-async def test_sqlite_outlives_a_restart_and_two_processes_share_it(tmp_path):
-    one, two = SqliteAnswers(tmp_path / "ledger.db"), SqliteAnswers(tmp_path / "ledger.db")
-    await one.keep(b"k", kept(), max_bytes=1000)
-    assert await two.find(b"k", now_s=101) == kept()
+async def test_they_outlive_a_restart_and_gateways_share_them(stores_at):
+    one, two = stores_at.open(), stores_at.open()
+    await one.answers.keep(b"k", kept(), max_bytes=1000)
+    assert await two.answers.find(b"k", now_s=101) == kept()
     one.close()
     two.close()
-    again = SqliteAnswers(tmp_path / "ledger.db")
-    assert await again.find(b"k", now_s=101) == kept()
-    again.close()
+    assert await stores_at.open().answers.find(b"k", now_s=101) == kept()
 
 
 async def test_a_file_that_fails_costs_a_hit_and_no_more(tmp_path, caplog):

@@ -1,18 +1,19 @@
-"""Conversations in SQLite: turns joined in order, each its owner's own, forgotten in time."""
+"""Conversations in SQLite and PostgreSQL: turns joined in order, each its owner's own, forgotten in time."""
 
 from datetime import UTC, datetime, timedelta
 
 from turnout.conversations import Turn
 from turnout.stores import conversations
-from turnout.stores.conversations import KEPT_DAYS, SqliteConversations
+from turnout.stores.conversations import KEPT_DAYS
+from turnout.stores.postgres import conversations as postgres
 
 
 def turn(name, previous=None, owner="a", items=(b'{"n":1}',)):
     return Turn(owner=owner, id=name, previous=previous, provider="up", session="s", items=items)
 
 
-async def test_a_conversation_is_found_whole_and_in_order(tmp_path):
-    store = SqliteConversations(tmp_path / "t.db")
+async def test_a_conversation_is_found_whole_and_in_order(stores_at):
+    store = stores_at.open().conversations
     await store.keep(turn("r1", items=(b'"q1"', b'"a1"')))
     await store.keep(turn("r2", "r1", items=(b'"q2"', b'"a2"')))
     await store.keep(turn("other"))
@@ -20,28 +21,24 @@ async def test_a_conversation_is_found_whole_and_in_order(tmp_path):
     assert items == (b'"q1"', b'"a1"', b'"q2"', b'"a2"')
     assert (found.previous, found.provider, found.session) == ("r1", "up", "s")
     assert await store.find("a", "r9") is None
-    store.close()
 
 
-async def test_nobody_reads_anothers(tmp_path):
-    store = SqliteConversations(tmp_path / "t.db")
+async def test_nobody_reads_anothers(stores_at):
+    store = stores_at.open().conversations
     await store.keep(turn("r1", owner="a"))
     assert await store.find("b", "r1") is None
-    store.close()
 
 
-async def test_what_the_provider_keeps_has_no_items_here(tmp_path):
-    store = SqliteConversations(tmp_path / "t.db")
+async def test_what_the_provider_keeps_has_no_items_here(stores_at):
+    store = stores_at.open().conversations
     await store.keep(turn("r1", items=None))
     found, items = await store.find("a", "r1")
     assert (found.items, items) == (None, ())
-    store.close()
 
 
-async def test_it_outlives_a_restart_and_is_forgotten_in_time(tmp_path, monkeypatch):
-    store = SqliteConversations(tmp_path / "t.db")
+async def test_it_outlives_a_restart_and_is_forgotten_in_time(stores_at, monkeypatch):
+    store = stores_at.open().conversations
     await store.keep(turn("r1"))
-    store.close()
     later = datetime.now(UTC) + timedelta(days=KEPT_DAYS, minutes=1)
 
     class Later(datetime):
@@ -49,20 +46,27 @@ async def test_it_outlives_a_restart_and_is_forgotten_in_time(tmp_path, monkeypa
         def now(cls, tz=None):
             return later
 
-    store = SqliteConversations(tmp_path / "t.db")
+    store = stores_at.open().conversations
     assert await store.find("a", "r1") is not None
-    monkeypatch.setattr(conversations, "datetime", Later)
+    for module in (conversations, postgres):
+        monkeypatch.setattr(module, "datetime", Later)
     await store.keep(turn("r2"))
     assert await store.find("a", "r1") is None
     assert await store.find("a", "r2") is not None
-    store.close()
 
 
-async def test_a_chain_that_bites_its_tail_ends(tmp_path, monkeypatch):
-    monkeypatch.setattr(conversations, "MAX_TURNS", 5)
-    store = SqliteConversations(tmp_path / "t.db")
+async def test_a_chain_that_bites_its_tail_ends(stores_at, monkeypatch):
+    for module in (conversations, postgres):
+        monkeypatch.setattr(module, "MAX_TURNS", 5)
+    store = stores_at.open().conversations
     await store.keep(turn("r1", "r2"))
     await store.keep(turn("r2", "r1"))
     _, items = await store.find("a", "r1")
     assert len(items) == 6
-    store.close()
+
+
+async def test_a_text_that_not_every_database_takes_breaks_no_conversation(stores_at):
+    store = stores_at.open().conversations
+    await store.keep(turn("r\0"))
+    await store.keep(turn("r2", "r\0"))
+    assert (await store.find("a", "r2"))[1] == (b'{"n":1}', b'{"n":1}')

@@ -1,14 +1,17 @@
-"""Outcomes in SQLite: batched, replaced, bounded, forgotten in time; a disk that fails costs nothing else."""
+"""Outcomes in SQLite and PostgreSQL: batched, replaced, bounded, forgotten in time; failures cost nothing else."""
 
 import sqlite3
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from support.stores import KINDS, house
 from turnout.errors import ConfigError, Internal
 from turnout.learning import Asked
 from turnout.routing.outcomes import Outcome
+from turnout.stores import outcomes
 from turnout.stores.outcomes import SqliteOutcomes
+from turnout.stores.postgres import outcomes as postgres
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 
@@ -22,11 +25,15 @@ def asked(request_id, size=0, at=NOW, model="m"):
     return Asked(request_id=request_id, model=model, at=at, features=b"\0\1", request=text, answer=text)
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["memory", *KINDS])
 def store(request, tmp_path):
-    made = SqliteOutcomes(":memory:" if request.param == "memory" else tmp_path / "t.db")
-    yield made
-    made.close()
+    if request.param == "memory":
+        made = SqliteOutcomes(":memory:")
+        yield made
+        made.close()
+        return
+    with house(request.param, tmp_path) as made:
+        yield made.open().outcomes
 
 
 def test_what_is_added_is_read_newest_first(store):
@@ -60,30 +67,30 @@ def test_a_request_is_kept_with_what_was_seen_of_it(store):
     assert store.text("r", "other") is None
 
 
-def test_texts_are_bounded_and_the_oldest_go_first(tmp_path):
-    store = SqliteOutcomes(tmp_path / "t.db", most_kept_bytes=3_000)
+def test_texts_are_bounded_and_the_oldest_go_first(stores_at, monkeypatch):
+    for module in (outcomes, postgres):
+        monkeypatch.setattr(module, "MOST_KEPT_BYTES", 3_000)
+    store = stores_at.open().outcomes
     for number in range(20):
         store.keep(asked(f"r{number}", 2_000, NOW + timedelta(seconds=number)))
         store.flush()
     kept = [told.request_id for told in store.texts_since(NOW)]
     assert 1 <= len(kept) < 20
     assert kept == [f"r{n}" for n in range(20 - len(kept), 20)]
-    store.close()
 
 
-def test_it_outlives_a_restart_and_is_forgotten_in_time(tmp_path):
-    store = SqliteOutcomes(tmp_path / "t.db")
-    store.add(outcome("old", at=NOW - timedelta(days=40)))
-    store.keep(asked("old", at=NOW - timedelta(days=40)))
-    store.add(outcome("new"))
-    store.close()
-    store = SqliteOutcomes(tmp_path / "t.db")
+def test_they_outlive_a_restart_and_are_forgotten_in_time(stores_at):
+    stores = stores_at.open()
+    stores.outcomes.add(outcome("old", at=NOW - timedelta(days=40)))
+    stores.outcomes.keep(asked("old", at=NOW - timedelta(days=40)))
+    stores.outcomes.add(outcome("new"))
+    stores.close()
+    store = stores_at.open().outcomes
     assert [o.request_id for o in store.recent(10)] == ["new", "old"]
     store.keep_for(30)
     store.add(outcome("newer"))
     assert {o.request_id for o in store.recent(10)} == {"new", "newer"}
     assert store.find("old") is None
-    store.close()
 
 
 def test_text_that_is_none_holds_up_nobody(store):

@@ -45,9 +45,10 @@ async def gateway(
     shared: SharedState | None = None,
     ledger: str = "ledger.db",
 ) -> AsyncGenerator[Running]:
-    """The gateway of a config, its ledger in `folder`. Ends cleanly on leaving. `shared`: what it has in common with
-    others."""
-    config = parse_config(f'store.ledger = "sqlite:///{folder}/{ledger}"\n' + toml, {})
+    """The gateway of a config, its ledger in `folder`, or at the URL `ledger`. Ends cleanly on leaving. `shared`: what
+    it has in common with others."""
+    url = ledger if "://" in ledger else f"sqlite:///{folder}/{ledger}"
+    config = parse_config(f'store.ledger = "{url}"\nstore.folder = "{folder}"\n' + toml, {})
     engine = await build_engine(config, {}, extras=extras, shared=shared)
     app = App(engine)
     server = make_server(app, config, host, 0)

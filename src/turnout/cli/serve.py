@@ -21,6 +21,7 @@ from turnout.engine import build_engine, check_binding, price_source
 from turnout.errors import ConfigError, NoCapacity, TurnoutError
 from turnout.providers.price_refresh import refreshing
 from turnout.server.app import App
+from turnout.server.following import following
 from turnout.server.listener import GatewayServer, listener
 from turnout.server.reload import watching
 from turnout.spans import open_spans
@@ -97,7 +98,11 @@ async def _serve(config: Config, where: Where, place: Place | None, lines: JsonL
             except TurnoutError as error:  # the prices are kept: the next config that builds has them
                 log.warning("new prices wait for a config that can be built: %s", error.message)
 
-        async with watching(file, again), refreshing(price_source(config), engine.state.http, priced):
+        async def looked() -> None:
+            await app.engine.budgets.look()  # of the engine that serves by then
+
+        pricing = refreshing(price_source(config), engine.state.http, priced)
+        async with watching(file, again), pricing, following(looked):
             await server.serve(sockets=[place.socket] if place else None)
     finally:
         await engine.aclose()

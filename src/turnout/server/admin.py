@@ -42,7 +42,7 @@ class Errand(Struct, frozen=True, kw_only=True):
     async def run(self, engine: Engine, query: str, body: bytes) -> object:
         """The JSON value of the answer. Raises NotFound and InvalidRequest."""
         told = query if self.name is None else self.name
-        if self.handler in READS:
+        if self.handler in READS or self.handler in _WRITES:
             return await asyncio.to_thread(self.handler, engine, told, body)
         answer = self.handler(engine, told, body)
         return await answer if isinstance(answer, Awaitable) else answer
@@ -202,3 +202,6 @@ READS: frozenset[Handler] = frozenset(
     {_usage, outcomes, overview, volume, snowball, history, requests.newest, requests.story, sessions.one}
 )
 """Those who only read the store, which may take a while: not on the event loop."""
+
+_WRITES: frozenset[Handler] = frozenset({_create_key, _update_key, _revoke_key, _rotate_key})
+"""Those who write to it, and to nothing that the event loop owns: not there either."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+import threading
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -32,7 +33,8 @@ def presented_key(headers: Mapping[str, str]) -> str | None:
 
 class Keyring:
     """The keys of the config, which the file alone changes, and those of the store. Names are what records show.
-    `secret` is asked for when there is a key to hash."""
+    `secret` is asked for when there is a key to hash. One event loop asks for callers; keys may be changed in threads,
+    for a store elsewhere may take a moment."""
 
     def __init__(
         self,
@@ -47,6 +49,7 @@ class Keyring:
         self._secret = secret
         self._store = store
         self._clock = clock
+        self._changing = threading.Lock()
         self._looked_s = clock()
         born = datetime.now(UTC)
         self._configured = [
@@ -96,29 +99,32 @@ class Keyring:
 
     def create(self, key: Key) -> tuple[StoredKey, str]:
         """A new key and its secret, which nobody can see again. Raises InvalidRequest for a name that is taken."""
-        if key.name in {stored.key.name for stored, _ in self.listing()}:
-            raise InvalidRequest(
-                f"there is a key {key.name!r} already; rotate it, or choose another name", param="name"
+        with self._changing:
+            if key.name in {stored.key.name for stored, _ in self.listing()}:
+                raise InvalidRequest(
+                    f"there is a key {key.name!r} already; rotate it, or choose another name", param="name"
+                )
+            text = new_key()
+            stored = StoredKey(
+                key=key, digest=digest_of(text, self._secret()), hint=text[-4:], created_at=datetime.now(UTC)
             )
-        text = new_key()
-        stored = StoredKey(
-            key=key, digest=digest_of(text, self._secret()), hint=text[-4:], created_at=datetime.now(UTC)
-        )
-        self._put(stored)
+            self._put(stored)
         return stored, text
 
     def rotate(self, name: str, *, grace_s: float = 0.0) -> tuple[StoredKey, str]:
         """Another secret for a key; the one so far opens for `grace_s` more. Raises NotFound and InvalidRequest."""
         text = new_key()
         until = datetime.now(UTC) + timedelta(seconds=grace_s)
-        stored = self._mine(name).rotated(digest_of(text, self._secret()), text[-4:], old_until=until)
-        self._put(stored)
+        with self._changing:
+            stored = self._mine(name).rotated(digest_of(text, self._secret()), text[-4:], old_until=until)
+            self._put(stored)
         return stored, text
 
     def change(self, name: str, change: Callable[[StoredKey], StoredKey]) -> StoredKey:
         """The key after `change`. Raises NotFound and InvalidRequest."""
-        stored = change(self._mine(name))
-        self._put(stored)
+        with self._changing:
+            stored = change(self._mine(name))
+            self._put(stored)
         return stored
 
     def revoke(self, name: str) -> StoredKey:
@@ -143,7 +149,11 @@ class Keyring:
     def _refresh(self) -> None:
         """Notice what another process did to the store."""
         now_s = self._clock()
-        if now_s - self._looked_s >= LOOK_S:
-            self._looked_s = now_s
-            if self._store.changed():
-                self._keys = Keys([*self._configured, *self._store.all()])
+        # Not while somebody changes a key here, in a thread: he reads them anew when he is done.
+        if now_s - self._looked_s >= LOOK_S and self._changing.acquire(blocking=False):
+            try:
+                self._looked_s = now_s
+                if self._store.changed():
+                    self._keys = Keys([*self._configured, *self._store.all()])
+            finally:
+                self._changing.release()

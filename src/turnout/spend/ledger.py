@@ -397,7 +397,8 @@ def parse_group_by(name: str) -> GroupBy:
 def to_record(row: LedgerRow) -> Record:
     """A row as a database takes it. Raises TypeError, ValueError or OverflowError for one that cannot be
     written (a usage object that is not JSON)."""
-    return tuple(encode(value) for encode, value in zip(_ENCODERS, astuple(row)[: len(COLUMNS)], strict=True))
+    values = astuple(row)[: len(COLUMNS)]
+    return tuple([value if value is None else encode(value) for encode, value in zip(_ENCODERS, values, strict=True)])
 
 
 def attempts_to_records(row: LedgerRow) -> list[Record]:
@@ -422,6 +423,8 @@ def attempts_to_records(row: LedgerRow) -> list[Record]:
 
 
 def _cell(value: Json) -> str | int | None:
+    if value is None:
+        return None
     return _integer(value) if isinstance(value, int) else _text(value)
 
 
@@ -455,6 +458,8 @@ def _text(value: Json) -> str | None:
 
 
 def _integer(value: Json) -> int | None:
+    if value.__class__ is int and -INT64_MAX <= value <= INT64_MAX:  # nearly always, and quicker
+        return value
     return None if value is None else max(-INT64_MAX, min(int(value), INT64_MAX))
 
 
@@ -480,39 +485,40 @@ def _plain(value: Json) -> Json:
 
 
 def _candidate(candidate: Candidate) -> Json:
-    return {
-        "deployment": candidate.deployment.id,
-        "expected_cost_nano_usd": candidate.expected_cost_nano_usd,
-        "rejected": candidate.rejected,
-        **_known(
-            expected_s=candidate.expected_s,
-            unhealthy=candidate.unhealthy,
-            rest_nano_usd=candidate.rest_nano_usd,
-            warm_tokens=candidate.warm.tokens or None,
-            success=candidate.success,
-            success_bounds=candidate.bounds,
-        ),
-    }
+    return _with_known(
+        {
+            "deployment": candidate.deployment.id,
+            "expected_cost_nano_usd": candidate.expected_cost_nano_usd,
+            "rejected": candidate.rejected,
+        },
+        ("expected_s", candidate.expected_s),
+        ("unhealthy", candidate.unhealthy),
+        ("rest_nano_usd", candidate.rest_nano_usd),
+        ("warm_tokens", candidate.warm.tokens),
+        ("success", candidate.success),
+        ("success_bounds", candidate.bounds),
+    )
 
 
 def _attempt(attempt: Attempt) -> dict[str, Json]:
     """What did not happen is left out: a plain attempt is a short one."""
-    return {
-        "deployment": attempt.deployment.id,
-        "status": attempt.status,
-        "error_code": attempt.error_code,
-        "duration_ms": _scaled(attempt.duration_s, 1_000),
-        "ttft_ms": _scaled(attempt.ttft_s, 1_000),
-        **_known(
-            target=attempt.target if attempt.target != attempt.deployment.id else None,
-            reason=attempt.reason,
-            waited_ms=_scaled(attempt.waited_s, 1_000),
-            cost_nano_usd=attempt.cost_nano_usd,
-            input_tokens=attempt.usage.input if attempt.usage else None,
-            output_tokens=attempt.usage.output if attempt.usage else None,
-            reprefill_nano_usd=attempt.reprefill_nano_usd,
-        ),
-    }
+    name, usage = attempt.deployment.id, attempt.usage
+    return _with_known(
+        {
+            "deployment": name,
+            "status": attempt.status,
+            "error_code": attempt.error_code,
+            "duration_ms": _scaled(attempt.duration_s, 1_000),
+            "ttft_ms": _scaled(attempt.ttft_s, 1_000),
+        },
+        ("target", attempt.target if attempt.target != name else None),
+        ("reason", attempt.reason),
+        ("waited_ms", _scaled(attempt.waited_s, 1_000)),
+        ("cost_nano_usd", attempt.cost_nano_usd),
+        ("input_tokens", usage.input if usage else None),
+        ("output_tokens", usage.output if usage else None),
+        ("reprefill_nano_usd", attempt.reprefill_nano_usd),
+    )
 
 
 @lru_cache(maxsize=1_000)
@@ -526,8 +532,9 @@ def _price(value: Json) -> str | None:
     return price_record(value)[0] if isinstance(value, Price) else _text(value)
 
 
-def _known(**fields: Json) -> dict[str, Json]:
-    return {name: value for name, value in fields.items() if value}
+def _with_known(told: dict[str, Json], *fields: tuple[str, Json]) -> dict[str, Json]:
+    told |= [field for field in fields if field[1]]
+    return told
 
 
 _ENCODERS = tuple(

@@ -20,6 +20,6 @@ CHARGES_QUERY = """
     WHERE received_at >= ?1 AND received_at < ?2 AND cost_nano_usd IS NULL AND deployment IS NOT NULL
         AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL)
     GROUP BY day, deployment, key_id, team, mode, tags
-    ORDER BY 1, 12 DESC, 2, 3
+    ORDER BY 1, 12 DESC NULLS LAST, 2, 3 NULLS FIRST, 4 NULLS FIRST, 5 NULLS FIRST, 6
     """
 """Rows of `spend.focus.Charged` from ?1 to before ?2."""

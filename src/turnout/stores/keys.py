@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import secrets
 import sqlite3
@@ -32,19 +33,27 @@ def file_secret(ledger: str) -> bytes:
         return secrets.token_bytes(32)
     file = Path(f"{ledger}.secret")
     try:
-        try:
-            new = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            known = file.read_bytes()
-            if len(known) < 32:
-                raise ConfigError(f"{file}: holds no secret; restore it, or set {SECRET_VARIABLE}") from None
-            return known
-        made = secrets.token_bytes(32)
-        with os.fdopen(new, "wb") as opened:
-            opened.write(made)
+        if not file.exists():
+            _make_secret(file)
+        known = file.read_bytes()
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}; or set {SECRET_VARIABLE}") from error
-    return made
+    if len(known) < 32:
+        raise ConfigError(f"{file}: holds no secret; restore it, or set {SECRET_VARIABLE}")
+    return known
+
+
+def _make_secret(file: Path) -> None:
+    """Whole under its name or not at all: of processes that start together the first makes it for all. Raises
+    OSError."""
+    draft = file.with_name(f"{file.name}.{secrets.token_hex(8)}")
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:
+        opened.write(secrets.token_bytes(32))
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, file)
+    finally:
+        draft.unlink()
 
 
 class SqliteKeys:

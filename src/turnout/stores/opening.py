@@ -132,10 +132,11 @@ class SqliteStores(Stores):
         return file_secret(self._file)
 
 
-def open_stores(store: StoreConfig, gateway: str | None = None) -> Stores:
+def open_stores(store: StoreConfig, gateway: str | None = None, *, serving: bool = False) -> Stores:
     """The stores that a config names, for the process `gateway` where several share their state; none of them is open
-    yet. Raises ConfigError for a URL that means nothing here, and where what it takes is not installed."""
-    return _KINDS[scheme_of(store.ledger, LEDGERS, "store.ledger")](store, gateway)
+    yet. `serving`: for a gateway, which keeps what a database does not have yet in `store.folder`. Raises ConfigError
+    for a URL that means nothing here, and where what it takes is not installed."""
+    return _KINDS[scheme_of(store.ledger, LEDGERS, "store.ledger")](store, gateway, serving)
 
 
 def beside(store: StoreConfig, name: str) -> Path:
@@ -150,22 +151,22 @@ def _sqlite_file(store: StoreConfig) -> str:
     return store.ledger.removeprefix("sqlite:///")
 
 
-def _sqlite(store: StoreConfig, gateway: str | None) -> Stores:
+def _sqlite(store: StoreConfig, gateway: str | None, _: bool) -> Stores:
     return SqliteStores(_sqlite_file(store), gateway)
 
 
-def _postgres(store: StoreConfig, gateway: str | None) -> Stores:
+def _postgres(store: StoreConfig, gateway: str | None, serving: bool) -> Stores:
     if importlib.util.find_spec("psycopg") is None:
         raise ConfigError(
             "store.ledger: PostgreSQL needs a driver that is not installed: pip install 'turnout[postgres]'",
             param="store.ledger",
         )
-    from turnout.stores.postgres.rooms import open_rooms
+    from turnout.stores.postgres.rooms import PostgresStores
 
-    return open_rooms(store.ledger, Path(store.folder), gateway)
+    return PostgresStores(store.ledger, Path(store.folder) if serving else None, gateway)
 
 
-_KINDS: Mapping[str, Callable[[StoreConfig, str | None], Stores]] = {
+_KINDS: Mapping[str, Callable[[StoreConfig, str | None, bool], Stores]] = {
     "sqlite": _sqlite,
     "postgresql": _postgres,
     "postgres": _postgres,

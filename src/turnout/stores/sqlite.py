@@ -49,6 +49,7 @@ from turnout.stores.charges import CHARGES_QUERY
 from turnout.stores.schema import BUSY_TIMEOUT_S, MEMORY, cause_of, code_of, identity_of, open_database
 from turnout.stores.spending import past_of, spending_query, spent_of_record
 from turnout.stores.sums import MEASURES, PAST_QUERY, STEPS_QUERY, roll, sessions_query, span_of, sums_query
+from turnout.stores.totals import TOTALS
 from turnout.stores.usage import usage_query
 
 __all__ = ["SqliteLedger"]
@@ -88,35 +89,6 @@ _INSERT_ENTRY = (
     "ON CONFLICT (id, budget) DO NOTHING"
 )
 _SELECT_ENTRIES = f"SELECT {', '.join(_ENTRY_COLUMNS)} FROM budget_entries WHERE at >= ? ORDER BY at"  # noqa: S608
-
-_GROUPS: dict[GroupBy, str] = {
-    GroupBy.ALL: "'all'",
-    GroupBy.KEY: "key_id",
-    GroupBy.SESSION: "session_id",
-    GroupBy.AGENT: "agent",
-    GroupBy.MODE: "mode",
-    GroupBy.MODEL: "requested_model",
-    GroupBy.DEPLOYMENT: "deployment",
-    GroupBy.PROVIDER: "provider",
-    GroupBy.TIER: "tier",
-    GroupBy.REASON: "reason",
-    GroupBy.OUTCOME: "outcome",
-    GroupBy.DAY: "substr(received_at, 1, 10)",
-    GroupBy.HOUR: "substr(received_at, 1, 13)",
-}
-
-_TOTALS = {
-    group: f"""
-        SELECT {column}, count(*), sum(outcome NOT IN ('ok', 'cancelled')),
-            ifnull(sum(input_tokens), 0), ifnull(sum(cache_read_tokens), 0), ifnull(sum(cache_write_tokens), 0),
-            ifnull(sum(output_tokens), 0), ifnull(sum(reasoning_tokens), 0), ifnull(sum(cost_nano_usd), 0),
-            sum(cost_nano_usd IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL))
-        FROM requests WHERE received_at >= ?1 AND received_at < ?2
-            AND (?3 IS NULL OR EXISTS (SELECT 1 FROM json_each(tags) AS t WHERE t.key = ?3 AND t.value = ?4))
-        GROUP BY 1 ORDER BY 9 DESC, 2 DESC, 1
-        """  # noqa: S608 - the column is one of the table above
-    for group, column in _GROUPS.items()
-}
 
 _SPENDING = """
     SELECT substr(r.received_at, 1, 16) AS minute, r.key_id, r.team, r.tags, r.mode, ifnull(r.session_id, ''),
@@ -255,7 +227,7 @@ class SqliteLedger:
         tag: tuple[str, str] | None = None,
     ) -> list[Totals]:
         name, value = tag or (None, None)
-        query = _TOTALS[parse_group_by(group_by)]
+        query = TOTALS[parse_group_by(group_by)]
         rows = self._read(query, (iso_utc(since), iso_utc(until), name, value))
         return [msgspec.convert(dict(zip(Totals.__struct_fields__, r, strict=True)), Totals) for r in rows]
 

@@ -17,9 +17,11 @@ from turnout.errors import InvalidRequest
 from turnout.spend.volume import LATER_STEPS
 
 __all__ = [
+    "CHOSEN",
     "DIMENSIONS",
     "MEASURES",
     "PAST_QUERY",
+    "ROLLING",
     "SPEND_MIGRATION",
     "STEPS_QUERY",
     "SUMS_MIGRATION",
@@ -48,27 +50,33 @@ _BRIEF = "(tier = 'frontier' AND output_tokens IS NOT NULL AND output_tokens <= 
 
 _COMPARED = "(baseline_cached_nano_usd IS NOT NULL AND cost_nano_usd IS NOT NULL)"
 
+
+def _flag(condition: str) -> str:
+    """1 where it holds, for sums: PostgreSQL adds up no conditions."""
+    return f"CASE WHEN {condition} THEN 1 ELSE 0 END"
+
+
 MEASURES: dict[str, str] = {
     "requests": "1",
-    "errors": "outcome NOT IN ('ok', 'cancelled')",
+    "errors": _flag("outcome NOT IN ('ok', 'cancelled')"),
     "input_tokens": "ifnull(input_tokens, 0)",
     "cache_read_tokens": "ifnull(cache_read_tokens, 0)",
     "cache_write_tokens": "ifnull(cache_write_tokens, 0)",
     "output_tokens": "ifnull(output_tokens, 0)",
     "reasoning_tokens": "ifnull(reasoning_tokens, 0)",
     "cost_nano_usd": "ifnull(cost_nano_usd, 0)",
-    "unpriced": "cost_nano_usd IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL)",
+    "unpriced": _flag("cost_nano_usd IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL)"),
     "repeated_tokens": "ifnull(repeated_tokens, 0)",
     **{name: f"ifnull(part_{name}, 0)" for name in Parts.__struct_fields__},
-    "brief_requests": f"ifnull({_BRIEF}, 0)",
+    "brief_requests": _flag(_BRIEF),
     "brief_cost_nano_usd": f"CASE WHEN {_BRIEF} THEN ifnull(cost_nano_usd, 0) ELSE 0 END",
-    "compared": _COMPARED,
+    "compared": _flag(_COMPARED),
     "compared_nano_usd": f"CASE WHEN {_COMPARED} THEN cost_nano_usd ELSE 0 END",
     "baseline_uncached_nano_usd": f"CASE WHEN {_COMPARED} THEN baseline_uncached_nano_usd ELSE 0 END",
     "baseline_cached_nano_usd": f"CASE WHEN {_COMPARED} THEN baseline_cached_nano_usd ELSE 0 END",
     "overhead_us": "ifnull(overhead_us, 0)",
     "ttft_ms": "ifnull(ttft_ms, 0)",
-    "ttft_count": "ttft_ms IS NOT NULL",
+    "ttft_count": _flag("ttft_ms IS NOT NULL"),
     "attempts": "attempts",
 }
 """What is summed, and of what in a request's row."""
@@ -81,7 +89,8 @@ _STEP_MEASURES = ("requests", "input_tokens", *Parts.__struct_fields__)
 
 _SESSION_MEASURES = ("requests", "errors", "input_tokens", "cache_read_tokens", "output_tokens", "cost_nano_usd")
 
-_CHOSEN = "FROM requests WHERE rowid > ?1 AND rowid <= ?2"
+CHOSEN = "FROM requests WHERE rowid > ?1 AND rowid <= ?2"
+"""The rows that are summed, in each statement of `ROLLING` that reads nothing else."""
 
 
 # ---- Keeping them ----------------------------------------------------------------------------------------------
@@ -94,7 +103,7 @@ def _put(table: str, keys: dict[str, str], measures: Iterable[str], more: str = 
     added = ", ".join(f"{name} = {table}.{name} + excluded.{name}" for name in measures)
     return (
         f"INSERT INTO {table} ({', '.join((*keys, *measures))}) SELECT {', '.join(keys.values())}, {sums} "
-        f"{_CHOSEN} {more} GROUP BY {', '.join(str(n) for n in range(1, len(keys) + 1))} "
+        f"{CHOSEN} {more} GROUP BY {', '.join(str(n) for n in range(1, len(keys) + 1))} "
         f"ON CONFLICT ({', '.join(keys)}) DO UPDATE SET {added}"
     )
 
@@ -124,7 +133,7 @@ def _sessions() -> str:
     return (
         f"INSERT INTO session_sums ({', '.join(names)}) "
         f"SELECT {', '.join((*_AGENT.values(), *_SESSION_ENDS.values()))}, ifnull(max(input_tokens), 0), {sums} "
-        f"{_CHOSEN} AND session_id IS NOT NULL GROUP BY 1, 2, 3 ON CONFLICT ({', '.join(_AGENT)}) "
+        f"{CHOSEN} AND session_id IS NOT NULL GROUP BY 1, 2, 3 ON CONFLICT ({', '.join(_AGENT)}) "
         f"DO UPDATE SET {', '.join(added)}, deepest = max(session_sums.deepest, excluded.deepest)"
     )
 
@@ -151,7 +160,7 @@ _SPENT = (
 )
 
 
-_ROLLING: tuple[str, ...] = (
+ROLLING: tuple[str, ...] = (
     _put("hour_sums", {"hour": "substr(received_at, 1, 13)", **_MODEL}, MEASURES),
     *(
         _put(
@@ -194,7 +203,7 @@ def roll(db: sqlite3.Connection) -> None:
                 "SELECT rolled, (SELECT ifnull(max(rowid), 0) FROM requests) FROM sums_mark"
             )
             until = min(newest, mark + MOST_ROLLED)
-            for statement in _ROLLING:
+            for statement in ROLLING:
                 db.execute(statement, (mark, until))
             db.execute("UPDATE sums_mark SET rolled = ?", (until,))
             db.execute("COMMIT")
@@ -286,7 +295,8 @@ def sums_query(by: str) -> str:
     return (
         f"SELECT nullif({group}, ''), nullif(model, ''), nullif(tier, ''), "  # noqa: S608 - our own expressions
         f"{', '.join(f'sum({name})' for name in MEASURES)} FROM {table} WHERE {kind}{at} >= ?1 AND {at} <= ?2 "
-        "GROUP BY 1, 2, 3 ORDER BY sum(cost_nano_usd) DESC, sum(input_tokens) DESC, 1, 2"
+        "GROUP BY 1, 2, 3 ORDER BY sum(cost_nano_usd) DESC, sum(input_tokens) DESC, "
+        "1 NULLS FIRST, 2 NULLS FIRST, 3 NULLS FIRST"
     )
 
 
@@ -318,7 +328,7 @@ def sessions_query(by: str) -> str | None:
 
 STEPS_QUERY = (
     f"SELECT nullif(feature, ''), step, {', '.join(f'sum({name})' for name in _STEP_MEASURES)} "  # noqa: S608
-    "FROM step_sums WHERE day >= ?1 AND day <= ?2 GROUP BY 1, 2 ORDER BY 1, 2"
+    "FROM step_sums WHERE day >= ?1 AND day <= ?2 GROUP BY 1, 2 ORDER BY 1 NULLS FIRST, 2"
 )
 """Contexts by feature and step, of the days from ?1 to ?2."""
 

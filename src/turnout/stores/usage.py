@@ -44,7 +44,7 @@ def usage_query(by: str) -> tuple[str, str | None]:
         WITH chosen AS (
             -- The last term is always so: every query takes three values.
             SELECT *, {expression} AS grouped FROM requests
-            WHERE received_at >= ?1 AND received_at < ?2 AND ifnull(?3, 1) IS NOT NULL
+            WHERE received_at >= ?1 AND received_at < ?2 AND ifnull(?3, '') IS NOT NULL
         ), counted AS (
             SELECT grouped, count(DISTINCT session_id) AS sessions FROM chosen GROUP BY grouped
         ), steps AS (
@@ -61,13 +61,14 @@ def usage_query(by: str) -> tuple[str, str | None]:
         SELECT c.grouped, deployment, tier, count(*), max(n.sessions), ifnull(sum(input_tokens), 0),
             ifnull(sum(cache_read_tokens), 0), ifnull(sum(cache_write_tokens), 0), ifnull(sum(output_tokens), 0),
             ifnull(sum(reasoning_tokens), 0), ifnull(sum(cost_nano_usd), 0),
-            sum(cost_nano_usd IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL)),
+            sum(CASE WHEN cost_nano_usd IS NULL AND (input_tokens IS NOT NULL OR output_tokens IS NOT NULL)
+                THEN 1 ELSE 0 END),
             ifnull(sum(repeated_tokens), 0), ifnull(sum(part_system), 0), ifnull(sum(part_tools), 0),
             ifnull(sum(part_history), 0), ifnull(sum(part_tool_results), 0), ifnull(sum(part_attachments), 0),
-            ifnull(sum(part_reasoning), 0), ifnull(sum({BRIEF}), 0),
+            ifnull(sum(part_reasoning), 0), sum(CASE WHEN {BRIEF} THEN 1 ELSE 0 END),
             ifnull(sum(CASE WHEN {BRIEF} THEN cost_nano_usd END), 0), max(g.growth)
         FROM chosen AS c JOIN counted AS n ON n.grouped IS c.grouped
             LEFT JOIN grown AS g ON g.grouped IS c.grouped
-        GROUP BY c.grouped, deployment, tier ORDER BY 11 DESC, 6 DESC
+        GROUP BY c.grouped, deployment, tier ORDER BY 11 DESC, 6 DESC, 1 NULLS FIRST, 2 NULLS FIRST, 3 NULLS FIRST
         """  # noqa: S608 - our own expressions
     return query, f'$."{tag[1]}"' if tag else None

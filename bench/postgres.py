@@ -1,0 +1,213 @@
+"""The ledger in PostgreSQL: microseconds of an append, rows a second that are taken, and how long the console's
+questions take of many rows.
+
+    PYTHONPATH=src:tests python bench/postgres.py [--ingest 60000] [--rows 1000000] [--url URL]
+
+Without a URL: an embedded PostgreSQL with its data in a temporary folder, which is removed. The server syncs each
+commit to the disk, as PostgreSQL does unless it is told otherwise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import psycopg
+from ledger import settled
+
+from support.postgres import own_server
+from turnout.spend.budgets import BudgetRule, Match
+from turnout.spend.ledger import iso_utc, row_from_context
+from turnout.spend.periods import parse_period
+from turnout.spend.spent import questions_of
+from turnout.stores.postgres import sums
+from turnout.stores.postgres.database import Database
+from turnout.stores.postgres.ledger import PostgresLedger
+from turnout.stores.postgres.schema import IN_BATCH, make_partitions
+from turnout.stores.spool import Spool
+from turnout.stores.spooled import HEAD, encode
+
+SERVER = (
+    "-c shared_buffers=512MB -c max_wal_size=8GB -c checkpoint_timeout=30min -c work_mem=32MB "
+    "-c random_page_cost=1.1 -c max_connections=50"
+)
+
+DAYS = 30
+
+CHUNK = 100_000
+
+_ROWS = """
+    INSERT INTO turnout.requests (nr, request_id, received_at, key_id, team, session_id, agent, step, dialect, mode,
+        tags, feature, requested_model, deployment, provider, tier, reason, status, outcome, input_tokens,
+        cache_read_tokens, output_tokens, usage_estimated, usage_raw, cost_nano_usd, price_source, attempts,
+        overhead_us, ttft_ms, duration_ms, warnings, decision, part_system, part_history, repeated_tokens, gateway)
+    SELECT %(first)s + n, 'req_' || substr(md5((%(from)s + n)::text), 1, 24),
+        to_char(%(since)s::timestamptz AT TIME ZONE 'UTC'
+            + (%(from)s + n)::bigint * %(apart)s * interval '1 microsecond', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"'),
+        'key-' || n %% 20, 'team-' || n %% 5, 'session-' || (%(from)s + n) / 200 * 10 + n %% 10, 'main', n %% 20,
+        'openai-chat', 'mode-' || n %% 4, '{"feature":"feature-' || n %% 10 || '"}', 'feature-' || n %% 10, 'auto',
+        'lab/model-' || n %% 8, 'lab', (ARRAY['small', 'mid', 'frontier'])[n %% 3 + 1], 'default', 200, 'ok',
+        1000 + n %% 9000, n %% 900, n %% 500, 0, '{"prompt_tokens":12345,"completion_tokens":512}', 1000000 + n,
+        'config',
+        1, 900, 420, 2100, '[]', '{"reason":"default","candidates":[' || repeat('"lab/model","0.5",', 40) || '0]}',
+        400, 600, 500, 'gateway-' || n %% 4
+    FROM generate_series(0, %(count)s - 1) AS n
+    """
+
+_ATTEMPTS = """
+    INSERT INTO turnout.attempts (nr, received_at, number, deployment, status, duration_ms, cost_nano_usd)
+    SELECT nr, received_at, 0, deployment, 200, 2100, cost_nano_usd FROM turnout.requests
+    WHERE received_at >= %(begun)s AND received_at <= %(ended)s AND nr >= %(first)s AND nr < %(upto)s
+    """
+
+_LEFT = "INSERT INTO turnout.unsummed (batch, since, until) VALUES (%(batch)s, %(begun)s, %(ended)s)"
+
+
+@contextmanager
+def server(url: str | None) -> Generator[str]:
+    if url is not None:
+        yield url
+        return
+    with own_server(SERVER) as own:
+        yield own.url()
+
+
+def ingest(url: str, folder: Path, count: int) -> None:
+    """What an append costs, and how many rows a second get in, from the first append to the last commit."""
+    rows = [row_from_context(settled(n), "bench") for n in range(2 * count)]
+    few = rows[: min(count, 10_000)]
+    spool = Spool(folder / "alone", HEAD)
+    start = time.thread_time()
+    for row in few:
+        spool.write(encode(row))
+    print(f"encode, and write to the spool   {(time.thread_time() - start) / len(few) * 1e6:10.1f} us of CPU")
+    spool.close()
+
+    ledger = PostgresLedger(url, spool=folder / "spool", max_waiting=count)
+    start, cpu = time.perf_counter(), time.thread_time()
+    for row in rows[:count]:
+        ledger.append(row)
+    print(f"append, while the writer writes  {(time.thread_time() - cpu) / count * 1e6:10.1f} us of CPU")
+    told(ledger, count, time.perf_counter() - start, "through append, with the spool")
+
+    ledger = PostgresLedger(url, max_waiting=count, flush_interval_s=3_600)
+    for row in rows[count:]:
+        ledger.append(row)
+    told(ledger, count, 0.0, "the writer alone")
+
+
+def told(ledger: PostgresLedger, count: int, before_s: float, name: str) -> None:
+    start = time.perf_counter()
+    if not ledger.flush(600) or ledger.dropped:
+        raise SystemExit(f"not all rows were taken: {ledger.last_error}")
+    print(f"{name:<32} {count / (time.perf_counter() - start + before_s):10,.0f} rows/s")
+    ledger.close(60)
+
+
+def fill(url: str, count: int) -> None:
+    """Rows of the last `DAYS` days, and their sums as the ledger makes them."""
+    since = datetime.now(UTC) - timedelta(days=DAYS)
+    database = Database(url, statement_timeout_s=3_600)
+    start = time.perf_counter()
+    with database.connect() as db:
+        months = {(since + timedelta(days=day)).strftime("%Y-%m") for day in range(DAYS + 2)}
+        make_partitions(db, months)
+        apart = DAYS * 86_400 * 1_000_000 // count
+        for batch, begun in enumerate(range(0, count, CHUNK), 1_000_000):
+            few = min(CHUNK, count - begun)
+            first = since + timedelta(microseconds=begun * apart)
+            ended = since + timedelta(microseconds=(begun + few) * apart)
+            values = {
+                "first": batch * IN_BATCH,
+                "from": begun,
+                "since": since,
+                "apart": apart,
+                "count": few,
+                "batch": batch,
+                "begun": iso_utc(first),
+                "ended": iso_utc(ended),
+                "upto": (batch + 1) * IN_BATCH,
+            }
+            with db.transaction():
+                for statement in (_ROWS, _ATTEMPTS, _LEFT):
+                    db.execute(statement.encode(), values)
+        print(f"filled with {count:,} rows in {time.perf_counter() - start:.0f} s")
+        start = time.perf_counter()
+        sums.MOST_BATCHES = 2
+        while sums.roll(db):
+            pass
+        print(f"summed in {time.perf_counter() - start:.0f} s")
+        db.execute(b"VACUUM ANALYZE")
+    database.close()
+
+
+def questions(url: str) -> None:
+    """What the console, the command and budgets ask; the worst of three, in milliseconds."""
+    ledger = PostgresLedger(url)
+    until = datetime.now(UTC)
+    day, month = until - timedelta(days=1), until - timedelta(days=DAYS)
+    request = ledger.recent(1)[0].request_id
+    rules = [
+        BudgetRule(name=f"{kind}{n}", amount_nano_usd=1, period=parse_period(kind), match=match)
+        for kind in ("day", "week", "month")
+        for n, match in enumerate((Match(), Match(key="key-1"), Match(tag="feature=feature-1"), Match(team="team-1")))
+    ]
+    rolling = [BudgetRule(name="24h", amount_nano_usd=1, period=parse_period("24h"))]
+
+    def ask(some: list[BudgetRule]) -> int:
+        asked = [question for question, _ in questions_of(some, until)]
+        return sum(len(spent) for spent in ledger.ask_spending(asked).told.result(120).spent)
+
+    asked: dict[str, Callable[[], object]] = {
+        "get a request": lambda: ledger.get(request),
+        "recent 100": lambda: ledger.recent(100),
+        "recent 100 of a session": lambda: ledger.recent(100, session="session-7"),
+        "sums of a month by all": lambda: ledger.sums(month, until, "all", sessions=False),
+        "sums of a month by model": lambda: ledger.sums(month, until, "model", sessions=False),
+        "sums of a month by feature": lambda: ledger.sums(month, until, "feature", sessions=False),
+        "sums of a month by hour": lambda: ledger.sums(month, until, "hour", sessions=False),
+        "sums of a day by all, sessions": lambda: ledger.sums(day, until, "all"),
+        "steps of a month": lambda: ledger.steps(month, until),
+        "past sessions of a week, 100": lambda: ledger.past_sessions(until - timedelta(days=7), until, 100),
+        "totals of a day": lambda: ledger.totals(day, until),
+        "totals of a month by deployment": lambda: ledger.totals(month, until, "deployment"),
+        "totals of a day by key, from rows": lambda: ledger.totals(day, until, "key"),
+        "charges of a day, from rows": lambda: ledger.charges(day, until),
+        "budgets of day, week and month": lambda: ask(rules),
+        "a rolling budget of 24 h": lambda: ask(rolling),
+    }
+    for name, work in asked.items():
+        took: list[float] = []
+        for _ in range(3):
+            start = time.perf_counter()
+            work()
+            took.append((time.perf_counter() - start) * 1e3)
+        print(f"{name:<34} {max(took):8,.0f} ms", flush=True)
+    ledger.close()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--ingest", type=int, default=60_000, help="rows that are appended")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="rows that are asked of")
+    parser.add_argument("--url", help="an empty database to use instead of an embedded one")
+    args = parser.parse_args()
+    with server(args.url) as url, tempfile.TemporaryDirectory() as folder:
+        if args.ingest:
+            ingest(url, Path(folder), args.ingest)
+        if args.rows:
+            PostgresLedger(url).close()
+            fill(url, args.rows)
+            with psycopg.connect(url) as db:
+                ((size,),) = db.execute("SELECT pg_database_size(current_database())").fetchall()
+            print(f"{size / 2**30:.1f} GiB")
+            questions(url)
+
+
+if __name__ == "__main__":
+    main()

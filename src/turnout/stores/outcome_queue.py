@@ -1,0 +1,167 @@
+"""What all stores of outcomes have in common: rows wait in memory, and one thread writes them in batches."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import zlib
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from turnout.learning import Asked
+from turnout.routing.outcomes import Outcome
+
+__all__ = [
+    "ASKED_COLUMNS",
+    "MOST_KEPT_BYTES",
+    "OUTCOME_COLUMNS",
+    "TEXTS",
+    "Cell",
+    "OutcomeQueue",
+    "asked_of",
+    "cells_of",
+    "outcome_of",
+    "size_of",
+]
+
+logger = logging.getLogger(__name__)
+
+MOST_WAITING = 20_000
+"""Rows that wait for the disk; beyond that new ones are lost: they are worth less than memory."""
+
+MOST_KEPT_BYTES = 256 * 1024 * 1024
+"""Of requests and answers whose text is kept, compressed. The oldest go first."""
+
+BATCH = 500
+
+RETRY_S = 2.0
+
+OUTCOME_COLUMNS = tuple(Outcome.__struct_fields__)
+ASKED_COLUMNS = tuple(Asked.__struct_fields__)
+
+TEXTS = frozenset({"request", "answer"})
+
+Cell = str | int | float | bytes | datetime | None
+
+
+class OutcomeQueue(ABC):
+    """The half of an `OutcomeStore` that takes rows. `written` and `read` are the other half, which knows the store."""
+
+    def __init__(self, *, flush_interval_s: float) -> None:
+        self._lock = threading.Lock()
+        self._interval_s = flush_interval_s
+        self._waiting: deque[Outcome | Asked] = deque()
+        self._keep_days = 90
+        self._pruned_on: str | None = None
+        self._lost = False
+        self._wake, self._closing = threading.Event(), threading.Event()
+        self._writer = threading.Thread(target=self._run, name="turnout-outcomes", daemon=True)
+        self._writer.start()
+
+    @abstractmethod
+    def written(self, batch: Sequence[Outcome | Asked]) -> bool:
+        """Write these; False where they are to be tried again later. Raises nothing: what is lost is told (`tell`).
+        Called by one thread at a time."""
+
+    @abstractmethod
+    def let_go(self) -> None:
+        """Close the store itself."""
+
+    def add(self, outcome: Outcome) -> None:
+        self._take(outcome)
+
+    def keep(self, asked: Asked) -> None:
+        self._take(asked)
+
+    def keep_for(self, days: int) -> None:
+        self._keep_days, self._pruned_on = days, None
+
+    def flush(self) -> None:
+        """Write what waits, now."""
+        with self._lock:
+            while self._waiting:
+                batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+                if not self.written(batch):
+                    self._waiting.extendleft(reversed(batch))
+                    return
+
+    def close(self) -> None:
+        if self._closing.is_set():
+            return
+        self._closing.set()
+        self._wake.set()
+        self._writer.join(5)
+        if self._waiting:
+            self.tell(f"{len(self._waiting)} could not be written before the end")
+        with self._lock:
+            self.let_go()
+
+    def tell(self, why: str) -> None:
+        """Say once that outcomes are lost."""
+        if not self._lost:
+            logger.error("outcomes are lost, and nothing else: %s", why)
+        self._lost = True
+
+    def oldest_kept(self) -> datetime | None:
+        """Before when rows are to be forgotten; None where that was done today (`pruned`)."""
+        now = datetime.now(UTC)
+        return None if self._pruned_on == now.date().isoformat() else now - timedelta(days=self._keep_days)
+
+    def pruned(self) -> None:
+        """What is too old was forgotten for today."""
+        self._pruned_on = datetime.now(UTC).date().isoformat()
+
+    def _take(self, row: Outcome | Asked) -> None:
+        if len(self._waiting) >= MOST_WAITING or self._closing.is_set():
+            self.tell("too many wait to be written")
+            return
+        self._waiting.append(row)
+        self._wake.set()
+
+    def _run(self) -> None:
+        """The writer's thread: asleep until there is something, then a little longer, so that more comes with it."""
+        while not self._closing.is_set():
+            self._wake.wait()
+            self._closing.wait(self._interval_s)
+            self._wake.clear()
+            self.flush()
+            if self._waiting and not self._closing.wait(RETRY_S):
+                self._wake.set()
+        self.flush()
+
+
+def cells_of(row: Outcome | Asked) -> tuple[Cell, ...]:
+    """A row's values as stores keep them; texts are compressed."""
+    return tuple(_cell(name, value) for name, value in zip(row.__struct_fields__, msgspec.structs.astuple(row)))  # noqa: B905
+
+
+def size_of(cells: Sequence[Cell]) -> int:
+    """Bytes of a request's text and its answer's, as they are kept; 0 where they are not."""
+    texts = dict(zip(ASKED_COLUMNS, cells, strict=True))
+    return sum(len(text) for name in TEXTS if isinstance(text := texts[name], bytes))
+
+
+def asked_of(row: Sequence[Cell]) -> Asked:
+    """What `cells_of` was told."""
+    fields = dict(zip(ASKED_COLUMNS, row, strict=True))
+    for name in TEXTS:
+        if isinstance(text := fields[name], bytes):
+            fields[name] = zlib.decompress(text)
+    return msgspec.convert(fields, Asked, strict=False)
+
+
+def outcome_of(row: Sequence[Cell]) -> Outcome:
+    """What `cells_of` was told."""
+    return msgspec.convert(dict(zip(OUTCOME_COLUMNS, row, strict=True)), Outcome)
+
+
+def _cell(name: str, value: object) -> Cell:
+    if name in TEXTS and isinstance(value, bytes):
+        return zlib.compress(value, 1)
+    if isinstance(value, str):  # a lone surrogate of a caller's must not hold up the batch
+        return value.encode("utf-8", "replace").decode()
+    return value if isinstance(value, int | float | bytes | datetime) else None

@@ -1,0 +1,159 @@
+"""Every ledger says the same of the same rows: SQLite in a file and in memory, PostgreSQL with a spool and without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from support.postgres import database
+from support.random_rows import NOON, rows
+from turnout.errors import InvalidRequest
+from turnout.spend.ledger import GroupBy, Ledger, LedgerRow, iso_utc
+from turnout.spend.spent import BudgetEntry
+from turnout.stores.postgres.ledger import PostgresLedger
+from turnout.stores.sqlite import SqliteLedger
+from turnout.stores.sums import DIMENSIONS
+
+KINDS = ("sqlite file", "sqlite memory", "postgres", "postgres with a spool")
+
+SINCE, UNTIL = NOON - timedelta(days=40), NOON + timedelta(days=1)
+
+
+def open_ledger(kind: str, folder: Path, url: str) -> Ledger:
+    match kind:
+        case "sqlite file":
+            return SqliteLedger(folder / "turnout.db")
+        case "sqlite memory":
+            return SqliteLedger(":memory:")
+        case "postgres":
+            return PostgresLedger(url)
+        case _:
+            return PostgresLedger(url, spool=folder / "spool")
+
+
+@pytest.fixture(params=KINDS)
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    if "sqlite" in request.param:
+        opened = open_ledger(request.param, tmp_path, "")
+        yield opened
+        opened.close()
+        return
+    with database() as url:
+        opened = open_ledger(request.param, tmp_path, url)
+        yield opened
+        opened.close()
+
+
+def said(ledger: Ledger, rows: list[LedgerRow]) -> dict[str, object]:
+    """All that a ledger says of these rows."""
+    spans = ((SINCE, UNTIL), (NOON - timedelta(days=3, minutes=17), NOON - timedelta(hours=5, seconds=3)))
+    told: dict[str, object] = {f"get {row.request_id}": ledger.get(row.request_id) for row in rows[:40]}
+    for since, until in spans:
+        for group in GroupBy:
+            told[f"totals {since} {group}"] = ledger.totals(since, until, group)
+        told[f"totals {since} tagged"] = ledger.totals(since, until, "key", tag=("feature", "search"))
+        for by in ("all", "day", "hour", "model", "provider", "tier", *DIMENSIONS):
+            told[f"sums {since} {by}"] = ledger.sums(since, until, by)
+        for by in ("all", "feature", "key", "session", "agent", "step", "day", "tag:other", "tag:team"):
+            told[f"usage {since} {by}"] = ledger.usage(since, until, by)
+        told[f"steps {since}"] = ledger.steps(since, until)
+        told[f"charges {since}"] = ledger.charges(since, until)  # type: ignore[attr-defined]
+        runs = ledger.past_sessions(since, until, 1_000)
+        told[f"runs {since}"] = sorted(
+            runs, key=lambda run: (run.last_at, run.session_id, run.agent or "", run.key_id or "")
+        )
+        told[f"one run {since}"] = {run.session_id for run in ledger.past_sessions(since, until, 9, name="s3")}
+        told[f"spending {since}"] = sorted(ledger.spending(since), key=repr)
+    told["recent"] = sorted(ledger.recent(1_000), key=lambda row: row.request_id)
+    told["of a session"] = [row.request_id for row in ledger.recent(30, session="s7")]
+    told["entries"] = ledger.entries(SINCE)
+    return told
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_all_say_the_same_of_the_same_rows(tmp_path: Path, seed: int) -> None:
+    given = rows(seed)
+    entries = [
+        BudgetEntry(id=f"e{n}", budget=pair, at=NOON - timedelta(days=n), kind="lost", amount_nano_usd=n)
+        for n, pair in enumerate(["company", "search", "company"])
+    ]
+    answers: dict[str, dict[str, object]] = {}
+    for number, kind in enumerate(KINDS):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with database() as url:
+            ledger = open_ledger(kind, folder, url)
+            for row in given:
+                ledger.append(row)
+            for row in given[:50]:  # a second time, changed: the first stays
+                ledger.append(replace(row, cost_nano_usd=999_999_999))
+            for entry in (*entries, replace(entries[0], amount_nano_usd=5)):
+                ledger.enter(entry)
+            assert ledger.flush(30)
+            assert (ledger.dropped, ledger.waiting, ledger.healthy) == (0, 0, True)
+            answers[kind] = said(ledger, given)
+            ledger.close()
+    first = answers[KINDS[0]]
+    for kind in KINDS[1:]:
+        for question, answer in first.items():
+            assert answers[kind][question] == answer, f"{kind}: {question}"
+
+
+def test_an_empty_ledger_says_nothing(ledger: Ledger) -> None:
+    assert ledger.get("req_none") is None
+    assert ledger.get("req_\0none") is None
+    assert ledger.recent(10) == []
+    assert all(ledger.totals(SINCE, UNTIL, group) == [] for group in GroupBy)
+    assert ledger.sums(SINCE, UNTIL, "all") == []
+    assert ledger.spending(SINCE) == []
+    assert (ledger.healthy, ledger.last_error, ledger.dropped, ledger.waiting) == (True, None, 0, 0)
+
+
+def test_recent_is_newest_first_and_bounded(ledger: Ledger) -> None:
+    for number in range(20):
+        ledger.append(LedgerRow(request_id=f"r{number}", received_at=iso_utc(NOON + timedelta(seconds=number % 3))))
+    # At one time the last to come is the first.
+    assert [row.request_id for row in ledger.recent(4)] == ["r17", "r14", "r11", "r8"]
+    for limit in (0, 10_001):
+        with pytest.raises(InvalidRequest, match="choose 1 to 10000"):
+            ledger.recent(limit)
+
+
+def test_what_is_asked_wrongly_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(InvalidRequest, match="choose one of"):
+        ledger.totals(SINCE, UNTIL, "key_id; DROP TABLE requests")
+    with pytest.raises(InvalidRequest, match="did you mean feature"):
+        ledger.sums(SINCE, UNTIL, "featur")
+    with pytest.raises(InvalidRequest):
+        ledger.usage(SINCE, UNTIL, "tag:'; DROP TABLE requests; --")
+
+
+def test_what_comes_later_is_added_to_the_sums(ledger: Ledger) -> None:
+    for number in range(30):
+        ledger.append(LedgerRow(request_id=f"r{number}", received_at=iso_utc(NOON), input_tokens=2, session_id="s"))
+        if number % 10 == 9:
+            (told,) = ledger.sums(SINCE, UNTIL, "all")
+            assert (told.requests, told.input_tokens, told.sessions) == (number + 1, 2 * (number + 1), 1)
+
+
+def test_a_row_that_no_database_takes_does_not_hold_up_the_others(ledger: Ledger) -> None:
+    at = iso_utc(NOON)
+    ledger.append(LedgerRow(request_id="r1", received_at=at))
+    ledger.append(LedgerRow(request_id="r2", received_at=at, usage_raw={"n": object()}))  # type: ignore[dict-item]
+    ledger.append(LedgerRow(request_id="r3", received_at=at, input_tokens=2**70))
+    ledger.append(LedgerRow(request_id="r4", received_at=at))
+    assert ledger.flush()
+    assert sorted(row.request_id for row in ledger.recent(10)) == ["r1", "r3", "r4"]
+    assert ledger.dropped == 1
+    assert "request 'r2' cannot be written" in (ledger.last_error or "")
+
+
+def test_after_close_rows_are_counted_as_lost_and_nothing_raises(ledger: Ledger) -> None:
+    ledger.close()
+    ledger.append(LedgerRow(request_id="r1", received_at=iso_utc(NOON)))
+    assert ledger.dropped == 1
+    ledger.close()
