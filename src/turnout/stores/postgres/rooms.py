@@ -14,7 +14,8 @@ from turnout.conversations import Conversations
 from turnout.errors import ConfigError
 from turnout.keys import KeyStore
 from turnout.learning import OutcomeArchive
-from turnout.spend.ledger import Journal, Ledger
+from turnout.spend.journal import Journal
+from turnout.spend.ledger import Ledger
 from turnout.stores.journal import FileJournal
 from turnout.stores.opening import Stores
 from turnout.stores.postgres.answers import PostgresAnswers
