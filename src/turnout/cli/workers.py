@@ -189,9 +189,9 @@ class _Watch:
     def _ready(self) -> None:
         os.write(self._ready_write, b".")
 
-    def _end(self, _: int, __: FrameType | None) -> None:
+    def _end(self, sig: int, _: FrameType | None) -> None:
         self._ending = True
-        self._tell(signal.SIGTERM)
+        self._tell(signal.Signals(sig))  # SIGTERM drains (server.drain_s), a developer's Ctrl-C does not
 
     def _pass_on(self, sig: int, _: FrameType | None) -> None:
         self._tell(signal.Signals(sig))

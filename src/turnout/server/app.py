@@ -49,10 +49,12 @@ log = logging.getLogger("turnout")
 
 
 class App:
-    """One gateway over HTTP. Whoever built `engine` closes it after the server has stopped."""
+    """One gateway over HTTP. Whoever built `engine` closes it after the server has stopped. `draining`: it was told to
+    end, and no new callers should be sent here."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
+        self.draining = False
         self.access = Access()
         self.admission = Admission(most=engine.server.max_concurrency, wait_s=engine.server.queue_s)
         self.scrapes = Scrapes(engine, self.admission)
@@ -96,7 +98,7 @@ class App:
                 await send_body(send, 200, body, content_type=kind)
                 return
             if operation is None and path != ROUTE:
-                status, value = views.look(engine, scope["method"], path, headers)
+                status, value = views.look(engine, scope["method"], path, headers, draining=self.draining)
                 await send_json(send, status, value if scope["method"] != "HEAD" else None)
                 return
             only_post(scope)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 import sys
 import threading
 import time
 from collections.abc import Callable, Generator
+from types import FrameType
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import HANDLED_SIGNALS
 
 from turnout.config import ServerConfig
-from turnout.server.admission import Admission
 from turnout.server.app import ABORT, App
 
 __all__ = ["GatewayServer", "listener"]
@@ -31,6 +32,9 @@ on somebody's request."""
 LINGER_S = 0.5
 TICK_S = 0.1
 AFTER_CANCEL_S = 5.0
+CLOSE = (b"connection", b"close")
+
+log = logging.getLogger("turnout")
 
 
 class GuardedProtocol(HttpToolsProtocol):
@@ -91,17 +95,16 @@ class GuardedProtocol(HttpToolsProtocol):
 
 
 class GatewayServer(uvicorn.Server):
-    """Says where it listens once it does (with port 0 nobody else could know). Keeps `admission` informed of how late
-    the event loop runs."""
+    """Says where it listens once it does (with port 0 nobody else could know). Keeps the app informed of how late the
+    event loop runs, and of its end: a first SIGTERM drains for `server.drain_s`, anything after it ends at once."""
 
-    def __init__(
-        self, config: uvicorn.Config, admission: Admission, announce: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, app: App, announce: Callable[[str], None] | None = None) -> None:
         super().__init__(config)
         self._announce = announce or _say
         self.listening = asyncio.Event()
-        self._admission = admission
+        self._app = app
         self._due_s = 0.0
+        self._drained_at_s: float | None = None
 
     def address(self) -> str:
         """`http://host:port` of the first socket. Valid once started."""
@@ -117,9 +120,29 @@ class GatewayServer(uvicorn.Server):
     async def on_tick(self, counter: int) -> bool:
         now = time.monotonic()
         if counter:
-            self._admission.tick(now - self._due_s)
+            self._app.admission.tick(now - self._due_s)
         self._due_s = now + TICK_S
+        if self._drained_at_s is not None:
+            self._drain(now, self._drained_at_s)
         return await super().on_tick(counter)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        drain_s = self._app.engine.server.drain_s
+        if sig == signal.SIGTERM and drain_s > 0 and self._drained_at_s is None:
+            # Only noted: no log may be written in a signal handler. The next tick does the rest.
+            self._app.draining, self._drained_at_s = True, time.monotonic() + drain_s
+        else:
+            super().handle_exit(sig, frame)
+
+    def _drain(self, now: float, until: float) -> None:
+        """Serve on, but bid every caller good-bye: a kept connection that closes with its answer is not in the way of
+        a request when we stop."""
+        if CLOSE not in self.config.encoded_headers:
+            log.warning("told to end: not ready any more, in %.1f s nothing more is taken", until - now)
+            self.config.encoded_headers.append(CLOSE)
+            self.server_state.default_headers = list(self.config.encoded_headers)
+        if now >= until:
+            self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, let answers finish within the grace, cancel the rest and wait until they have settled."""
@@ -167,6 +190,6 @@ def listener(
             timeout_keep_alive=KEEP_ALIVE_S,
             timeout_graceful_shutdown=max(1, round(config.shutdown_grace_s)),
         ),
-        app.admission,
+        app,
         announce,
     )

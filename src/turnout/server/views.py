@@ -45,7 +45,9 @@ LOOKS = {
 """What can be looked at with GET: each path and what is there."""
 
 
-def look(engine: Engine, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, object]:
+def look(
+    engine: Engine, method: str, path: str, headers: Mapping[str, str], *, draining: bool = False
+) -> tuple[int, object]:
     """Status and JSON value of a GET (or HEAD) path. Raises PathNotFound and MethodNotAllowed."""
     known = path in LOOKS or path.startswith(("/v1/models/", "/admin/requests/"))
     if not known:
@@ -57,7 +59,7 @@ def look(engine: Engine, method: str, path: str, headers: Mapping[str, str]) -> 
     if path == "/healthz":
         return 200, {"status": "ok"}
     if path == "/readyz":
-        return ready(engine)
+        return ready(engine, draining=draining)
     if path == "/openapi.json":
         return 200, document(LOOKS)
     key = engine.keyring.caller(headers)
@@ -71,10 +73,12 @@ def look(engine: Engine, method: str, path: str, headers: Mapping[str, str]) -> 
     return 200, model_card(name)
 
 
-def ready(engine: Engine) -> tuple[int, object]:
-    """Ready when there is a model to route to and the ledger can be written."""
+def ready(engine: Engine, *, draining: bool) -> tuple[int, object]:
+    """Ready when there is a model to route to and the ledger can be written, until the gateway is told to end."""
     checks = {"models": len(engine.fleet), "ledger": engine.ledger.healthy}
     well = checks["models"] > 0 and engine.ledger.healthy
+    if draining:
+        return 503, {"status": "draining", **checks}
     return (200 if well else 503), {"status": "ready" if well else "not ready", **checks}
 
 
