@@ -77,7 +77,7 @@ async def test_what_is_no_budget_is_refused_and_changes_nothing(tmp_path, told, 
         assert why in said["error"]["message"]
         assert not gw.engine.budgets.rules
         with pytest.raises(InvalidRequest):
-            gw.engine.budgets.create("no name", b'{"amount_usd": 1}')
+            await gw.engine.budgets.create("no name", b'{"amount_usd": 1}')
 
 
 async def test_the_command_sees_them_too(tmp_path):

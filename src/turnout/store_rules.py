@@ -25,6 +25,8 @@ SHARED: Mapping[str, str] = {
     "valkeys": "valkeys://",
     "redis": "redis://",
     "rediss": "rediss://",
+    "unix": "unix://",
+    **{f"{name}+sentinel": f"{name}+sentinel://" for name in ("valkey", "valkeys", "redis", "rediss")},
 }
 """Schemes of `store.shared`, and how such a URL begins."""
 
@@ -43,7 +45,7 @@ class StoreConfig(Struct, frozen=True, kw_only=True):
     `shared_lost`: while the engine of shared state is away hard budgets go on with what is leased, and then refuse
     (`closed`) or let pass (`open`). A gateway that is silent for `lease_s` may lose its lease; `lost_money`: whether
     what one had that died with its disk counts as spent (`count`: a hard budget is never overrun) or is given back
-    (`return`)."""
+    (`return`). `spool_mb`: of rows that wait in `folder` while the database is away."""
 
     ledger: str = "sqlite:///turnout.db"
     shared: str = "memory:"
@@ -51,6 +53,7 @@ class StoreConfig(Struct, frozen=True, kw_only=True):
     shared_lost: Literal["closed", "open"] = "closed"
     lost_money: Literal["count", "return"] = "count"
     lease_s: float = 5.0
+    spool_mb: int = 1_024
 
 
 def scheme_of(url: str, known: Mapping[str, str], key: str) -> str:
@@ -73,3 +76,5 @@ def check_store(told: StoreConfig) -> None:
             f"store.lease_s = {told.lease_s}: must lie between {LEAST_LEASE_S} and {MOST_LEASE_S}",
             param="store.lease_s",
         )
+    if told.spool_mb < 1:
+        raise ConfigError(f"store.spool_mb = {told.spool_mb}: must be at least 1", param="store.spool_mb")

@@ -22,6 +22,8 @@ from msgspec.structs import replace
 
 from turnout.config import Config
 from turnout.errors import ConfigError
+from turnout.store_rules import ALONE
+from turnout.stores.opening import beside
 from turnout.stores.schema import MEMORY
 
 __all__ = ["Place", "for_workers", "listening_socket", "watched"]
@@ -57,15 +59,13 @@ def for_workers(config: Config, count: int) -> Config:
     if not 1 <= count <= MOST_WORKERS:
         raise ConfigError(f"server.workers = {count}: must lie between 1 and {MOST_WORKERS}", param="server.workers")
     store = config.store
-    if count > 1 and store.shared == "memory:":
-        file = store.ledger.removeprefix("sqlite:///")
-        if file in {store.ledger, MEMORY}:
+    if count > 1 and store.shared == ALONE:
+        if store.ledger.endswith(MEMORY):
             raise ConfigError(
-                f"server.workers = {count}: they need a ledger in a file or a database, and store.shared where the "
-                "ledger is none in a file, as valkey://127.0.0.1:6379",
-                param="store.shared",
+                f"server.workers = {count}: each would have a ledger of its own in memory; name a file or a database",
+                param="store.ledger",
             )
-        store = replace(store, shared=f"sqlite:///{file}.shared")
+        store = replace(store, shared=f"sqlite:///{beside(store, 'shared')}")
     return replace(config, server=replace(config.server, workers=count), store=store)
 
 

@@ -13,7 +13,8 @@ import errno
 import fcntl
 import logging
 import os
-from collections.abc import Generator, Iterable
+import time
+from collections.abc import Callable, Generator, Iterable
 from pathlib import Path
 
 import msgspec
@@ -30,18 +31,27 @@ COMPACT_BYTES = 1 << 20
 """A file of this size is written anew, with what is still held and as much room again."""
 
 
+SETTLED_S = 30.0
+
+
+def _none(_: str) -> bool:
+    return False
+
+
 class FileJournal:
     """The journal beside the ledger at `path`, and the claim to be the one process that keeps its budgets.
 
     `gateway`: the name of one of several that keep them together. Each has a file of its own, locked for as long as it
     lives; whoever can lock another's knows that it died, and takes it over. The system's locks tell, no clock.
+    `unsettled`: whether rows of one that died, by its name, may still be on their way to the ledger.
     """
 
-    def __init__(self, path: str, gateway: str | None = None) -> None:
+    def __init__(self, path: str, gateway: str | None = None, unsettled: Callable[[str], bool] = _none) -> None:
         self._path = Path(f"{path}.held" if gateway is None else f"{path}.held.{gateway}")
         self._base = Path(f"{path}.held")
         self._claim_path = Path(f"{path}.lock")
         self._alone = gateway is None
+        self._unsettled = unsettled
         self._claim: int | None = None
         self._file: int | None = None
         self._bytes = 0
@@ -84,6 +94,8 @@ class FileJournal:
             if path == self._path and self.claimed:
                 continue
             name = path.name.removeprefix(self._base.name).removeprefix(".")
+            if self._unsettled(name) and not (self._alone and self._await(name)):
+                continue
             with contextlib.suppress(FileNotFoundError), _locked_if_dead(path) as left:
                 if left is not None:
                     self._recover(left, ledger)
@@ -152,6 +164,19 @@ class FileJournal:
         if self._file is not None:
             os.close(self._file)
         self._file, self._bytes = file, len(whole)
+
+    def _await(self, name: str) -> bool:
+        """Nobody else will ask again: wait until the ledger has what was settled. Raises ConfigError."""
+        until_s = time.monotonic() + SETTLED_S
+        while self._unsettled(name):
+            if time.monotonic() > until_s:
+                raise ConfigError(
+                    f"store.ledger: rows of a process that died still wait in the spool beside {self._base}; see why the "
+                    "ledger does not take them, and start again",
+                    param="store.ledger",
+                )
+            time.sleep(0.05)
+        return True
 
     def _locked(self) -> int:
         file = os.open(self._claim_path, os.O_RDWR | os.O_CREAT, 0o600)

@@ -163,7 +163,7 @@ def _postgres(store: StoreConfig, gateway: str | None, serving: bool) -> Stores:
         )
     from turnout.stores.postgres.rooms import PostgresStores
 
-    return PostgresStores(store.ledger, Path(store.folder) if serving else None, gateway)
+    return PostgresStores(store.ledger, Path(store.folder) if serving else None, gateway, spool_mb=store.spool_mb)
 
 
 _KINDS: Mapping[str, Callable[[StoreConfig, str | None, bool], Stores]] = {

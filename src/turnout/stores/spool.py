@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Segment", "Spool"]
+__all__ = ["Segment", "Spool", "left_by", "left_to"]
 
 logger = logging.getLogger(__name__)
 
@@ -101,13 +101,14 @@ def _frames(content: bytes) -> Iterator[bytes]:
 class Spool:
     """The segments of this process in `folder`, and those that a dead process left there.
 
-    `head` stands in each segment's first line and comes back with what is read from it. `most_bytes`: of all segments
+    `owner`: whose records they are, as their names tell also who adopts them (`left_by`). `head` stands in each segment's first line and comes back with what is read from it. `most_bytes`: of all segments
     in the folder. The folder is made. Raises OSError when it cannot be written. `write` may be called by any thread;
     all else is the shipping thread's.
     """
 
-    def __init__(self, folder: Path, head: bytes = b"{}", *, most_bytes: int = 1 << 30) -> None:
+    def __init__(self, folder: Path, head: bytes = b"{}", *, owner: str = "alone", most_bytes: int = 1 << 30) -> None:
         self._folder = folder
+        self._owner = owner
         self._head = _MAGIC[:-1] + b',"of":' + head + b"}\n"
         self._most = most_bytes
         self._lock = threading.Lock()
@@ -222,7 +223,7 @@ class Spool:
             self._current = None
 
     def _begin(self) -> Segment:
-        name = secrets.token_hex(8)
+        name = f"{self._owner}.{secrets.token_hex(8)}"
         # Locked before it has the name by which others find it.
         new, path = self._folder / f".{name}.new", self._folder / f"{name}.spool"
         file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
@@ -264,6 +265,16 @@ class Spool:
         if self._error is None:
             logger.error("%s", said)
         self._error = said
+
+
+def left_by(folder: Path, owner: str) -> bool:
+    """Whether records of `owner`, who died, may still wait in `folder`."""
+    return any(folder.glob(f"{owner}.*.spool"))
+
+
+def left_to(folder: Path, owner: str) -> bool:
+    """Whether records of anybody but `owner` may still wait in `folder`."""
+    return any(not path.name.startswith(f"{owner}.") for path in folder.glob("*.spool"))
 
 
 def _take(path: Path) -> Segment | None:

@@ -101,6 +101,7 @@ class PostgresLedger:
         *,
         spool: Path | None = None,
         spool_mb: int = 1_024,
+        spool_owner: str = "alone",
         flush_interval_s: float = 0.1,
         max_waiting: int = MAX_WAITING,
         on_written: Callable[[Iterable[str]], None] = lambda _: None,
@@ -108,7 +109,7 @@ class PostgresLedger:
         self._database = open_database(url, "ledger", LEDGER_MIGRATIONS)
         self._unsummed = ROLL_EVERY  # nobody knows: look at the first chance
         self._roll = threading.Event()
-        kept = None if spool is None else _open_spool(spool, spool_mb)
+        kept = None if spool is None else _open_spool(spool, spool_mb, spool_owner)
         self._writer = Writer(
             self._database,
             kept,
@@ -305,9 +306,9 @@ class PostgresLedger:
                 logger.warning("the sums of the ledger %s are behind: %s", self._database.place, cause_of(error))
 
 
-def _open_spool(folder: Path, megabytes: int) -> Spool:
+def _open_spool(folder: Path, megabytes: int, owner: str) -> Spool:
     try:
-        return Spool(folder, HEAD, most_bytes=megabytes << 20)
+        return Spool(folder, HEAD, owner=owner, most_bytes=megabytes << 20)
     except OSError as error:
         raise ConfigError(
             f"store.folder: {folder}: {error.strerror}; rows wait there while PostgreSQL is away: name a folder that "

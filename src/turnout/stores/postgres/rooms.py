@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from functools import cached_property
 from pathlib import Path
 
@@ -14,7 +15,9 @@ from turnout.conversations import Conversations
 from turnout.errors import ConfigError
 from turnout.keys import KeyStore
 from turnout.learning import OutcomeArchive
-from turnout.spend.ledger import Journal, Ledger
+from turnout.spend.journal import Journal
+from turnout.spend.ledger import Ledger
+from turnout.store_rules import StoreConfig
 from turnout.stores.journal import FileJournal
 from turnout.stores.opening import Stores
 from turnout.stores.postgres.answers import PostgresAnswers
@@ -25,6 +28,7 @@ from turnout.stores.postgres.held import Watch
 from turnout.stores.postgres.keys import PostgresKeys
 from turnout.stores.postgres.ledger import PostgresLedger
 from turnout.stores.postgres.outcomes import PostgresOutcomes
+from turnout.stores.spool import left_by, left_to
 
 __all__ = ["STORES_MIGRATIONS", "PostgresStores"]
 
@@ -115,24 +119,45 @@ STORES_MIGRATIONS: Migrations = (
 
 class PostgresStores(Stores):
     """All of them in the database at `url`. `folder`: where this gateway keeps what the database does not have yet;
-    None for a command that looks, which keeps nothing. `gateway`: its name where several share their state."""
+    None for a command that looks, which keeps nothing. `gateway`: its name where several share their state.
+    `spool_mb`: how much may wait there."""
 
-    def __init__(self, url: str, folder: Path | None, gateway: str | None = None) -> None:
+    def __init__(
+        self, url: str, folder: Path | None, gateway: str | None = None, *, spool_mb: int = StoreConfig().spool_mb
+    ) -> None:
         super().__init__()
         self._url = url
         self._folder = folder
+        self._spool_mb = spool_mb
+        self._owner = gateway or f"alone-{secrets.token_hex(6)}"
         self._gateway = gateway
 
     @cached_property
     def journal(self) -> Journal:
-        return self.kept(FileJournal(str(self._own("ledger")), self._gateway))
+        # Rows that a dead process settled come first: else they would count as lost, and then once more.
+        spool = self._own("spool")
+        return self.kept(
+            FileJournal(
+                str(self._own("ledger")),
+                self._gateway,
+                lambda name: left_by(spool, name) if name else left_to(spool, self._owner),
+            )
+        )
 
     @cached_property
     def ledger(self) -> Ledger:
         if self._folder is None:
             return self.kept(PostgresLedger(self._url))
         # The journal is there first and so is closed after it: what the ledger has not taken stays written down.
-        return self.kept(PostgresLedger(self._url, spool=self._own("spool"), on_written=self.journal.forget))
+        return self.kept(
+            PostgresLedger(
+                self._url,
+                spool=self._own("spool"),
+                spool_mb=self._spool_mb,
+                spool_owner=self._owner,
+                on_written=self.journal.forget,
+            )
+        )
 
     @cached_property
     def conversations(self) -> Conversations:
