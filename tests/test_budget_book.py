@@ -82,7 +82,7 @@ async def test_what_is_no_budget_is_refused_and_changes_nothing(tmp_path, told, 
 
 async def test_the_command_sees_them_too(tmp_path):
     async with gateway(lab("http://127.0.0.1:9"), tmp_path) as gw:
-        gw.engine.budgets.create("made", b'{"amount_usd": 2.5, "match": {"team": "core"}}')
+        await gw.engine.budgets.create("made", b'{"amount_usd": 2.5, "match": {"team": "core"}}')
     store = SqliteBudgets(f"{tmp_path}/ledger.db")
     (rule,) = book_rules(parse_config("", {}), store)
     store.close()
