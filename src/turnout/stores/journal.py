@@ -171,8 +171,8 @@ class FileJournal:
         while self._unsettled(name):
             if time.monotonic() > until_s:
                 raise ConfigError(
-                    f"store.ledger: rows of a process that died still wait in the spool beside {self._base}; see why the "
-                    "ledger does not take them, and start again",
+                    f"store.ledger: rows of a process that died still wait in the spool beside {self._base}; see why "
+                    "the ledger does not take them, and start again",
                     param="store.ledger",
                 )
             time.sleep(0.05)

@@ -101,9 +101,10 @@ def _frames(content: bytes) -> Iterator[bytes]:
 class Spool:
     """The segments of this process in `folder`, and those that a dead process left there.
 
-    `owner`: whose records they are, as their names tell also who adopts them (`left_by`). `head` stands in each segment's first line and comes back with what is read from it. `most_bytes`: of all segments
-    in the folder. The folder is made. Raises OSError when it cannot be written. `write` may be called by any thread;
-    all else is the shipping thread's.
+    `owner`: whose records they are, as names of segments tell whoever adopts them (`left_by`). `head` stands in each
+    segment's first line and comes back with what is read from it. `most_bytes`: of all segments in the folder. The
+    folder is made. Raises OSError when it cannot be written. `write` may be called by any thread; all else is the
+    shipping thread's.
     """
 
     def __init__(self, folder: Path, head: bytes = b"{}", *, owner: str = "alone", most_bytes: int = 1 << 30) -> None:
