@@ -20,7 +20,7 @@ import pytest
 import turnout
 from turnout.errors import ConfigError, Internal, InvalidRequest
 from turnout.spend.ledger import COLUMNS, LedgerRow, iso_utc
-from turnout.stores.schema import MIGRATIONS, migrate
+from turnout.stores.schema import BUSY_TIMEOUT_S, MIGRATIONS, migrate
 from turnout.stores.sqlite import SqliteLedger
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -134,7 +134,7 @@ def test_a_killed_process_loses_nothing_that_was_flushed(tmp_path: Path) -> None
 
 def test_rows_wait_for_a_lock_and_then_all_arrive(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "turnout.db"
-    with ledger_at(file, flush_interval_s=0.01) as ledger, closing(sqlite3.connect(file)) as other:
+    with ledger_at(file, flush_interval_s=0.01, patience_s=0) as ledger, closing(sqlite3.connect(file)) as other:
         other.execute("BEGIN EXCLUSIVE")
         for number in range(100):
             ledger.append(row(f"r{number}"))
@@ -149,10 +149,22 @@ def test_rows_wait_for_a_lock_and_then_all_arrive(tmp_path: Path, caplog: pytest
     assert said == [logging.ERROR, logging.WARNING]
 
 
+def test_a_lock_that_another_has_for_a_moment_is_no_fault(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "turnout.db"
+    with ledger_at(file, flush_interval_s=0.01) as ledger, closing(sqlite3.connect(file)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        ledger.append(row("r1"))
+        assert not ledger.flush(2 * BUSY_TIMEOUT_S)  # it has been refused at least once
+        assert ledger.healthy
+        other.rollback()
+        assert ledger.get("r1") is not None
+    assert caplog.records == []
+
+
 def test_the_wait_has_a_bound_and_what_is_lost_is_counted(tmp_path: Path) -> None:
     file = tmp_path / "turnout.db"
     with closing(sqlite3.connect(file)) as other:
-        ledger = SqliteLedger(file, flush_interval_s=0.01, max_waiting=10)
+        ledger = SqliteLedger(file, flush_interval_s=0.01, max_waiting=10, patience_s=0)
         other.execute("BEGIN EXCLUSIVE")
         ledger.append(row("first"))
         assert until(lambda: not ledger.healthy)

@@ -67,6 +67,9 @@ ROLL_EVERY = 20_000
 ROLL_WAIT_S = 10.0
 """Beyond that sums are told as they are: an old file of millions is being summed for the first time."""
 
+LOCK_PATIENCE_S = 5.0
+"""Others write to the file too: so long one may hold its lock before that is a fault that budgets must hear of."""
+
 _A_MOMENT = timedelta(milliseconds=1)
 """What lies before a time that is no longer meant."""
 
@@ -98,7 +101,8 @@ _SPENDING = """
     GROUP BY minute, r.key_id, r.team, r.tags, r.mode, r.session_id, a.deployment, r.gateway ORDER BY minute
     """
 
-_PASSING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL})
+_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+_PASSING = _LOCKED | {sqlite3.SQLITE_FULL}
 
 
 class _Marker(threading.Event):
@@ -124,7 +128,8 @@ class SqliteLedger:
     """A `Ledger` in the SQLite file `path`, or in memory alone for `:memory:`.
 
     The file is made if there is none; its folder is not. Raises ConfigError, with the path and the next step,
-    for a file that cannot be opened or is not a ledger of this version or an older one. `on_written` is told, in the
+    for a file that cannot be opened or is not a ledger of this version or an older one. `patience_s`: how long a lock
+    may be another's before the ledger is not healthy. `on_written` is told, in the
     writer's thread, which requests are on disk now.
     """
 
@@ -134,8 +139,11 @@ class SqliteLedger:
         *,
         flush_interval_s: float = 0.1,
         max_waiting: int = 100_000,
+        patience_s: float = LOCK_PATIENCE_S,
         on_written: Callable[[Iterable[str]], None] = lambda _: None,
     ) -> None:
+        self._patience_s = patience_s
+        self._locked_s: float | None = None
         self._on_written = on_written
         self._path = str(path)
         self._interval = flush_interval_s
@@ -472,6 +480,10 @@ class SqliteLedger:
             self._write_db = None
 
     def _failed(self, error: sqlite3.Error | ConfigError) -> None:
+        if code_of(error) in _LOCKED:
+            self._locked_s = time.monotonic() if self._locked_s is None else self._locked_s
+            if time.monotonic() - self._locked_s < self._patience_s:
+                return
         said = error.message if isinstance(error, ConfigError) else f"{self._path}: {cause_of(error)}"
         self._last_error = f"the ledger cannot be written: {said}. Rows wait in memory, up to {self._max_waiting:,}."
         if not self._failing:
@@ -484,7 +496,7 @@ class SqliteLedger:
     def _recovered(self) -> None:
         if self._failing:
             logger.warning("the ledger %s is written again", self._path)
-        self._failing = False
+        self._failing, self._locked_s = False, None
 
     def _drop(self, rows: int, why: str) -> None:
         with self._drop_lock:
