@@ -18,13 +18,13 @@ from turnout.learning import OutcomeArchive
 from turnout.spend.journal import Journal
 from turnout.spend.ledger import Ledger
 from turnout.store_rules import StoreConfig
-from turnout.stores.journal import FileJournal
 from turnout.stores.opening import Stores
 from turnout.stores.postgres.answers import PostgresAnswers
 from turnout.stores.postgres.budgets import PostgresBudgets
 from turnout.stores.postgres.conversations import PostgresConversations
 from turnout.stores.postgres.database import PLACE, Database, Migrations, open_database
 from turnout.stores.postgres.held import Watch
+from turnout.stores.postgres.journal import PostgresJournal
 from turnout.stores.postgres.keys import PostgresKeys
 from turnout.stores.postgres.ledger import PostgresLedger
 from turnout.stores.postgres.outcomes import PostgresOutcomes
@@ -137,10 +137,11 @@ class PostgresStores(Stores):
         # Rows that a dead process settled come first: else they would count as lost, and then once more.
         spool = self._own("spool")
         return self.kept(
-            FileJournal(
+            PostgresJournal(
                 str(self._own("ledger")),
                 self._gateway,
                 lambda name: left_by(spool, name) if name else left_to(spool, self._owner),
+                lambda: self._database,
             )
         )
 
