@@ -16,7 +16,7 @@ from turnout.config import Config, load_config
 from turnout.engine import keyring_of
 from turnout.errors import ConfigError
 from turnout.learn.export import example_of, scores_of, solved
-from turnout.learn.redaction import Redactor
+from turnout.redaction import Redactor
 from turnout.stores.keys import SqliteKeys
 from turnout.stores.outcomes import SqliteOutcomes
 from turnout.usage import moment
