@@ -58,12 +58,13 @@ def person_in(token: str, keys: dict[str, Any], rules: OidcRules, nonce: str) ->
     if claims.get("azp", None if several else rules.client_id) != rules.client_id:
         raise Unauthorized("the sign-in provider's token is for another program (azp); sign in again")
     email, groups = claims.get("email"), claims.get(rules.groups_claim)
-    verified = claims.get("email_verified") is True and isinstance(email, str)
+    if claims.get("email_verified") is not True:
+        email = None
     if isinstance(groups, str):
         groups = [groups]
     return Person(
         issuer=rules.issuer,
         subject=str(claims["sub"])[:300],
-        email=email[:300] if verified else None,
+        email=email[:300] if isinstance(email, str) else None,
         groups=tuple(g for g in groups[:MOST_GROUPS] if isinstance(g, str)) if isinstance(groups, list) else (),
     )
