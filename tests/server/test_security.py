@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from contextlib import closing
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,8 @@ from support.hostile_requests import http, send, status_of
 from support.upstream import ScriptedUpstream, answer
 from turnout.config import Secret, parse_config
 from turnout.errors import InvalidRequest
+from turnout.spend.spent import Question
+from turnout.stores.spending import spending_query
 from turnout.stores.sums import sessions_query, sums_query
 
 SOURCE = Path(turnout.__file__).parent
@@ -48,8 +51,8 @@ async def test_queries_are_parameterised(tmp_path):
 
 def test_no_query_is_put_together_from_values():
     """Statements are texts, or joined of the columns' own names (`COLUMNS`, a grouping of ours). Those of the sums are
-    put together of tables of names: what comes from outside is held against them in the next test."""
-    for file in set((SOURCE / "stores").glob("*.py")) - {SOURCE / "stores" / "sums.py"}:
+    put together of tables of names: what comes from outside is held against them in the next tests."""
+    for file in set((SOURCE / "stores").glob("*.py")) - {SOURCE / "stores" / n for n in ("sums.py", "spending.py")}:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.JoinedStr) and re.search(
                 r"(?i)\b(select|insert|update|delete)\b", ast.unparse(node)
@@ -63,6 +66,16 @@ def test_of_the_sums_only_groups_of_ours_are_asked():
         with pytest.raises(InvalidRequest):
             sums_query(by)
         assert sessions_query(by) is None
+
+
+def test_of_spending_nothing_but_what_is_asked_for_changes_the_query():
+    since = datetime(2026, 11, 1, tzinfo=UTC)
+    for told in ({"tags": (SQL,)}, {"tags": ("feature",)}, {"sessions": (SQL,)}):
+        query, values = spending_query(Question(since=since, **told))
+        assert SQL not in query
+        assert "feature" not in query
+        assert query.count(";") == 0
+        assert len(values) >= 2
 
 
 async def test_nothing_that_users_or_callers_write_is_evaluated(tmp_path):
