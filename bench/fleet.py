@@ -1,10 +1,11 @@
 """Several gateways on one hard budget, with faults: python bench/fleet.py [--gateways 4] [--shared valkey]
 
-Starts real gateways, real engines and a provider on loopback. First 2,000 requests at once on a budget that has money
-for a few; then, for so many seconds, traffic on a larger budget while gateways are killed (and started again) and the
-engine of the shared state is restarted with the loss of all it knew. Prints what the provider was owed, what the budget
-allowed, what the ledger has, and what clients saw. Ends with 1 where a cent too much was spent or an answered request
-has no row.
+Starts real gateways, real engines and a provider on loopback; with --namespaces (Linux, root) each gateway in a network
+namespace of its own, from which the engine's address can be cut off. First 2,000 requests at once on a budget that has
+money for a few; then, for so many seconds, traffic on a larger budget while gateways are killed (and started again) and
+the engine of the shared state is restarted with the loss of all it knew, or cut off from one of them. Prints what the
+provider was owed, what the budget allowed, what the ledger has, and what clients saw. Ends with 1 where a cent too much
+was spent or an answered request has no row.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import os
 import random
 import shutil
 import signal
@@ -34,6 +36,7 @@ from turnout.store_rules import StoreConfig
 from turnout.stores.opening import open_stores
 
 NANO = 1_000_000_000
+INSIDE = "TURNOUT_FLEET_INSIDE"
 USAGE = {"prompt_tokens": 20, "completion_tokens": 150}
 COST = 20 * 1_000 + 150 * 2_000
 """Nano-dollars of one answer, at 1 and 2 dollars a million tokens."""
@@ -83,31 +86,82 @@ class Provider(asyncio.Protocol):
         )
 
 
-async def provide() -> None:
-    server = await asyncio.get_running_loop().create_server(Provider, "127.0.0.1", 0, backlog=4096)
+async def provide(host: str) -> None:
+    server = await asyncio.get_running_loop().create_server(Provider, host, 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
+
+
+class Network:
+    """Where gateways run: all on loopback, or each in a network namespace of its own, joined by a bridge. Provider and
+    engine have addresses of their own there."""
+
+    provider, engine = "127.0.0.1", "127.0.0.1"
+
+    def host(self, number: int) -> str:  # noqa: ARG002
+        return "127.0.0.1"
+
+    def inside(self, number: int) -> list[str]:  # noqa: ARG002
+        """How a command begins that runs where that gateway does."""
+        return []
+
+    def cut(self, number: int, *, off: bool) -> None:
+        """The engine cannot be reached from there any more, or can again."""
+
+
+class Namespaces(Network):
+    """To be made within a namespace of our own, so that nothing of the machine's network is touched."""
+
+    provider, engine = "10.77.0.1", "10.77.0.2"
+
+    def __init__(self, count: int) -> None:
+        run("mkdir -p /run/netns", "mount -t tmpfs none /run/netns")
+        run("ip link set lo up", "ip link add br0 type bridge", "ip link set br0 up")
+        run(f"ip address add {self.provider}/24 dev br0", f"ip address add {self.engine}/24 dev br0")
+        for number in range(count):
+            run(f"ip netns add gw{number}", f"ip link add v{number} type veth peer name e0 netns gw{number}")
+            run(f"ip link set v{number} master br0", f"ip link set v{number} up")
+            inside = f"ip netns exec gw{number} ip"
+            run(f"{inside} link set lo up", f"{inside} address add {self.host(number)}/24 dev e0")
+            run(f"{inside} link set e0 up")
+
+    def host(self, number: int) -> str:
+        return f"10.77.0.{10 + number}"
+
+    def inside(self, number: int) -> list[str]:
+        return ["ip", "netns", "exec", f"gw{number}"]
+
+    def cut(self, number: int, *, off: bool) -> None:
+        run(f"ip netns exec gw{number} ip route {'add' if off else 'del'} blackhole {self.engine}/32")
+
+
+def run(*commands: str) -> None:
+    for command in commands:
+        subprocess.run(command.split(), check=True)
 
 
 class Gateway:
     """One process at a port of its own, which it keeps when it is started again."""
 
-    def __init__(self, folder: Path, config: str) -> None:
+    def __init__(self, folder: Path, config: str, network: Network, number: int) -> None:
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port: int = found.getsockname()[1]
+        self.host, self.number = network.host(number), number
+        self._inside = network.inside(number)
         self._file = folder / f"turnout-{self.port}.toml"
         self._file.write_text(config)
         self._folder = folder
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        command = [sys.executable, "-m", "turnout.cli", "serve", "--config", str(self._file), "--port", str(self.port)]
+        command = [sys.executable, "-m", "turnout.cli", "serve", "--config", str(self._file)]
+        command = [*self._inside, *command, "--host", self.host, "--port", str(self.port)]
         with (self._folder / f"gateway-{self.port}.log").open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log, cwd=self._folder)
         until = time.monotonic() + 30
         while time.monotonic() < until and self.process.poll() is None:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), timeout=1):
                 return
             time.sleep(0.02)
         raise RuntimeError((self._folder / f"gateway-{self.port}.log").read_text())
@@ -131,13 +185,13 @@ class Seen:
         self.answered: list[str] = []
         self.slowest_s = 0.0
 
-    async def ask(self, port: int) -> None:
+    async def ask(self, gateway: Gateway) -> None:
         begun = time.monotonic()
         try:
             async with asyncio.timeout(60):
-                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                reader, writer = await asyncio.open_connection(gateway.host, gateway.port)
                 writer.write(
-                    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\n"
+                    b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-api-key: sk-fleet\r\n"
                     b"content-length: %d\r\n\r\n%b" % (len(BODY), BODY)
                 )
                 raw = (await reader.read()).decode()
@@ -159,9 +213,11 @@ class Seen:
 
 def config(provider: str, store: StoreConfig, usd: float) -> str:
     return f"""
+[keys.fleet]
+key = "sk-fleet"
 [providers.lab]
 dialect = "openai-chat"
-base_url = "http://127.0.0.1:{provider}/v1"
+base_url = "http://{provider}/v1"
 [models."lab/m"]
 tier = "small"
 price = {{ input = 1, output = 2 }}
@@ -178,16 +234,17 @@ folder = "{store.folder}"
 """
 
 
-def start_provider() -> tuple[subprocess.Popen[str], str]:
-    """The provider's process and port."""
-    provider = subprocess.Popen([sys.executable, __file__, "provide"], stdout=subprocess.PIPE, text=True)
+def start_provider(host: str) -> tuple[subprocess.Popen[str], str]:
+    """The provider's process and address."""
+    provider = subprocess.Popen([sys.executable, __file__, "provide", host], stdout=subprocess.PIPE, text=True)
     assert provider.stdout is not None
-    return provider, provider.stdout.readline().strip()
+    return provider, f"{host}:{provider.stdout.readline().strip()}"
 
 
 async def owed(provider: str) -> int:
     """Requests that the provider was sent."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(provider))
+    host, _, port = provider.partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET /served HTTP/1.1\r\n\r\n")
     told = int((await reader.readuntil(b"\r\n\r\n") and await reader.read(100)).decode())
     writer.close()
@@ -202,7 +259,7 @@ def verdict(name: str, seen: Seen, usd: float, sent: int, ledger: Ledger) -> boo
     booked = sum(row.cost_nano_usd or 0 for row in rows.values())
     lost = sum(entry.amount_nano_usd for entry in ledger.entries(datetime(2020, 1, 1, tzinfo=UTC)))
     allowed = round(usd * NANO)
-    print(f"{name}: budget ${usd}, the provider was owed ${sent * COST / NANO:.5f} ({sent} requests)")
+    print(f"{name}: budget ${usd:.4f}, the provider was owed ${sent * COST / NANO:.5f} ({sent} requests)")
     print(f"  ledger: ${booked / NANO:.5f} in {len(rows)} rows, ${lost / NANO:.5f} entered for gateways that died")
     print(f"  clients: {dict(seen.ended.most_common())}, slowest {seen.slowest_s:.1f} s; rows lost: {len(missing)}")
     over = max(sent * COST, booked) - allowed
@@ -213,12 +270,13 @@ def verdict(name: str, seen: Seen, usd: float, sent: int, ledger: Ledger) -> boo
 async def rush(gateways: list[Gateway], count: int) -> Seen:
     """So many requests at once."""
     seen = Seen()
-    await asyncio.gather(*(seen.ask(gateways[n % len(gateways)].port) for n in range(count)))
+    await asyncio.gather(*(seen.ask(gateways[n % len(gateways)]) for n in range(count)))
     return seen
 
 
-async def storm(gateways: list[Gateway], engine: Valkey | None, seconds: float, rate: int) -> Seen:
-    """Traffic for a while: every few seconds a gateway is killed and started again, in between the engine too."""
+async def storm(gateways: list[Gateway], engine: Valkey | None, network: Network, *, seconds: float, rate: int) -> Seen:
+    """Traffic for a while: every few seconds a gateway is killed and started again, in between the engine too, and one
+    gateway is cut off from it for longer than its lease."""
     seen, dice, until = Seen(), random.Random(7), time.monotonic() + seconds  # noqa: S311
     asking: set[asyncio.Task[None]] = set()
 
@@ -233,10 +291,14 @@ async def storm(gateways: list[Gateway], engine: Valkey | None, seconds: float, 
                 engine.kill()
                 await asyncio.sleep(0.5)
                 await asyncio.to_thread(engine.start)
+                lonely = dice.choice(gateways).number
+                network.cut(lonely, off=True)
+                await asyncio.sleep(7)
+                network.cut(lonely, off=False)
 
     breaking = asyncio.create_task(break_things())
     while time.monotonic() < until:
-        task = asyncio.create_task(seen.ask(dice.choice(gateways).port))
+        task = asyncio.create_task(seen.ask(dice.choice(gateways)))
         asking.add(task)
         task.add_done_callback(asking.discard)
         await asyncio.sleep(1 / rate)
@@ -247,14 +309,14 @@ async def storm(gateways: list[Gateway], engine: Valkey | None, seconds: float, 
 
 async def main(told: argparse.Namespace) -> int:
     folder = Path(tempfile.mkdtemp(prefix="turnout-fleet-"))
-    good = True
+    good, network = True, Namespaces(told.gateways) if told.namespaces else Network()
     print(f"{told.gateways} gateways, ledger {told.ledger}, shared state {told.shared}")
     with contextlib.ExitStack() as closing:
         closing.callback(shutil.rmtree, folder, ignore_errors=True)
-        for name, usd in (("rush", 0.05), ("storm", told.usd)):
-            provider, port = start_provider()
+        for name, usd in (("rush", 0.05), ("storm", told.seconds * told.rate * COST / NANO * told.share)):
+            provider, port = start_provider(network.provider)
             closing.callback(provider.kill)
-            engine = Valkey().start() if told.shared == "valkey" else None
+            engine = Valkey(bind=network.engine).start() if told.shared == "valkey" else None
             if engine is not None:
                 closing.callback(engine.close)
             place = folder / name
@@ -264,14 +326,14 @@ async def main(told: argparse.Namespace) -> int:
                 shared=engine.url if engine else f"sqlite:///{place}/shared.db",
                 folder=str(place),
             )
-            gateways = [Gateway(place, config(port, store, usd)) for _ in range(told.gateways)]
+            gateways = [Gateway(place, config(port, store, usd), network, n) for n in range(told.gateways)]
             for gateway in gateways:
                 gateway.start()
                 closing.callback(gateway.end)
             if name == "rush":
                 seen = await rush(gateways, told.requests)
             else:
-                seen = await storm(gateways, engine, told.seconds, told.rate)
+                seen = await storm(gateways, engine, network, seconds=told.seconds, rate=told.rate)
             sent = await owed(port)
             await asyncio.sleep(2)
             for gateway in gateways:
@@ -288,8 +350,8 @@ async def main(told: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:] == ["provide"]:
-        asyncio.run(provide())
+    if sys.argv[1:2] == ["provide"]:
+        asyncio.run(provide(sys.argv[2]))
     else:
         parser = argparse.ArgumentParser(description=__doc__)
         parser.add_argument("--gateways", type=int, default=4)
@@ -298,7 +360,12 @@ if __name__ == "__main__":
         parser.add_argument("--requests", type=int, default=2_000)
         parser.add_argument("--seconds", type=float, default=30)
         parser.add_argument("--rate", type=int, default=40, help="requests a second of the storm")
-        parser.add_argument("--usd", type=float, default=0.2, help="the storm's budget")
+        parser.add_argument("--share", type=float, default=0.8, help="of the storm's requests that its budget pays for")
+        parser.add_argument("--namespaces", action="store_true", help="a network namespace for each; needs root")
         parser.add_argument("--logs", action="store_true", help="print what the gateways said")
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-        raise SystemExit(asyncio.run(main(parser.parse_args())))
+        told = parser.parse_args()
+        if told.namespaces and os.environ.get(INSIDE) is None:  # begin again where only our own links are
+            again = ["/usr/bin/unshare", "--net", "--mount", sys.executable, *sys.argv]
+            os.execve(again[0], again, {**os.environ, INSIDE: "1"})  # noqa: S606 - our own arguments
+        raise SystemExit(asyncio.run(main(told)))

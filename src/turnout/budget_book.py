@@ -15,7 +15,7 @@ from msgspec import Struct
 from turnout.config import BudgetConfig, Config, check_budget
 from turnout.errors import ConfigError, InvalidRequest, NoCapacity, NotFound, TurnoutError
 from turnout.memory import Memory
-from turnout.money import Taking, budget_rule, budget_rules, claimed, paced, take_budgets
+from turnout.money import Taking, budget_rule, budget_rules, claimed, paced
 from turnout.spend.budgets import BudgetRule
 
 __all__ = ["BudgetBook", "BudgetStore", "StoredBudget", "book_rules"]
@@ -85,11 +85,14 @@ class BudgetBook:
         """Whether the config holds it, or the gateway itself: then nobody changes it here."""
         return any(rule.name == name for rule in self._rules)
 
-    def take(self) -> None:
-        """Let these budgets hold from now on, with what the ledger says was spent in their periods. Blocks while it is
-        read."""
-        take_budgets(self.rules, self._memory.budgets, self._memory.ledger)
-        self._memory.pacing.reconfigure(paced(self.told))
+    async def take(self) -> None:
+        """Let these budgets hold from now on, with what the ledger says was spent in their periods; requests go on while
+        it is read. Raises NoCapacity and Internal, and then nothing has changed."""
+        async with self._changing:
+            try:
+                await self._take(self._made)
+            except TimeoutError:
+                raise NoCapacity("the ledger took too long to say what was spent; try again", retry_after=5) from None
 
     async def look(self) -> None:
         """Take over what another gateway has changed in the store; requests go on meanwhile. What cannot be taken is
@@ -135,12 +138,12 @@ class BudgetBook:
         NotFound."""
         await self._put(name, _checked(name, msgspec.to_builtins(self._mine(name), enc_hook=str), body))
 
-    def remove(self, name: str) -> None:
-        """What it has counted is forgotten; the ledger has it still. Raises NotFound and InvalidRequest."""
+    async def remove(self, name: str) -> None:
+        """What it has counted is forgotten; the ledger has it still. Raises NotFound, InvalidRequest and NoCapacity."""
         self._mine(name)
         self._store.remove(name)
         del self._made[name]
-        self.take()
+        await self.take()
 
     def _mine(self, name: str) -> BudgetConfig:
         if self.configured(name):

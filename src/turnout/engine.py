@@ -304,9 +304,9 @@ async def _build(
     brakes, rules = _brake_rules(config.brakes), _rules(config, fleet)
     accounts = {name: places_of(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
     book = BudgetBook(config, state.stores.budgets, state.memory)
+    await book.take()
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
-    book.take()
     _follow(config, state)
     state.memory.learner.predictor = predictor
     return Engine(

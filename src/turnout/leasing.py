@@ -132,6 +132,9 @@ class Leasing:
             try:
                 opens_in_s = await self._ask(missing)
             except NoCapacity as error:
+                tries -= 1
+                if tries and self._shared.healthy:  # it was late once
+                    continue
                 if self._open_when_lost:
                     self.passed_uncovered += 1
                     self._budgets.stretch(missing)

@@ -25,7 +25,6 @@ __all__ = [
     "nano",
     "open_budgets",
     "paced",
-    "take_budgets",
 ]
 
 READ_S = 120.0
@@ -152,21 +151,16 @@ class Taking:
             self._budgets.restore(s.spender, s.deployment, s.provider, s.cost_nano_usd, at=s.at, rules=mine)
 
 
-def take_budgets(rules: Sequence[BudgetRule], budgets: Budgets, ledger: Ledger) -> None:
-    """Let `budgets` keep these rules, with what the ledger says was spent in their current periods. Blocks while it is
-    read. Raises TimeoutError and Internal."""
+def open_budgets(rules: Sequence[BudgetRule], ledger: Ledger) -> Budgets:
+    """Budgets of these rules as the ledger knows them, for somebody who looks: what open requests hold is not in it.
+    Blocks while it is read. Raises TimeoutError and Internal."""
+    budgets = Budgets(())
     taking = Taking(rules, budgets, ledger)
     try:
         taking.wait()
         taking.end()
     finally:
         taking.drop()
-
-
-def open_budgets(rules: Sequence[BudgetRule], ledger: Ledger) -> Budgets:
-    """Budgets of these rules as the ledger knows them, for somebody who looks: what open requests hold is not in it."""
-    budgets = Budgets(())
-    take_budgets(rules, budgets, ledger)
     return budgets
 
 

@@ -32,11 +32,12 @@ def binary() -> Path:
 class Valkey:
     """A server that can be killed, frozen and started again at the same address. With a `config` it is a Sentinel."""
 
-    def __init__(self, *options: str, config: str = "") -> None:
+    def __init__(self, *options: str, config: str = "", bind: str = "127.0.0.1") -> None:
         self._binary = binary()
         self._options = options
         self._folder = Path(tempfile.mkdtemp(prefix="turnout-valkey-"))
         self.port = free_port()
+        self._bind = bind
         self.process: subprocess.Popen[bytes] | None = None
         if config:
             file = self._folder / "sentinel.conf"
@@ -45,10 +46,19 @@ class Valkey:
 
     @property
     def url(self) -> str:
-        return f"valkey://127.0.0.1:{self.port}"
+        return f"valkey://{self._bind}:{self.port}"
 
     def start(self) -> Self:
-        arguments = ["--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        arguments = [
+            "--port",
+            str(self.port),
+            "--bind",
+            self._bind,
+            "--protected-mode",
+            "no",
+            "--dir",
+            str(self._folder),
+        ]
         kept = [] if "--sentinel" in self._options else ["--save", ""]
         self.process = subprocess.Popen(
             [self._binary, *self._options, *arguments, *kept, "--logfile", str(self._folder / "log")],
@@ -57,7 +67,7 @@ class Valkey:
         )
         until = time.monotonic() + 10
         while time.monotonic() < until:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            with contextlib.suppress(OSError), socket.create_connection((self._bind, self.port), timeout=1):
                 return self
             time.sleep(0.01)
         raise RuntimeError(f"valkey-server did not start: {(self._folder / 'log').read_text()}")

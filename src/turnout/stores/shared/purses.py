@@ -15,7 +15,11 @@ from msgspec import Struct
 from turnout.shared_state import Claim, Lease, Lost
 from turnout.spend.purses import STEPS
 
-__all__ = ["LEASE_S", "OPEN_S", "PURSE_TTL_S", "Engine", "Part", "Purse", "step_us"]
+__all__ = ["DEADLINE_S", "LEASE_S", "OPEN_S", "PURSE_TTL_S", "Engine", "Part", "Purse", "step_us"]
+
+DEADLINE_S = 1.0
+"""How long an answer is waited for. A busy gateway reads answers late, so less would be its own lateness more often
+than the engine's."""
 
 LEASE_S = 5.0
 """How long a gateway may be silent before its money is somebody else's: ten of its usual claims."""

@@ -23,7 +23,7 @@ from turnout.errors import ConfigError, NoCapacity
 from turnout.shared_state import Admission, Claim, Lease, Lost
 from turnout.stores.schema import cause_of, code_of, identity_of
 from turnout.stores.shared.gates import Gate
-from turnout.stores.shared.purses import LEASE_S, OPEN_S, PURSE_TTL_S, Engine, Purse
+from turnout.stores.shared.purses import DEADLINE_S, LEASE_S, OPEN_S, PURSE_TTL_S, Engine, Purse
 
 __all__ = ["SqliteShared"]
 
@@ -74,7 +74,7 @@ class SqliteShared:
         path: str,
         gateway: str,
         *,
-        deadline_s: float = 0.25,
+        deadline_s: float = DEADLINE_S,
         lease_s: float = LEASE_S,
         open_s: float = OPEN_S,
         ttl_s: float = PURSE_TTL_S,

@@ -27,7 +27,7 @@ from turnout.shared_state import Admission, Claim, Lease, Lost
 from turnout.spend.purses import STEPS
 from turnout.stores.shared.address import Address
 from turnout.stores.shared.news import News
-from turnout.stores.shared.purses import LEASE_S, OPEN_S, PURSE_TTL_S, step_us
+from turnout.stores.shared.purses import DEADLINE_S, LEASE_S, OPEN_S, PURSE_TTL_S, step_us
 from turnout.stores.shared.wire import Command, Reply, Wire, talk, told
 
 __all__ = ["LARGEST", "SHARDS", "ValkeyShared"]
@@ -75,7 +75,7 @@ class ValkeyShared:
         url: str,
         gateway: str,
         *,
-        deadline_s: float = 0.25,
+        deadline_s: float = DEADLINE_S,
         lease_s: float = LEASE_S,
         open_s: float = OPEN_S,
         ttl_s: float = PURSE_TTL_S,
