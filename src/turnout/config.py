@@ -20,6 +20,7 @@ from turnout.catalog.models import Tier
 from turnout.errors import ConfigError
 from turnout.keys import Grant
 from turnout.learning_rules import LearningRules, check_learning
+from turnout.oidc_rules import OidcRules, check_oidc
 from turnout.spend.brakes import Action, BrakeName
 from turnout.spend.budgets import Match
 from turnout.spend.periods import parse_period, parse_zone
@@ -78,6 +79,12 @@ class Secret:
         return hash(self._value)
 
 
+class OidcConfig(OidcRules, frozen=True, kw_only=True):
+    """Sign-in to the console by an OpenID provider; needs turnout[oidc]. `client_secret` None: a public client."""
+
+    client_secret: Secret | None = None
+
+
 class ServerConfig(Struct, frozen=True, kw_only=True):
     """`max_body_bytes` bounds a request's body, `body_timeout_s` the seconds it may take to come; `max_concurrency` is
     how many requests are served at once, `queue_s` how long one more waits for its turn; `idle_reader_s` how long a
@@ -85,12 +92,13 @@ class ServerConfig(Struct, frozen=True, kw_only=True):
     `drain_s`, until whoever spreads the load has seen it; then it takes nothing more, and streams may finish for
     `shutdown_grace_s`.
     `admin_key` opens /admin and /console once virtual keys exist; without it they stay shut then. `viewer_key` lets
-    look and change nothing (docs/console.md)."""
+    look and change nothing, `oidc` lets people sign in by name (docs/console.md)."""
 
     host: str = "127.0.0.1"
     port: int = 8787
     admin_key: Secret | None = None
     viewer_key: Secret | None = None
+    oidc: OidcConfig | None = None
     max_body_bytes: int = 64 * 1024 * 1024
     body_timeout_s: float = 60.0
     max_concurrency: int = 2_000
@@ -454,6 +462,7 @@ def check_values(config: Config) -> None:
             f"routing.quality = {config.routing.quality}: must lie between 0 and 1", param="routing.quality"
         )
     _check_server(config.server)
+    _check_sign_in(config.server)
     for name, key in config.keys.items():
         check_key(join("keys", name), key)
     _check_delivery(config.delivery)
@@ -492,6 +501,14 @@ def check_key(path: str, told: Grant) -> None:
             raise ConfigError(f"{path}.{name} = {value}: must be at least 1", param=f"{path}.{name}")
     if told.expires is not None and told.expires.tzinfo is None:
         raise ConfigError(f"{path}.expires = {told.expires}: has no time zone; end it with Z for UTC", param=path)
+
+
+def _check_sign_in(told: ServerConfig) -> None:
+    if told.oidc is None:
+        return
+    check_oidc(told.oidc)
+    if told.admin_key is None:  # without any key everybody is an admin
+        raise ConfigError("server.oidc needs server.admin_key beside it", param="server.admin_key")
 
 
 def _check_delivery(told: DeliveryConfig) -> None:

@@ -29,9 +29,9 @@ class JudgeRules(Struct, frozen=True, kw_only=True):
 
 class LearningRules(Struct, frozen=True, kw_only=True):
     """`enabled`: what becomes of answers is recorded (docs/learning.md), for `keep_days` days: scores and hashed
-    features, no text. `keep_prompts`: requests and answers too, for `turnout export --for finetune`. `explore`: share
-    of the plain questions, where a failure is cheap, that go one tier lower than decided, to learn of it (0.03 at
-    most)."""
+    features, no text. `keep_prompts`: requests and answers too, for `turnout export --for finetune` and, redacted, for
+    the console. `explore`: share of the plain questions, where a failure is cheap, that go one tier lower than
+    decided, to learn of it (0.03 at most)."""
 
     enabled: bool = True
     keep_days: int = 90

@@ -7,8 +7,8 @@ import pytest
 
 from support.calls import CHAT
 from turnout.learn.export import example_of, scores_of, solved
-from turnout.learn.redaction import Redactor
 from turnout.learning import Asked
+from turnout.redaction import Redactor
 from turnout.routing.outcomes import TRUST, Outcome
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

@@ -157,7 +157,9 @@ async def test_without_keys_this_machines_own_names_are_answered_alone(tmp_path)
             for host in (browser.host, f"localhost:{browser.port}", "[::1]:80", "turnout:8787", "my.localhost"):
                 assert (await browser.ask("GET", path, host=host))[0] == 200, (path, host)
         status, _, body = await browser.ask("GET", "/console/session")
-        assert json.loads(body) | {"version": ""} == {"role": "admin", "csrf": None, "open": True, "version": ""}
+        assert json.loads(body) | {"version": ""} == {
+            "role": "admin", "name": None, "csrf": None, "open": True, "oidc": False, "version": "",
+        }  # fmt: skip
         # What another site's page may send all the same.
         plain = {"origin": "https://evil.example", "content_type": "text/plain"}
         assert (await browser.ask("POST", "/admin/keys", {"name": "theirs"}, **plain))[0] == 403

@@ -1,4 +1,7 @@
-"""A real browser for tests: Debian's Chromium driven by playwright, with what its console says."""
+"""A real browser for tests, driven by playwright, with what its console says: Debian's Chromium, or the one that
+TURNOUT_BROWSER names. A Firefox of one's own is driven by WebDriver BiDi, and must know how to emulate colours by it
+(Firefox ESR 153 does not).
+"""
 
 from __future__ import annotations
 
@@ -11,16 +14,16 @@ from typing import Any
 
 import pytest
 
-__all__ = ["CHROMIUM", "audit", "browsing", "needs_browser"]
+__all__ = ["BROWSER", "audit", "browsing", "needs_browser"]
 
-CHROMIUM = os.environ.get("TURNOUT_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+BROWSER = os.environ.get("TURNOUT_BROWSER") or shutil.which("chromium") or shutil.which("chromium-browser")
 
 
 def needs_browser() -> None:
     """Skip, saying what is missing, where there is no browser to drive."""
     pytest.importorskip("playwright", reason="playwright is not installed; `make test` installs it")
-    if not CHROMIUM:
-        pytest.skip("no Chromium is here: apt-get install chromium, or name one in TURNOUT_CHROMIUM")
+    if not BROWSER:
+        pytest.skip("no Chromium is here: apt-get install chromium, or name a browser in TURNOUT_BROWSER")
 
 
 @asynccontextmanager
@@ -32,8 +35,11 @@ async def browsing(
 
     wrong: list[str] = []
     async with async_playwright() as playwright:
-        chromium = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        context = await chromium.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+        if "firefox" in Path(BROWSER or "").name:
+            browser = await playwright.firefox.launch(executable_path=BROWSER, channel="moz-firefox")
+        else:
+            browser = await playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        context = await browser.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
         page = await context.new_page()
         page.on("console", lambda said: wrong.append(said.text) if said.type in {"error", "warning"} else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
@@ -41,7 +47,7 @@ async def browsing(
         try:
             yield page, wrong
         finally:
-            await chromium.close()
+            await browser.close()
 
 
 def axe() -> str:

@@ -16,7 +16,7 @@ from turnout.config import Config, load_config
 from turnout.engine import keyring_of
 from turnout.errors import ConfigError
 from turnout.learn.export import example_of, scores_of, solved
-from turnout.learn.redaction import Redactor
+from turnout.redaction import Redactor
 from turnout.stores.opening import Stores, open_stores
 from turnout.usage import moment
 

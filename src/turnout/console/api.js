@@ -1,7 +1,7 @@
 // The gateway's own JSON: asked with the browser's session, errors told in the gateway's words.
 
 /** `role`: admin or viewer; null until someone has signed in. */
-export const me = { role: null, csrf: null, open: false, version: "" };
+export const me = { role: null, name: null, csrf: null, open: false, oidc: false, version: "" };
 
 export class Problem extends Error {
   constructor(message, status, retryAfter) {
@@ -50,5 +50,5 @@ export async function signIn(key) {
 
 export async function signOut() {
   await post("/console/logout");
-  Object.assign(me, { role: null, csrf: null, open: false });
+  Object.assign(me, { role: null, name: null, csrf: null, open: false });
 }

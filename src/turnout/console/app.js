@@ -86,7 +86,7 @@ function Shell({ onSignOut }) {
           <select value=${look} onChange=${(e) => setLook(e.target.value)}>${Object.entries(LOOKS).map(([value, name]) => html`<option value=${value} selected=${value === look}>${name}</option>`)}</select></label>
         ${me.open
           ? html`<span class="who" title="No key is set: whoever reaches this address is an admin. Set server.admin_key.">no keys set</span>`
-          : html`<span class="who">${me.role}</span><button type="button" class="plain" onClick=${onSignOut}>Sign out</button>`}
+          : html`<span class="who">${me.name ? `${me.name} (${me.role})` : me.role}</span><button type="button" class="plain" onClick=${onSignOut}>Sign out</button>`}
       </div>
     </header>
     <main id="main" ref=${main} tabindex="-1"><${View} key=${`${found.at}/${id}`} id=${id} /></main>`;

@@ -30,8 +30,8 @@ from turnout.chat import (
 )
 from turnout.dialects import DIALECTS
 from turnout.errors import TurnoutError
-from turnout.learn.redaction import Redactor
 from turnout.learning import POOR, Asked
+from turnout.redaction import Redactor
 from turnout.routing.outcomes import Outcome
 
 __all__ = ["Example", "example_of", "scores_of", "solved"]

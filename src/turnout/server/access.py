@@ -14,9 +14,10 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from turnout.errors import Forbidden, RateLimited, Unauthorized
+from turnout.oidc_rules import OidcRules, Person
 from turnout.server.auth import Keyring, Role, presented_key
 
-__all__ = ["COOKIE", "CSRF", "Access", "Visitor"]
+__all__ = ["COOKIE", "CSRF", "Access", "Visitor", "cookie_in"]
 
 COOKIE = "turnout_session"
 
@@ -39,9 +40,11 @@ MOST_ADDRESSES = 10_000
 
 
 class _Session(Struct, kw_only=True):
-    """`digest` is that of the key it came from: a session does not outlive its key. Times are monotonic."""
+    """`digest` is that of the key it came from, `person` whom an OpenID provider vouched for: a session does not
+    outlive what either may do. Times are monotonic."""
 
-    digest: str
+    digest: str = ""
+    person: Person | None = None
     csrf: str
     since_s: float
     used_s: float
@@ -49,9 +52,10 @@ class _Session(Struct, kw_only=True):
 
 class Visitor(Struct, frozen=True, kw_only=True):
     """Who asks. `csrf` is what a browser's session must send with changes, None where a key was presented or none is
-    needed; `open`: no key exists at all."""
+    needed; `open`: no key exists at all; `name`: of somebody who signed in by name."""
 
     role: Role
+    name: str | None = None
     csrf: str | None = None
     open: bool = False
 
@@ -63,10 +67,11 @@ class _Failures(Struct):
 
 class Access:
     """The browser sessions of one gateway, and how often addresses presented wrong keys. In memory: a restart ends all
-    of them. Only hashes of session ids are kept."""
+    of them. Only hashes of session ids are kept. `people`: who else may come in, by an OpenID provider's word."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
+        self.people: OidcRules | None = None
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
 
@@ -93,22 +98,30 @@ class Access:
 
     def role_of(self, keyring: Keyring, key: str, address: str) -> Role:
         """What `key` may do. Raises Unauthorized, and RateLimited for an address that has presented many wrong ones."""
-        self._hold_back(address)
+        self.hold_back(address)
         role = keyring.role_of(keyring.digest(key))
         if role is None:
-            self._failed(address)
+            self.failed(address)
             raise Unauthorized("this needs the admin key (server.admin_key in the config)")
         return role
 
     def enter(self, keyring: Keyring, key: str, address: str) -> tuple[str, Visitor]:
         """A new session's id, which is kept nowhere, and who it is. Raises as `role_of`."""
         role = self.role_of(keyring, key, address)
+        name, session = self._begun(digest=keyring.digest(key))
+        return name, Visitor(role=role, csrf=session.csrf)
+
+    def enter_as(self, person: Person) -> str:
+        """A new session's id, for somebody whose role `people` says."""
+        return self._begun(person=person)[0]
+
+    def _begun(self, *, digest: str = "", person: Person | None = None) -> tuple[str, _Session]:
         name, now_s = secrets.token_urlsafe(32), self._clock()
-        session = _Session(digest=keyring.digest(key), csrf=secrets.token_urlsafe(32), since_s=now_s, used_s=now_s)
+        session = _Session(digest=digest, person=person, csrf=secrets.token_urlsafe(32), since_s=now_s, used_s=now_s)
         self._sessions[_hash(name)] = session
         while len(self._sessions) > MOST_SESSIONS:
             self._sessions.popitem(last=False)
-        return name, Visitor(role=role, csrf=session.csrf)
+        return name, session
 
     def leave(self, headers: Mapping[str, str]) -> None:
         """End the session of these headers, if there is one."""
@@ -119,14 +132,19 @@ class Access:
         session = self._sessions.get(_hash(told)) if told else None
         if told is None or session is None:
             raise Unauthorized("this needs the admin key (server.admin_key in the config)")
-        now_s, role = self._clock(), keyring.role_of(session.digest)
+        now_s, who = self._clock(), session.person
+        if who is None:
+            role = keyring.role_of(session.digest)
+        else:
+            role = self.people.role_of(who) if self.people is not None else None
         if role is None or now_s - session.since_s > LASTS_S or now_s - session.used_s > IDLE_S:
             del self._sessions[_hash(told)]
-            raise Unauthorized("this session has ended; sign in again with the admin key")
+            raise Unauthorized("this session has ended; sign in again")
         session.used_s = now_s
-        return Visitor(role=role, csrf=session.csrf)
+        return Visitor(role=role, csrf=session.csrf, name=who and (who.email or who.subject))
 
-    def _hold_back(self, address: str) -> None:
+    def hold_back(self, address: str) -> None:
+        """Raises RateLimited for an address that has presented many wrong keys."""
         failures = self._failures.get(address)
         if failures is None:
             return
@@ -139,7 +157,8 @@ class Access:
         if quiet_s < wait_s:
             raise RateLimited("too many wrong keys came from here; wait a little", retry_after=wait_s - quiet_s)
 
-    def _failed(self, address: str) -> None:
+    def failed(self, address: str) -> None:
+        """Take note of a wrong key, or a sign-in that failed."""
         failures = self._failures.setdefault(address, _Failures())
         failures.count += 1
         failures.last_s = self._clock()
@@ -150,9 +169,14 @@ class Access:
 
 def cookie_of(headers: Mapping[str, str]) -> str | None:
     """The session's id that a browser sent."""
+    return cookie_in(headers, COOKIE)
+
+
+def cookie_in(headers: Mapping[str, str], wanted: str) -> str | None:
+    """The value of a browser's cookie."""
     for pair in headers.get("cookie", "").split(";"):
         name, _, value = pair.strip().partition("=")
-        if name == COOKIE and value:
+        if name == wanted and value:
             return value
     return None
 

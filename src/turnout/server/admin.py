@@ -15,7 +15,7 @@ from turnout.config import check_key
 from turnout.engine import Engine
 from turnout.errors import ConfigError, InvalidRequest
 from turnout.keys import Key, StoredKey
-from turnout.server import budgets, requests, sessions
+from turnout.server import budgets, requests, sessions, texts
 from turnout.server.learning import learning, outcomes
 from turnout.server.models import models
 from turnout.server.overview import history, overview, snowball, volume
@@ -166,6 +166,8 @@ def key_story(stored: StoredKey, *, configured: bool) -> dict[str, object]:
 CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
     ("GET", "/admin/requests"): ("the newest requests; ?limit=100&session=ID", requests.newest),
     ("GET", "/admin/requests/([^/]+)"): ("one request's whole story", requests.story),
+    ("GET", "/admin/requests/([^/]+)/texts"): ("what was said in it, redacted, where that is kept", texts.redacted),
+    ("POST", "/admin/requests/([^/]+)/texts"): ("the same as it was said: for admins alone", texts.whole),
     ("POST", "/admin/route"): ("the decision for a request; nobody is called", requests.tried),
     ("GET", "/admin/models"): ("the models: health, pace, what was learned, prices", models),
     ("GET", "/admin/budgets"): ("what each budget may spend, has spent and holds", budgets.budgets),
@@ -199,7 +201,10 @@ CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
 """Method and path, what it is for, and who answers."""
 
 READS: frozenset[Handler] = frozenset(
-    {_usage, outcomes, overview, volume, snowball, history, requests.newest, requests.story, sessions.one}
+    {
+        *(_usage, outcomes, overview, volume, snowball, history, sessions.one),
+        *(requests.newest, requests.story, texts.redacted, texts.whole),
+    }
 )
 """Those who only read the store, which may take a while: not on the event loop."""
 

@@ -20,6 +20,7 @@ from turnout.server.admission import Admission
 from turnout.server.console import Ask, Browser, console_at
 from turnout.server.learning import feedback
 from turnout.server.metrics import METRICS, Scrapes
+from turnout.server.oidc import SignIn
 from turnout.server.paths import FEEDBACK, ROUTE, operation_at, shape_of
 from turnout.server.wire import (
     Hangup,
@@ -50,17 +51,20 @@ log = logging.getLogger("turnout")
 
 class App:
     """One gateway over HTTP. Whoever built `engine` closes it after the server has stopped. `draining`: it was told to
-    end, and no new callers should be sent here."""
+    end, and no new callers should be sent here. Raises ConfigError where a library is missing."""
 
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.draining = False
         self.access = Access()
+        self.sign_in = SignIn(self.access, engine.state.http)
+        self.sign_in.follow(engine.server.oidc)
         self.admission = Admission(most=engine.server.max_concurrency, wait_s=engine.server.queue_s)
         self.scrapes = Scrapes(engine, self.admission)
 
     def take_over(self, engine: Engine) -> None:
         """Let `engine` serve the requests to come; those that are open keep theirs."""
+        self.sign_in.follow(engine.server.oidc)
         self.engine = engine
         self.admission.most, self.admission.wait_s = engine.server.max_concurrency, engine.server.queue_s
         self.scrapes.follow(engine)
@@ -135,8 +139,12 @@ class App:
         engine = self.engine
         body = await read_body(receive, headers, MOST_LOGIN_BYTES, engine.server.body_timeout_s)
         browser = Browser(address=address_of(scope), headers=headers, scheme=scope["scheme"])
-        ask = Ask(method=scope["method"], path=scope["path"], body=body)
-        page = console_at(self.access, engine.keyring, browser, ask)
+        query = scope["query_string"].decode("latin-1")
+        ask = Ask(method=scope["method"], path=scope["path"], query=query, body=body)
+        if ask.path.startswith("/console/oidc/"):
+            page = await self.sign_in.page(browser, ask)
+        else:
+            page = console_at(self.access, engine.keyring, browser, ask)
         await send_page(send, page.status, page.body, page.headers)
 
 

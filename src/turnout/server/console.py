@@ -16,7 +16,7 @@ from turnout.server.access import COOKIE, LASTS_S, Access, Visitor, check_host, 
 from turnout.server.auth import Keyring
 from turnout.server.reading import decoded
 
-__all__ = ["HEADERS", "Ask", "Browser", "Page", "console_at", "files"]
+__all__ = ["HEADERS", "Ask", "Browser", "Page", "console_at", "files", "session_cookie"]
 
 FOLDER = Path(__file__).parent.parent / "console"
 
@@ -58,6 +58,7 @@ class Ask(Struct, frozen=True, kw_only=True):
 
     method: str
     path: str
+    query: str = ""
     body: bytes = b""
 
 
@@ -99,36 +100,39 @@ def console_at(access: Access, keyring: Keyring, browser: Browser, ask: Ask) -> 
 def _session(access: Access, keyring: Keyring, browser: Browser) -> Page:
     """Who is signed in; nobody is no error: the page asks at its start."""
     try:
-        return _told(access.admit(keyring, browser.headers, browser.address, changes=False))
+        return _told(access, access.admit(keyring, browser.headers, browser.address, changes=False))
     except Unauthorized:
-        return _told(None)
+        return _told(access, None)
 
 
 def _login(access: Access, keyring: Keyring, browser: Browser, body: bytes) -> Page:
     told = decoded(body, _Login, '{"key": "the admin key"}')
     if keyring.unlocked:
-        return _told(Visitor(role="admin", open=True))
+        return _told(access, Visitor(role="admin", open=True))
     access.leave(browser.headers)
     name, visitor = access.enter(keyring, told.key, browser.address)
-    return _told(visitor, ("set-cookie", _cookie(name, browser, LASTS_S)))
+    return _told(access, visitor, session_cookie(name, secure=browser.secure))
 
 
 def _logout(access: Access, browser: Browser) -> Page:
     access.leave(browser.headers)
-    return Page(headers=[("set-cookie", _cookie("", browser, 0)), *_plain("application/json")], body=b"{}")
+    cookie = session_cookie("", secure=browser.secure, lasts_s=0)
+    return Page(headers=[cookie, *_plain("application/json")], body=b"{}")
 
 
-def _cookie(name: str, browser: Browser, lasts_s: float) -> str:
-    """No script reads it, no other site's page sends it."""
-    secure = "; Secure" if browser.secure else ""
-    return f"{COOKIE}={name}; Path=/; Max-Age={lasts_s:.0f}; HttpOnly; SameSite=Strict{secure}"
+def session_cookie(name: str, *, secure: bool, lasts_s: float = LASTS_S) -> tuple[str, str]:
+    """The header that gives a browser its session. No script reads it, no other site's page sends it."""
+    only = "; Secure" if secure else ""
+    return "set-cookie", f"{COOKIE}={name}; Path=/; Max-Age={lasts_s:.0f}; HttpOnly; SameSite=Strict{only}"
 
 
-def _told(visitor: Visitor | None, *more: tuple[str, str]) -> Page:
+def _told(access: Access, visitor: Visitor | None, *more: tuple[str, str]) -> Page:
     told = {
         "role": visitor.role if visitor else None,
         "csrf": visitor.csrf if visitor else None,
+        "name": visitor.name if visitor else None,
         "open": visitor.open if visitor else False,
+        "oidc": access.people is not None,
         "version": __version__,
     }
     return Page(headers=[*more, *_plain("application/json")], body=msgspec.json.encode(told))

@@ -110,7 +110,10 @@ def document(looks: Mapping[str, str]) -> dict[str, Json]:
     for path, what in looks.items():
         named = path.partition("{")[2].partition("}")[0]
         paths[path] = {
-            "get": {"summary": what, "responses": _responses((200, 401, 404, 503), JSON_ANSWER)},
+            "get": {
+                "summary": what,
+                "responses": _responses((200, 401, 404, 503), LOOK_ANSWERS.get(path, JSON_ANSWER)),
+            },
             **({"parameters": [_in_path(named)]} if named else {}),
         }
     return {
@@ -130,6 +133,12 @@ def document(looks: Mapping[str, str]) -> dict[str, Json]:
 
 JSON_ANSWER: dict[str, Json] = {"application/json": {"schema": {}}}
 ANSWER: dict[str, Json] = {**JSON_ANSWER, "text/event-stream": {"schema": TEXT}}
+
+LOOK_ANSWERS: Mapping[str, dict[str, Json]] = {
+    "/metrics": {"text/plain": {"schema": TEXT}},
+    "/console": {"text/html": {"schema": TEXT}},
+}
+"""What is no JSON of what can be looked at."""
 
 
 def _responses(statuses: tuple[int, ...], content: dict[str, Json]) -> dict[str, Json]:

@@ -28,6 +28,7 @@ LOOKS = {
     "/v1/models/{model}": "one name",
     "/admin/requests": "the newest requests",
     "/admin/requests/{request_id}": "one request's whole story",
+    "/admin/requests/{request_id}/texts": "what was said in it, redacted, where that is kept",
     "/admin/models": "the models: health, pace, what was learned, prices",
     "/admin/budgets": "what each budget may spend, has spent and holds",
     "/admin/usage": "token volume, and what would save most",
@@ -41,6 +42,7 @@ LOOKS = {
     "/admin/sessions": "the sessions in memory, the latest first",
     "/admin/sessions/{session}": "one session step by step",
     "/console": "the page that shows all this",
+    "/metrics": "counts and times for Prometheus",
 }
 """What can be looked at with GET: each path and what is there."""
 

@@ -3,6 +3,7 @@ import { html } from "../dom.js";
 import { useLoad } from "../live.js";
 import { usd, count, short, share, seconds, moment, inPath, shown, reason } from "../format.js";
 import { Failure, Figure, Figures, Legend, Link, Loading, Name, PartsBar, Table, Tag } from "../ui.js";
+import { Said } from "../said.js";
 import { Weighed } from "../weighed.js";
 import { PARTS } from "./tokens.js";
 
@@ -42,10 +43,10 @@ function Story({ r }) {
         ${Object.entries(r.tags ?? {}).map(([k, v]) => html`<div><dt><${Name} of=${k} /></dt><dd><${Name} of=${v} /></dd></div>`)}
       </dl>
       ${r.input_tokens ? html`<${Legend} names=${PARTS} /><${PartsBar} parts=${parts} label="context" />` : null}
-      <p class="faint small">Prompts and answers are not in the ledger.</p>
       ${(r.warnings ?? []).map((w) => html`<p class="small warned">${shown(w)}</p>`)}
     </section>
-    ${r.attempt_log?.length > 0 && html`<section class="card"><h2>Attempts</h2><${Attempts} rows=${r.attempt_log} /></section>`}`;
+    ${r.attempt_log?.length > 0 && html`<section class="card"><h2>Attempts</h2><${Attempts} rows=${r.attempt_log} /></section>`}
+    <${Said} id=${r.request_id} />`;
 }
 
 const plain = (c) => ({ ...c, model: c.deployment, cost_usd: dollars(c.expected_cost_nano_usd), rest_usd: dollars(c.rest_nano_usd) });

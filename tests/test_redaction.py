@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.learn.redaction import KINDS, Redactor
+from turnout.redaction import KINDS, Redactor
 
 
 @pytest.mark.parametrize(
