@@ -22,6 +22,7 @@ from turnout.server.learning import feedback
 from turnout.server.metrics import METRICS, Scrapes
 from turnout.server.oidc import SignIn
 from turnout.server.paths import FEEDBACK, ROUTE, operation_at, shape_of
+from turnout.server.siblings import Siblings
 from turnout.server.wire import (
     Hangup,
     Receive,
@@ -53,14 +54,14 @@ class App:
     """One gateway over HTTP. Whoever built `engine` closes it after the server has stopped. `draining`: it was told to
     end, and no new callers should be sent here. Raises ConfigError where a library is missing."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, siblings: Siblings | None = None) -> None:
         self.engine = engine
         self.draining = False
         self.access = Access()
         self.sign_in = SignIn(self.access, engine.state.http)
         self.sign_in.follow(engine.server.oidc)
         self.admission = Admission(most=engine.server.max_concurrency, wait_s=engine.server.queue_s)
-        self.scrapes = Scrapes(engine, self.admission)
+        self.scrapes = Scrapes(engine, self.admission, siblings)
 
     def take_over(self, engine: Engine) -> None:
         """Let `engine` serve the requests to come; those that are open keep theirs."""
