@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from support.requests import settled
 from turnout.context import RequestContext
-from turnout.telemetry.exposition import Page
+from turnout.telemetry.exposition import Page, taken
 from turnout.telemetry.logs import JsonLog, line_of
 from turnout.telemetry.metrics import FIRST_TOKEN_S, OVERHEAD_S, WHOLE_S, Metrics
 from turnout.telemetry.otel import Otlp, Spans
@@ -132,7 +132,7 @@ def main() -> int:
     own, whole = traced_us()
     print(f"traces, in the request           {own:6.2f} us")
     print(f"traces, with their exporter      {whole:6.2f} us")
-    page = Page(metrics, lambda: Readings(version="1"))
+    page = Page(lambda: taken(metrics, Readings(version="1"), 0.0))
     begun = time.process_time()
     for _ in range(100):
         page.write("")

@@ -133,7 +133,7 @@ async def test_guessing_is_slowed(gw):
 
 async def test_a_session_ends_with_time_and_with_its_key(gw):
     now = [0.0]
-    gw.app.access = Access(clock=lambda: now[0])
+    gw.app.access = gw.app.visits.access = Access(clock=lambda: now[0])
     browser = Browser(gw.url)
     await browser.sign_in("adm-secret")
     for passed, status in ((access.IDLE_S - 1, 200), (access.IDLE_S * 2 - 2, 200), (access.IDLE_S * 3, 401)):

@@ -5,15 +5,16 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from support.requests import SMALL, settled
 from turnout.context import MARK, Attempt
-from turnout.telemetry.exposition import Page, names_on_the_page
+from turnout.telemetry.exposition import Page, names_on_the_page, taken
 from turnout.telemetry.metrics import Metrics
 from turnout.telemetry.readings import BudgetReading, Readings
 from turnout.telemetry.series import OTHER, Histogram, Names, Sums
+from turnout.telemetry.snapshot import cumulated
 
 
 def page(metrics: Metrics, readings: Readings | None = None) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     """Every series of the page, as Prometheus' own parser reads it."""
-    told, kind = Page(metrics, lambda: readings or Readings(version="1")).write("text/plain")
+    told, kind = Page(lambda: taken(metrics, readings or Readings(version="1"), 0.0)).write("text/plain")
     assert kind.startswith("text/plain; version=")
     return {
         (sample.name, tuple(sorted(sample.labels.items()))): sample.value
@@ -119,7 +120,7 @@ def test_a_histogram_counts_what_is_at_most_each_bound():
     histogram = Histogram((1.0, 2.0))
     for seconds in (0.5, 1.0, 1.5, 9.0):
         histogram.observe(seconds)
-    assert histogram.cumulated == [("1.0", 2), ("2.0", 3), ("+Inf", 4)]
+    assert cumulated(histogram.bounds, histogram.counts) == [("1.0", 2), ("2.0", 3), ("+Inf", 4)]
 
 
 def test_states_are_read_at_the_scrape():

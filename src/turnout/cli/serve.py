@@ -24,12 +24,17 @@ from turnout.server.app import App
 from turnout.server.following import following
 from turnout.server.listener import GatewayServer, listener
 from turnout.server.reload import watching
+from turnout.server.siblings import Siblings
 from turnout.spans import open_spans
+from turnout.telemetry.exposition import AMONG
 from turnout.telemetry.logs import JsonLog, json_log
 
 __all__ = ["make_server", "reload", "serve"]
 
 log = logging.getLogger("turnout")
+
+TOLD_S = 1.0
+"""How often a worker tells the others its counts; also when it is scraped."""
 
 
 class Where(Struct, frozen=True, kw_only=True):
@@ -84,7 +89,7 @@ async def _serve(config: Config, where: Where, place: Place | None, lines: JsonL
                 "no model was found: set a provider's key (OPENAI_API_KEY, ANTHROPIC_API_KEY, ...), "
                 "start a local server, install turnout[local], or write a config"
             )
-        app = App(engine)
+        app = App(engine, place and Siblings(place.board, place.slot, AMONG))
         server = make_server(app, config, host, where.port, announce=place and (lambda _: place.ready()))
         if place is not None:
             asyncio.get_running_loop().add_reader(place.orphaned, server.handle_exit, signal.SIGTERM, None)
@@ -102,8 +107,9 @@ async def _serve(config: Config, where: Where, place: Place | None, lines: JsonL
             await app.engine.budgets.look()  # of the engine that serves by then
 
         pricing = refreshing(price_source(config), engine.state.http, priced)
-        async with watching(file, again), pricing, following(looked):
+        async with watching(file, again), pricing, following(looked), following(app.scrapes.tell, TOLD_S):
             await server.serve(sockets=[place.socket] if place else None)
+        await app.scrapes.tell()
     finally:
         await engine.aclose()
         if spans is not None:

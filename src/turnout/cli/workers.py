@@ -22,6 +22,7 @@ from msgspec.structs import replace
 
 from turnout.config import Config
 from turnout.errors import ConfigError
+from turnout.server.siblings import Board
 from turnout.store_rules import ALONE
 from turnout.stores.opening import beside
 from turnout.stores.schema import MEMORY
@@ -41,12 +42,14 @@ TICK_S = 0.2
 
 
 class Place(Struct, frozen=True, kw_only=True):
-    """A worker's place among them: the socket to accept from, whom to tell that it does, and what can be read once the
-    parent is gone."""
+    """A worker's place among them: the socket to accept from, whom to tell that it does, what can be read once the
+    parent is gone, and its slot of what they tell one another; one that is started again has its forerunner's."""
 
     socket: socket.socket
     ready: Callable[[], None]
     orphaned: int
+    board: Board
+    slot: int
 
 
 Work = Callable[[Place], int]
@@ -106,7 +109,9 @@ class _Watch:
         self._count = count
         self._socket = made
         self._work = work
+        self._board = Board(count)
         self._born_s: dict[int, float] = {}
+        self._slots: dict[int, int] = {}
         self._again_s: list[float] = []
         self._wait_s = AGAIN_S
         self._ready_read, self._ready_write = os.pipe()
@@ -155,6 +160,7 @@ class _Watch:
 
     def _buried(self, died: int, status: int) -> None:
         lived_s = time.monotonic() - self._born_s.pop(died)
+        del self._slots[died]
         if self._ending:
             self._status = self._status or max(0, status)
             return
@@ -170,9 +176,10 @@ class _Watch:
         self._again_s.append(time.monotonic() + self._wait_s)
 
     def _fork(self) -> None:
+        slot = next(n for n in range(self._count) if n not in self._slots.values())
         child = os.fork()
         if child:
-            self._born_s[child] = time.monotonic()
+            self._born_s[child], self._slots[child] = time.monotonic(), slot
             return
         status = 1
         try:
@@ -181,7 +188,10 @@ class _Watch:
             os.setpgid(0, 0)  # a terminal's Ctrl-C is the parent's to pass on
             os.close(self._ready_read)
             os.close(self._alive_write)
-            status = self._work(Place(socket=self._socket, ready=self._ready, orphaned=self._alive_read))
+            place = Place(
+                socket=self._socket, ready=self._ready, orphaned=self._alive_read, board=self._board, slot=slot
+            )
+            status = self._work(place)
         finally:
             sys.stderr.flush()
             os._exit(status)

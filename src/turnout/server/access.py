@@ -17,7 +17,7 @@ from turnout.errors import Forbidden, RateLimited, Unauthorized
 from turnout.oidc_rules import OidcRules, Person
 from turnout.server.auth import Keyring, Role, presented_key
 
-__all__ = ["COOKIE", "CSRF", "Access", "Visitor", "cookie_in"]
+__all__ = ["COOKIE", "CSRF", "Access", "Kept", "Visitor", "cookie_in", "session_name"]
 
 COOKIE = "turnout_session"
 
@@ -29,6 +29,9 @@ IDLE_S = 2 * 3600.0
 """A session ends so long after the sign-in, and so long after it was last used."""
 
 MOST_SESSIONS = 1_000
+
+TOLD_S = 60.0
+"""How often others are told that a session is used."""
 
 FREE_FAILURES = 10
 LONGEST_WAIT_S = 60.0
@@ -45,7 +48,17 @@ class _Session(Struct, kw_only=True):
 
     digest: str = ""
     person: Person | None = None
-    csrf: str
+    since_s: float
+    used_s: float
+    told_s: float
+
+
+class Kept(Struct, frozen=True, kw_only=True):
+    """What other gateways have to know of a session: whose it is, and how many seconds ago it began and was last
+    used."""
+
+    digest: str
+    person: Person | None
     since_s: float
     used_s: float
 
@@ -74,6 +87,7 @@ class Access:
         self.people: OidcRules | None = None
         self._sessions: OrderedDict[str, _Session] = OrderedDict()
         self._failures: OrderedDict[str, _Failures] = OrderedDict()
+        self._news: OrderedDict[str, Kept | None] = OrderedDict()
 
     def admit(self, keyring: Keyring, headers: Mapping[str, str], address: str, *, changes: bool) -> Visitor:
         """Who asks, if they may. Raises Unauthorized without a key, RateLimited after many wrong ones, Forbidden for a
@@ -108,24 +122,56 @@ class Access:
     def enter(self, keyring: Keyring, key: str, address: str) -> tuple[str, Visitor]:
         """A new session's id, which is kept nowhere, and who it is. Raises as `role_of`."""
         role = self.role_of(keyring, key, address)
-        name, session = self._begun(digest=keyring.digest(key))
-        return name, Visitor(role=role, csrf=session.csrf)
+        name = self._begun(digest=keyring.digest(key))
+        return name, Visitor(role=role, csrf=_csrf(name))
 
     def enter_as(self, person: Person) -> str:
         """A new session's id, for somebody whose role `people` says."""
-        return self._begun(person=person)[0]
+        return self._begun(person=person)
 
-    def _begun(self, *, digest: str = "", person: Person | None = None) -> tuple[str, _Session]:
+    def news(self) -> dict[str, Kept | None]:
+        """What others are to be told of sessions, by name, since this was last asked; None: it has ended."""
+        told = dict(self._news)
+        self._news.clear()
+        return told
+
+    def take(self, name: str, kept: Kept | None) -> None:
+        """A session as other gateways know it; None: there is none."""
+        known, now_s = self._sessions.get(name), self._clock()
+        if kept is None:
+            self._sessions.pop(name, None)
+        elif known is None:
+            since_s, used_s = now_s - kept.since_s, now_s - kept.used_s
+            self._put(
+                name,
+                _Session(digest=kept.digest, person=kept.person, since_s=since_s, used_s=used_s, told_s=used_s),
+            )
+        else:
+            known.used_s = max(known.used_s, now_s - kept.used_s)
+
+    def _begun(self, *, digest: str = "", person: Person | None = None) -> str:
         name, now_s = secrets.token_urlsafe(32), self._clock()
-        session = _Session(digest=digest, person=person, csrf=secrets.token_urlsafe(32), since_s=now_s, used_s=now_s)
-        self._sessions[_hash(name)] = session
+        session = _Session(digest=digest, person=person, since_s=now_s, used_s=now_s, told_s=now_s)
+        self._put(_hash(name), session)
+        self._note(_hash(name), Kept(digest=digest, person=person, since_s=0.0, used_s=0.0))
+        return name
+
+    def _put(self, name: str, session: _Session) -> None:
+        self._sessions[name] = session
         while len(self._sessions) > MOST_SESSIONS:
             self._sessions.popitem(last=False)
-        return name, session
+
+    def _note(self, name: str, kept: Kept | None) -> None:
+        self._news[name] = kept
+        while len(self._news) > MOST_SESSIONS:
+            self._news.popitem(last=False)
 
     def leave(self, headers: Mapping[str, str]) -> None:
         """End the session of these headers, if there is one."""
-        self._sessions.pop(_hash(cookie_of(headers) or ""), None)
+        name = session_name(headers)
+        # Of what is no session nothing is told: anybody may send such a cookie.
+        if name is not None and self._sessions.pop(name, None) is not None:
+            self._note(name, None)
 
     def _by_cookie(self, keyring: Keyring, headers: Mapping[str, str]) -> Visitor:
         told = cookie_of(headers)
@@ -141,7 +187,11 @@ class Access:
             del self._sessions[_hash(told)]
             raise Unauthorized("this session has ended; sign in again")
         session.used_s = now_s
-        return Visitor(role=role, csrf=session.csrf, name=who and (who.email or who.subject))
+        if now_s - session.told_s > TOLD_S:
+            session.told_s = now_s
+            kept = Kept(digest=session.digest, person=who, since_s=now_s - session.since_s, used_s=0.0)
+            self._note(_hash(told), kept)
+        return Visitor(role=role, csrf=_csrf(told), name=who and (who.email or who.subject))
 
     def hold_back(self, address: str) -> None:
         """Raises RateLimited for an address that has presented many wrong keys."""
@@ -170,6 +220,12 @@ class Access:
 def cookie_of(headers: Mapping[str, str]) -> str | None:
     """The session's id that a browser sent."""
     return cookie_in(headers, COOKIE)
+
+
+def session_name(headers: Mapping[str, str]) -> str | None:
+    """What the session that a browser sent is kept under: a hash of its id."""
+    told = cookie_of(headers)
+    return _hash(told) if told else None
 
 
 def cookie_in(headers: Mapping[str, str], wanted: str) -> str | None:
@@ -217,3 +273,8 @@ def _is_address(name: str) -> bool:
 
 def _hash(name: str) -> str:
     return sha256(name.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _csrf(name: str) -> str:
+    """The token of a session: of its id, which our own page cannot read, so that it is kept nowhere."""
+    return _hash(f"csrf {name}")

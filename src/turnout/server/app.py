@@ -22,6 +22,8 @@ from turnout.server.learning import feedback
 from turnout.server.metrics import METRICS, Scrapes
 from turnout.server.oidc import SignIn
 from turnout.server.paths import FEEDBACK, ROUTE, operation_at, shape_of
+from turnout.server.shared_access import SharedAccess
+from turnout.server.siblings import Siblings
 from turnout.server.wire import (
     Hangup,
     Receive,
@@ -53,14 +55,15 @@ class App:
     """One gateway over HTTP. Whoever built `engine` closes it after the server has stopped. `draining`: it was told to
     end, and no new callers should be sent here. Raises ConfigError where a library is missing."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, siblings: Siblings | None = None) -> None:
         self.engine = engine
         self.draining = False
         self.access = Access()
+        self.visits = SharedAccess(self.access, engine.state.shared)
         self.sign_in = SignIn(self.access, engine.state.http)
         self.sign_in.follow(engine.server.oidc)
         self.admission = Admission(most=engine.server.max_concurrency, wait_s=engine.server.queue_s)
-        self.scrapes = Scrapes(engine, self.admission)
+        self.scrapes = Scrapes(engine, self.admission, siblings)
 
     def take_over(self, engine: Engine) -> None:
         """Let `engine` serve the requests to come; those that are open keep theirs."""
@@ -86,7 +89,7 @@ class App:
                 await self._console(scope, receive, send, headers)
                 return
             if path.startswith("/admin/") and (errand := admin_at(scope["method"], raw_path(scope))) is not None:
-                self.access.admit(engine.keyring, headers, address_of(scope), changes=errand.changes)
+                await self.visits.admit(engine.keyring, headers, address_of(scope), changes=errand.changes)
                 body = await read_body(receive, headers, MOST_ADMIN_BYTES, engine.server.body_timeout_s)
                 told = await errand.run(engine, scope["query_string"].decode("latin-1"), body)
                 await send_json(send, 200, told, PRIVATE)
@@ -97,7 +100,7 @@ class App:
                 await send_json(send, 200, await feedback(engine, headers, body))
                 return
             if path == METRICS:
-                self.access.admit(engine.keyring, headers, address_of(scope), changes=False)
+                await self.visits.admit(engine.keyring, headers, address_of(scope), changes=False)
                 body, kind = self.scrapes.page(scope["method"], headers)
                 await send_body(send, 200, body, content_type=kind)
                 return
@@ -140,11 +143,13 @@ class App:
         body = await read_body(receive, headers, MOST_LOGIN_BYTES, engine.server.body_timeout_s)
         browser = Browser(address=address_of(scope), headers=headers, scheme=scope["scheme"])
         query = scope["query_string"].decode("latin-1")
+        await self.visits.recall(engine.keyring, headers)
         ask = Ask(method=scope["method"], path=scope["path"], query=query, body=body)
         if ask.path.startswith("/console/oidc/"):
             page = await self.sign_in.page(browser, ask)
         else:
             page = console_at(self.access, engine.keyring, browser, ask)
+        await self.visits.tell(engine.keyring)
         await send_page(send, page.status, page.body, page.headers)
 
 

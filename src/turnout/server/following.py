@@ -1,4 +1,4 @@
-"""What other gateways change in the store, looked for while this one serves."""
+"""What is done again and again while a gateway serves: looking for what others changed in the store, and the like."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ LOOK_S = 0.5
 
 
 @contextlib.asynccontextmanager
-async def following(look: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]:
-    """While entered, `look` is called again and again."""
-    task = asyncio.create_task(_again_and_again(look))
+async def following(look: Callable[[], Awaitable[None]], every_s: float = LOOK_S) -> AsyncGenerator[None]:
+    """While entered, `look` is called again and again, so many seconds apart."""
+    task = asyncio.create_task(_again_and_again(look, every_s))
     try:
         yield
     finally:
@@ -22,7 +22,7 @@ async def following(look: Callable[[], Awaitable[None]]) -> AsyncGenerator[None]
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _again_and_again(look: Callable[[], Awaitable[None]]) -> None:
+async def _again_and_again(look: Callable[[], Awaitable[None]], every_s: float) -> None:
     while True:
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(every_s)
         await look()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
@@ -11,10 +12,12 @@ from turnout import __version__
 from turnout.engine import Engine
 from turnout.errors import MethodNotAllowed
 from turnout.server.admission import Admission
+from turnout.server.siblings import Siblings
 from turnout.spend.budgets import BudgetState
 from turnout.spend.pacing import Pacing
-from turnout.telemetry.exposition import Page
+from turnout.telemetry.exposition import Page, taken
 from turnout.telemetry.readings import BudgetReading, Readings
+from turnout.telemetry.snapshot import Snapshot
 
 __all__ = ["METRICS", "Scrapes", "budget_reading"]
 
@@ -22,10 +25,11 @@ METRICS = "/metrics"
 
 
 class Scrapes:
-    """Writes the page for whoever may read it."""
+    """Writes the page for whoever may read it; `siblings`: of all of them."""
 
-    def __init__(self, engine: Engine, admission: Admission) -> None:
+    def __init__(self, engine: Engine, admission: Admission, siblings: Siblings | None = None) -> None:
         self._admission = admission
+        self._siblings = siblings
         self._page: Page | None = None
         self.follow(engine)
 
@@ -45,8 +49,20 @@ class Scrapes:
         if method not in {"GET", "HEAD"}:
             raise MethodNotAllowed(f"{METRICS} takes GET, not {method}")
         if self._page is None:
-            self._page = Page(self._engine.state.memory.signals.metrics, self._read)
+            self._page = Page(self._together, several=self._siblings is not None)
         return self._page.write(headers.get("accept", ""))
+
+    async def tell(self) -> None:
+        """Let the other workers know how things stand here."""
+        if self._siblings is not None:
+            self._siblings.tell(self._own())
+
+    def _together(self) -> Snapshot:
+        own = self._own()
+        return own if self._siblings is None else self._siblings.together(own)
+
+    def _own(self) -> Snapshot:
+        return taken(self._engine.state.memory.signals.metrics, self._read(), time.monotonic())
 
     def _read(self) -> Readings:
         state, admission, now = self._engine.state, self._admission, datetime.now(UTC)

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from turnout.catalog.prices import NANO_PER_USD
-from turnout.telemetry.metrics import Metrics
+from turnout.telemetry.metrics import FIRST_TOKEN_S, OVERHEAD_S, WHOLE_S, Metrics
 from turnout.telemetry.readings import Readings
 from turnout.telemetry.series import Histogram, Sums
+from turnout.telemetry.snapshot import Among, Series, Snapshot, Times, cumulated
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric
 
-__all__ = ["FAMILIES", "Family", "Page", "names_on_the_page"]
+__all__ = ["AMONG", "FAMILIES", "Family", "Page", "names_on_the_page", "taken"]
 
 STATES = {"closed": 0, "half_open": 1, "open": 2}
 
@@ -29,13 +30,16 @@ Buckets = Iterable[tuple[tuple[str, ...], Histogram]]
 
 
 class Family(Struct, frozen=True, kw_only=True):
-    """A counter or a gauge: its name without `_total`, what it says, its labels, and its values now."""
+    """A counter or a gauge: its name without `_total`, what it says, its labels, and its values now. `among`: what a
+    gauge of several workers is. `of`: its values by those of all, in place of `rows`."""
 
     name: str
     says: str
     labels: tuple[str, ...] = ()
-    rows: Callable[[Metrics, Readings], Rows]
+    rows: Callable[[Metrics, Readings], Rows] = lambda _, __: ()
     gauge: bool = False
+    among: Among = "max"
+    of: Callable[[Series], Rows] | None = None
 
 
 class Timing(Struct, frozen=True, kw_only=True):
@@ -44,6 +48,7 @@ class Timing(Struct, frozen=True, kw_only=True):
     name: str
     says: str
     labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...]
     rows: Callable[[Metrics], Buckets]
 
 
@@ -88,11 +93,11 @@ def _number(value: object) -> float | None:
     return value if isinstance(value, int | float) else None
 
 
-def _used(_: Metrics, readings: Readings) -> Rows:
+def _used(told: Series) -> Rows:
     """Spent and held: what a new request finds gone. A budget of nothing is used up."""
-    for budget in readings.budgets:
-        gone = budget.spent_nano_usd + budget.held_nano_usd
-        yield (budget.name,), gone / budget.amount_nano_usd if budget.amount_nano_usd > 0 else 1.0
+    spent, held = told["turnout_budget_spent_usd"], told["turnout_budget_held_usd"]
+    for labels, amount in told["turnout_budget_amount_usd"].items():
+        yield labels, (spent[labels] + held[labels]) / amount if amount > 0 else 1.0
 
 
 def _alarms(metrics: Metrics, readings: Readings) -> Rows:
@@ -216,18 +221,21 @@ FAMILIES: tuple[Family, ...] = (
         says="Rows that wait to be written",
         rows=_one(lambda _, r: r.ledger_waiting),
         gauge=True,
+        among="sum",
     ),
     Family(
         name="turnout_ledger_healthy",
         says="1 while the ledger can be written",
         rows=_one(lambda _, r: int(r.ledger_healthy)),
         gauge=True,
+        among="min",
     ),
     Family(
         name="turnout_shared_state_healthy",
         says="1 while what gateways have in common can be reached; none where there is one gateway",
         rows=_shared,
         gauge=True,
+        among="min",
     ),
     Family(
         name="turnout_peers",
@@ -262,12 +270,13 @@ FAMILIES: tuple[Family, ...] = (
         labels=("budget",),
         rows=_budget(_number, "held_nano_usd", NANO_PER_USD),
         gauge=True,
+        among="sum",
     ),
     Family(
         name="turnout_budget_used_ratio",
         says="Share of a budget that is spent or held",
         labels=("budget",),
-        rows=_used,
+        of=_used,
         gauge=True,
     ),
     Family(
@@ -296,18 +305,28 @@ FAMILIES: tuple[Family, ...] = (
         says="Requests that are being served",
         rows=_one(lambda _, r: r.in_flight),
         gauge=True,
+        among="sum",
     ),
     Family(
         name="turnout_requests_queued",
         says="Requests that wait for a place",
         rows=_one(lambda _, r: r.queued),
         gauge=True,
+        among="sum",
     ),
     Family(
         name="turnout_concurrency_limit",
         says="How many requests are served at once, as far as the event loop keeps up",
         rows=_one(lambda _, r: r.concurrency_limit),
         gauge=True,
+        among="sum",
+    ),
+    Family(
+        name="turnout_workers",
+        says="Processes that serve here and are alive; what else is on the page is of all of them",
+        rows=_one(lambda _, __: 1),
+        gauge=True,
+        among="sum",
     ),
     Family(
         name="turnout_learning_alarms",
@@ -329,21 +348,28 @@ TIMINGS: tuple[Timing, ...] = (
     Timing(
         name="turnout_overhead_seconds",
         says="What the gateway itself added before the answer began",
+        bounds=OVERHEAD_S,
         rows=lambda m: (((), m.overhead),),
     ),
     Timing(
         name="turnout_time_to_first_token_seconds",
         says="Until a streamed answer began",
         labels=("model",),
+        bounds=FIRST_TOKEN_S,
         rows=lambda m: (((model,), sums.first_token) for model, sums in m.by_model.items()),
     ),
     Timing(
         name="turnout_request_duration_seconds",
         says="Until the books of a request that was served were closed",
         labels=("model",),
+        bounds=WHOLE_S,
         rows=lambda m: (((model,), sums.whole) for model, sums in m.by_model.items()),
     ),
 )
+
+
+AMONG: Mapping[str, Among] = {family.name: family.among for family in FAMILIES if family.gauge}
+"""Of each gauge, what it is of several workers."""
 
 
 def names_on_the_page() -> Mapping[str, frozenset[str]]:
@@ -355,17 +381,29 @@ def names_on_the_page() -> Mapping[str, frozenset[str]]:
     return told
 
 
-class Page:
-    """Writes the page. `read` gives what is so now; called on the event loop that owns the sums."""
+def taken(metrics: Metrics, readings: Readings, at_s: float) -> Snapshot:
+    """All series of this process as they stand."""
+    counters, gauges, timings = Series(), Series(), Times()
+    for family in FAMILIES:
+        if family.of is None:
+            (gauges if family.gauge else counters)[family.name] = dict(family.rows(metrics, readings))
+    for timing in TIMINGS:
+        timings[timing.name] = {labels: (list(found.counts), found.sum) for labels, found in timing.rows(metrics)}
+    return Snapshot(at_s=at_s, counters=counters, gauges=gauges, timings=timings)
 
-    def __init__(self, metrics: Metrics, read: Callable[[], Readings]) -> None:
+
+class Page:
+    """Writes the page. `read` gives what is so now, of this process or of all workers (`several`): then nothing is told
+    of one process's own memory and time. Called on the event loop that owns the sums."""
+
+    def __init__(self, read: Callable[[], Snapshot], *, several: bool = False) -> None:
         from prometheus_client import CollectorRegistry, ProcessCollector
 
-        self._metrics = metrics
         self._read = read
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
-        ProcessCollector(registry=self._registry)
+        if not several:
+            ProcessCollector(registry=self._registry)
 
     def write(self, accept: str) -> tuple[bytes, str]:
         """The page and its content type, in the form that `accept` (a header) asks for."""
@@ -378,15 +416,15 @@ class Page:
         """A prometheus_client Collector."""
         from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 
-        metrics, readings = self._metrics, self._read()
+        now = self._read()
         for told in FAMILIES:
-            kind = GaugeMetricFamily if told.gauge else CounterMetricFamily
+            kind, values = (GaugeMetricFamily, now.gauges) if told.gauge else (CounterMetricFamily, now.counters)
             family = kind(told.name, told.says, labels=told.labels)
-            for labels, value in told.rows(metrics, readings):
+            for labels, value in told.of(now.gauges) if told.of else values.get(told.name, {}).items():
                 family.add_metric(labels, value)
             yield family
         for timing in TIMINGS:
             histogram = HistogramMetricFamily(timing.name, timing.says, labels=timing.labels)
-            for labels, values in timing.rows(metrics):
-                histogram.add_metric(labels, values.cumulated, values.sum)
+            for labels, (counts, total) in now.timings.get(timing.name, {}).items():
+                histogram.add_metric(labels, cumulated(timing.bounds, counts), total)
             yield histogram

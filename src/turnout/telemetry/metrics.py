@@ -11,7 +11,7 @@ from turnout.chat import Usage
 from turnout.context import MARK, RequestContext
 from turnout.telemetry.series import NONE, Histogram, Names, Sums
 
-__all__ = ["Metrics", "ModelSums"]
+__all__ = ["FIRST_TOKEN_S", "OVERHEAD_S", "WHOLE_S", "Metrics", "ModelSums"]
 
 MOST_NAMES = 100
 """Names of each kind that callers may choose: models that no config lists, features, modes, keys."""

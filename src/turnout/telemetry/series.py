@@ -83,12 +83,3 @@ class Histogram:
     def observe(self, value: float) -> None:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.sum += value
-
-    @property
-    def cumulated(self) -> list[tuple[str, float]]:
-        """Each bound as text, with how many values were at most that; the last is `+Inf`."""
-        total, told = 0, list[tuple[str, float]]()
-        for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
-            total += count
-            told.append((bound, total))
-        return told

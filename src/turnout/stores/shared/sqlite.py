@@ -39,6 +39,9 @@ NEWS_S = 60.0
 
 SWEEP_S = 30.0
 
+WAL_S = 1.0
+"""For so long a start waits until it may make a new file what it is to be."""
+
 VERSION = 1
 
 _SCHEMA = """
@@ -259,7 +262,7 @@ class SqliteShared:
         except sqlite3.Error as error:
             raise self._wrong(error) from error
         try:
-            db.execute("PRAGMA journal_mode = WAL")
+            _to_wal(db)
             db.execute("PRAGMA synchronous = OFF")
             self._prepare(db)
             db.execute("PRAGMA busy_timeout = 0")
@@ -410,6 +413,21 @@ class SqliteShared:
             if gateway != self._gateway:
                 for heard in self._heard.get(topic, ()):
                     loop.call_soon(heard, message)
+
+
+def _to_wal(db: sqlite3.Connection) -> None:
+    """Several that open a new file at once want it for themselves for that; SQLite does not wait there, whatever the
+    time-out says (sqlite.org/c3ref/busy_handler.html: where waiting could be for ever)."""
+    until_s = time.monotonic() + WAL_S
+    while True:
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if code_of(error) not in _BUSY or time.monotonic() > until_s:
+                raise
+            time.sleep(0.005)
+        else:
+            return
 
 
 def _now_s() -> float:
