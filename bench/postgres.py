@@ -84,26 +84,28 @@ def ingest(url: str, folder: Path, count: int) -> None:
     for row in rows[:count]:
         ledger.append(row)
     print(f"append, while the writer writes  {(time.thread_time() - cpu) / count * 1e6:10.1f} us of CPU")
-    told(url, ledger, count, start, before, "through append, with the spool")
+    told(url, ledger, count, (start, before), "through append, with the spool")
 
     ledger = PostgresLedger(url, max_waiting=count, flush_interval_s=3_600)
     for row in rows[count:]:
         ledger.append(row)
-    told(url, ledger, count, time.perf_counter(), spent_s(url), "the writer alone")
+    told(url, ledger, count, (time.perf_counter(), spent_s(url)), "the writer alone")
 
 
-def told(url: str, ledger: PostgresLedger, count: int, start: float, before: tuple[float, float], name: str) -> None:
-    """Of CPU, a row: what this process and what the server's own took, sums being made meanwhile."""
+def told(url: str, ledger: PostgresLedger, count: int, begun: tuple[float, tuple[float, float]], name: str) -> None:
+    """Of CPU, a row: what this process and what the server's own took, sums being made meanwhile. `begun`: when, and
+    what they had taken by then."""
+    start, before = begun
     if not ledger.flush(600) or ledger.dropped:
         raise SystemExit(f"not all rows were taken: {ledger.last_error}")
     took = time.perf_counter() - start
-    mine, its = ((after - begun) / count * 1e6 for after, begun in zip(spent_s(url), before, strict=True))
+    mine, its = ((after - earlier) / count * 1e6 for after, earlier in zip(spent_s(url), before, strict=True))
     print(f"{name:<32} {count / took:10,.0f} rows/s; CPU a row: {mine:.1f} us here, {its:.1f} us in the server")
     ledger.close(60)
 
 
 def spent_s(url: str) -> tuple[float, float]:
-    """Seconds of CPU of this process, and of the server's processes that are there now (Linux, this machine; else 0)."""
+    """Seconds of CPU of this process, and of the server's processes that are there now (Linux's, on this machine)."""
     with psycopg.connect(url) as db:
         found = db.execute("SELECT pid FROM pg_stat_activity WHERE pid <> pg_backend_pid()").fetchall()
     ticks = 0
