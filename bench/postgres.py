@@ -24,6 +24,7 @@ import psycopg
 from ledger import settled
 
 from support.postgres import own_server
+from turnout.errors import Internal
 from turnout.spend.budgets import BudgetRule, Match
 from turnout.spend.ledger import iso_utc, row_from_context
 from turnout.spend.periods import parse_period
@@ -214,17 +215,22 @@ def questions(url: str) -> None:
         "totals of a day": lambda: ledger.totals(day, until),
         "totals of a month by deployment": lambda: ledger.totals(month, until, "deployment"),
         "totals of a day by key, from rows": lambda: ledger.totals(day, until, "key"),
+        "tokens of a day by step, from rows": lambda: ledger.usage(day, until, "step"),
+        "tokens of a day by session, rows": lambda: ledger.usage(day, until, "session"),
+        "tokens of a month by step, rows": lambda: ledger.usage(month, until, "step"),
         "charges of a day, from rows": lambda: ledger.charges(day, until),
         "budgets of day, week and month": lambda: ask(rules),
         "a rolling budget of 24 h": lambda: ask(rolling),
     }
     for name, work in asked.items():
         took: list[float] = []
-        for _ in range(3):
-            start = time.perf_counter()
-            work()
-            took.append((time.perf_counter() - start) * 1e3)
-        print(f"{name:<34} {max(took):8,.0f} ms", flush=True)
+        with suppress(Internal):  # what takes the server more than 30 seconds
+            for _ in range(3):
+                start = time.perf_counter()
+                work()
+                took.append((time.perf_counter() - start) * 1e3)
+        told = f"{max(took):8,.0f} ms, at best {min(took):,.0f}" if len(took) == 3 else "   more than 30 s"
+        print(f"{name:<36} {told}", flush=True)
     ledger.close()
 
 
