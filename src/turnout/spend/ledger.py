@@ -13,7 +13,7 @@ from functools import lru_cache
 from typing import Protocol
 
 import msgspec
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 from msgspec.structs import astuple
 
 from turnout.catalog.models import Tier
@@ -37,6 +37,8 @@ from turnout.spend.volume import PastRun, StepSum, Summed, Volume
 __all__ = [
     "ATTEMPT_COLUMNS",
     "COLUMNS",
+    "JSON_COLUMNS",
+    "MAX_TEXT",
     "BudgetEntry",
     "GroupBy",
     "Ledger",
@@ -49,6 +51,7 @@ __all__ = [
     "from_record",
     "iso_utc",
     "parse_group_by",
+    "plain_decision",
     "price_record",
     "repeated_of",
     "row_from_context",
@@ -151,7 +154,8 @@ ATTEMPT_COLUMNS: tuple[str, ...] = (
 )
 """One call of one target. `number` counts from 0; the costs of a request's attempts add up to the request's."""
 
-_JSON_COLUMNS = frozenset({"tags", "usage_raw", "warnings", "decision"})
+JSON_COLUMNS = frozenset({"tags", "usage_raw", "warnings", "decision"})
+"""Those that hold JSON."""
 
 _INTEGER_COLUMNS = frozenset(
     {
@@ -443,7 +447,7 @@ def attempts_from_records(records: Sequence[Record]) -> list[dict[str, Json]]:
 def from_record(record: Sequence[str | int | None]) -> LedgerRow:
     """The row that `to_record` wrote. Raises msgspec.MsgspecError for one it did not write."""
     fields: dict[str, Json] = {
-        name: msgspec.json.decode(value) if name in _JSON_COLUMNS and isinstance(value, str) else value
+        name: msgspec.json.decode(value) if name in JSON_COLUMNS and isinstance(value, str) else value
         for name, value in zip(COLUMNS, record, strict=True)
     }
     return msgspec.convert(fields, LedgerRow, strict=False)
@@ -464,39 +468,62 @@ def _integer(value: Json) -> int | None:
 
 
 def _json(value: Json) -> str | None:
-    return None if value is None else msgspec.json.encode(_plain(value)).decode()
+    return None if value is None else msgspec.json.encode(plain_decision(value)).decode()
 
 
-def _plain(value: Json) -> Json:
-    """A decision in short: deployments by id, without all that the catalogue knows of them."""
-    match value:
-        case Decision():
-            return {
-                "reason": value.reason,
-                "explanation": value.explanation,
-                "mode": value.mode,
-                "effort": value.effort,
-                "pins": value.pins,
-                "candidates": [_candidate(c) for c in value.candidates],
-                "rejected": [_candidate(c) for c in value.rejected],
-            }
-        case _:
-            return value
+class _Weighed(Struct, gc=False):
+    """A candidate in short. What is not known is left out."""
+
+    deployment: str
+    expected_cost_nano_usd: int | None
+    rejected: str | None
+    expected_s: float | UnsetType
+    unhealthy: str | UnsetType
+    rest_nano_usd: int | UnsetType
+    warm_tokens: int | UnsetType
+    success: float | UnsetType
+    success_bounds: tuple[float, float] | UnsetType
 
 
-def _candidate(candidate: Candidate) -> Json:
-    return _with_known(
-        {
-            "deployment": candidate.deployment.id,
-            "expected_cost_nano_usd": candidate.expected_cost_nano_usd,
-            "rejected": candidate.rejected,
-        },
-        ("expected_s", candidate.expected_s),
-        ("unhealthy", candidate.unhealthy),
-        ("rest_nano_usd", candidate.rest_nano_usd),
-        ("warm_tokens", candidate.warm.tokens),
-        ("success", candidate.success),
-        ("success_bounds", candidate.bounds),
+class _Decided(Struct, gc=False):
+    """A decision in short."""
+
+    reason: str
+    explanation: str
+    mode: str | None
+    effort: str | None
+    pins: bool
+    candidates: list[_Weighed]
+    rejected: list[_Weighed]
+
+
+def plain_decision(value: Json) -> object:
+    """A decision in short, as the ledger's JSON has it: deployments by id, without all that the catalogue knows of
+    them. What is plain already comes back as it is."""
+    if not isinstance(value, Decision):
+        return value
+    return _Decided(
+        value.reason,
+        value.explanation,
+        value.mode,
+        value.effort,
+        value.pins,
+        [_candidate(c) for c in value.candidates],
+        [_candidate(c) for c in value.rejected],
+    )
+
+
+def _candidate(candidate: Candidate) -> _Weighed:
+    return _Weighed(
+        candidate.deployment.id,
+        candidate.expected_cost_nano_usd,
+        candidate.rejected,
+        candidate.expected_s or UNSET,
+        candidate.unhealthy or UNSET,
+        candidate.rest_nano_usd or UNSET,
+        candidate.warm.tokens or UNSET,
+        candidate.success or UNSET,
+        candidate.bounds or UNSET,
     )
 
 
@@ -538,6 +565,6 @@ def _with_known(told: dict[str, Json], *fields: tuple[str, Json]) -> dict[str, J
 
 
 _ENCODERS = tuple(
-    _json if name in _JSON_COLUMNS else _integer if name in _INTEGER_COLUMNS else _price if name == "price" else _text
+    _json if name in JSON_COLUMNS else _integer if name in _INTEGER_COLUMNS else _price if name == "price" else _text
     for name in COLUMNS
 )

@@ -21,6 +21,7 @@ __all__ = [
     "DIMENSIONS",
     "MEASURES",
     "PAST_QUERY",
+    "ROLLED_BY_KIND",
     "ROLLING",
     "SPEND_MIGRATION",
     "STEPS_QUERY",
@@ -160,7 +161,7 @@ _SPENT = (
 )
 
 
-ROLLING: tuple[str, ...] = (
+ROLLED_BY_KIND: tuple[str, ...] = (
     _put("hour_sums", {"hour": "substr(received_at, 1, 13)", **_MODEL}, MEASURES),
     *(
         _put(
@@ -170,6 +171,11 @@ ROLLING: tuple[str, ...] = (
         )
         for kind, where in DIMENSIONS.items()
     ),
+)
+"""Those of `ROLLING` that keep all of `MEASURES`."""
+
+ROLLING: tuple[str, ...] = (
+    *ROLLED_BY_KIND,
     _put(
         "step_sums",
         {

@@ -8,60 +8,27 @@ missing; attempts only with their request.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-import msgspec
 import psycopg
 from msgspec import Struct
 from psycopg.errors import UniqueViolation
 
-from turnout.spend.ledger import (
-    ATTEMPT_COLUMNS,
-    COLUMNS,
-    LedgerRow,
-    Record,
-    attempts_to_records,
-    iso_utc,
-    to_record,
-)
+from turnout.spend.ledger import LedgerRow, iso_utc
 from turnout.spend.spent import BudgetEntry
 from turnout.stores.postgres.database import Row
+from turnout.stores.postgres.lines import ATTEMPTS, NULL, ROWS, Lines, clean, exact_lines, line_bytes, lines_of
 from turnout.stores.postgres.schema import IN_BATCH, make_partitions, month_of
 
-__all__ = ["Batch", "Written", "fit", "written_of"]
+__all__ = ["Batch"]
 
-_TEXTS = frozenset(
-    {
-        *("request_id", "received_at", "key_id", "team", "session_id", "agent", "dialect", "mode", "tags"),
-        *("requested_model", "deployment", "provider", "tier", "reason", "outcome", "error_code", "usage_raw"),
-        *("price_source", "warnings", "decision", "service_tier", "price", "gateway", "feature", "target"),
-    }
-)
-
-_INDEXED = tuple(
-    COLUMNS.index(name)
-    for name in ("key_id", "team", "session_id", "agent", "mode", "deployment", "provider", "tier", "reason", "gateway")
-)
-
-_MOST_BYTES = 600
-"""Of a text that an index holds: PostgreSQL's takes 2,704 bytes of several together."""
-
-_SURELY_SHORT = _MOST_BYTES // 4
-"""Characters that are no more bytes than that, whatever they are."""
-
-_RECEIVED, _TAGS = COLUMNS.index("received_at"), COLUMNS.index("tags")
-
-_ROWS = ("nr", "feature", *COLUMNS)
-_ATTEMPTS = ("nr", "received_at", *ATTEMPT_COLUMNS[1:])
-
-
-def _types(columns: Sequence[str]) -> tuple[str, ...]:
-    return tuple("text" if name in _TEXTS else "int8" for name in columns)
+PIECE = 200
+"""Rows that are made lines and sent at a time: the server takes them while the next are made, and no single step holds
+Python's lock for long."""
 
 
 def _copy(table: str, columns: Sequence[str]) -> bytes:
-    return f"COPY {table} ({', '.join(columns)}) FROM STDIN (FORMAT binary)".encode()
+    return f"COPY {table} ({', '.join(columns)}) FROM STDIN (NULL '{NULL}')".encode()
 
 
 _BESIDE = (
@@ -71,58 +38,55 @@ _BESIDE = (
 
 _INSERT = f"""
     WITH fresh AS (
-        INSERT INTO requests ({", ".join(_ROWS)}) SELECT {", ".join(_ROWS)} FROM new_requests ORDER BY nr
+        INSERT INTO requests ({", ".join(ROWS)}) SELECT {", ".join(ROWS)} FROM new_requests ORDER BY nr
         ON CONFLICT (request_id, received_at) DO NOTHING RETURNING nr
     )
-    INSERT INTO attempts ({", ".join(_ATTEMPTS)}) SELECT {", ".join(_ATTEMPTS)} FROM new_attempts
+    INSERT INTO attempts ({", ".join(ATTEMPTS)}) SELECT {", ".join(ATTEMPTS)} FROM new_attempts
     WHERE nr IN (SELECT nr FROM fresh)
     """.encode()  # noqa: S608 - our own column names
 
 _ENTER = (
-    b"INSERT INTO budget_entries (id, budget, at, kind, amount_nano_usd) VALUES (%s, %s, %s, %s, %s) "
+    b"INSERT INTO budget_entries (id, budget, at, kind, amount_nano_usd) "
+    b"SELECT * FROM unnest(%s::text[], %s::text[], %s::text[], %s::text[], %s::bigint[]) "
     b"ON CONFLICT (id, budget) DO NOTHING"
 )
 
-_PRICE = b"INSERT INTO prices (digest, price) VALUES (%s, %s) ON CONFLICT DO NOTHING"
-
-
-class Written(Struct, frozen=True, kw_only=True):
-    """A row and its attempts as PostgreSQL takes them."""
-
-    feature: str | None
-    record: Record
-    attempts: Sequence[Record]
+_PRICE = b"INSERT INTO prices (digest, price) SELECT * FROM unnest(%s::text[], %s::text[]) ON CONFLICT DO NOTHING"
 
 
 class Batch(Struct, kw_only=True):
-    """What is written as one."""
+    """What is written as one. `exact`: rows are made to fit cell by cell, because PostgreSQL refused one. `unfit`: is
+    told of a row that cannot be written at all, and why; it may be told twice."""
 
-    rows: Sequence[Written] = ()
+    rows: Sequence[LedgerRow] = ()
     entries: Sequence[BudgetEntry] = ()
     prices: Iterable[tuple[str, str]] = ()
+    exact: bool = False
+    unfit: Callable[[LedgerRow, Exception], None] = lambda _row, _error: None
 
     def write(self, db: psycopg.Connection[Row], made: set[str]) -> None:
-        """Write all of it, or nothing. `made`: months that have partitions; this adds to them. Raises psycopg.Error."""
-        months = {month for row in self.rows if (month := month_of(str(row.record[_RECEIVED])))}
+        """Write all of it, or nothing. `made`: months that have partitions; this adds to them. Raises psycopg.Error,
+        and UnicodeEncodeError for a text that is none where it is not `exact`."""
+        spans = _spans([str(row.received_at) for row in self.rows])
+        months = {month for since, _ in spans if (month := month_of(since))}
         if missing := months - made:
             make_partitions(db, missing)
             made |= missing
         try:
-            self._write(db, beside=False)
+            self._write(db, spans, beside=False)
         except UniqueViolation:
-            self._write(db, beside=True)
+            self._write(db, spans, beside=True)
 
-    def _write(self, db: psycopg.Connection[Row], *, beside: bool) -> None:
+    def _write(self, db: psycopg.Connection[Row], spans: Sequence[tuple[str, str]], *, beside: bool) -> None:
         with db.transaction(), db.cursor() as cursor:
             # A loss before the row that says that there was one.
-            for entry in self.entries:
-                cursor.execute(_ENTER, (*map(_clean, (entry.id, entry.budget)), iso_utc(entry.at), entry.kind,
-                                        entry.amount_nano_usd))  # fmt: skip
-            for price in self.prices:
-                cursor.execute(_PRICE, price)
+            if self.entries:
+                cursor.execute(_ENTER, _columns(self.entries))
+            if prices := sorted(self.prices):
+                cursor.execute(_PRICE, ([digest for digest, _ in prices], [price for _, price in prices]))
             if not self.rows:
                 return
-            first = self._number(cursor)
+            first = _number(cursor, spans)
             if not beside:
                 self._copy(cursor, first, "requests", "attempts")
                 return
@@ -131,81 +95,59 @@ class Batch(Struct, kw_only=True):
             self._copy(cursor, first, "new_requests", "new_attempts")
             cursor.execute(_INSERT)
 
-    def _number(self, cursor: psycopg.Cursor[Row]) -> int:
-        """Take a number for this batch, and leave it for whoever sums; the first row's."""
-        spans: dict[str, tuple[str, str]] = {}
-        for row in self.rows:
-            at = str(row.record[_RECEIVED])
-            since, until = spans.get(at[:13], (at, at))
-            spans[at[:13]] = min(since, at), max(until, at)
-        found = cursor.execute(
-            b"WITH taken AS MATERIALIZED (SELECT nextval('batches') AS batch) "
-            b"INSERT INTO unsummed (batch, since, until) "
-            b"SELECT batch, since, until FROM taken, unnest(%s::text[], %s::text[]) AS s (since, until) "
-            b"RETURNING batch",
-            ([since for since, _ in spans.values()], [until for _, until in spans.values()]),
-        ).fetchone()
-        assert found is not None  # noqa: S101 - RETURNING of at least one row
-        return found[0] * IN_BATCH
-
     def _copy(self, cursor: psycopg.Cursor[Row], first: int, rows: str, attempts: str) -> None:
-        with cursor.copy(_copy(rows, _ROWS)) as copy:
-            copy.set_types(_types(_ROWS))
-            for nr, row in enumerate(self.rows, first):
-                copy.write_row((nr, row.feature, *row.record))
-        with cursor.copy(_copy(attempts, _ATTEMPTS)) as copy:
-            copy.set_types(_types(_ATTEMPTS))
-            for nr, row in enumerate(self.rows, first):
-                at = row.record[_RECEIVED]
-                for attempt in row.attempts:
-                    copy.write_row((nr, at, *attempt[1:]))
+        pieces: list[bytes] = []
+        with cursor.copy(_copy(rows, ROWS)) as copy:
+            for begun in range(0, len(self.rows), PIECE):
+                lines = self._lines(self.rows[begun : begun + PIECE])
+                numbered = list(enumerate(lines, first + begun))
+                copy.write(line_bytes((nr, line.row) for nr, line in numbered))
+                pieces.append(line_bytes((nr, attempt) for nr, line in numbered for attempt in line.attempts))
+        with cursor.copy(_copy(attempts, ATTEMPTS)) as copy:
+            for piece in pieces:
+                copy.write(piece)
+
+    def _lines(self, rows: Sequence[LedgerRow]) -> list[Lines]:
+        make = exact_lines if self.exact else lines_of
+        lines: list[Lines] = []
+        for row in rows:
+            try:
+                lines.append(make(row))
+            except (TypeError, ValueError, OverflowError) as error:
+                self.unfit(row, error)
+        return lines
 
 
-def written_of(row: LedgerRow) -> Written:
-    """A row as PostgreSQL takes it, but for NUL and half surrogate pairs, which are rare enough to be met when it
-    refuses them (`fit`). Of a text that an index holds 600 bytes are kept, and a hash of the rest. Raises TypeError,
-    ValueError or OverflowError for a row that cannot be written."""
-    written = Written(feature=row.tags.get("feature"), record=to_record(row), attempts=attempts_to_records(row))
-    return fit(written) if _is_long(written) else written
-
-
-def _is_long(row: Written) -> bool:
-    record = row.record
-    for at in _INDEXED:
-        cell = record[at]
-        if cell.__class__ is str and len(cell) > _SURELY_SHORT:  # type: ignore[arg-type]
-            return True
-    # PostgreSQL's JSON has no NUL either, and says so only when somebody reads it.
-    return (row.feature is not None and len(row.feature) > _SURELY_SHORT) or "\\u0000" in str(record[_TAGS])
-
-
-def fit(row: Written) -> Written:
-    """The same with nothing that PostgreSQL refuses in a text."""
-    cells = [_cell(cell) for cell in row.record]
-    for at in _INDEXED:
-        if isinstance(cell := cells[at], str):
-            cells[at] = _short(cell)
-    told = msgspec.json.decode(str(cells[_TAGS]), type=dict[str, str])
-    tags = {_clean(name): _clean(value) for name, value in told.items()}
-    cells[_TAGS] = msgspec.json.encode(tags).decode()
-    feature = tags.get("feature")
-    return Written(
-        feature=None if feature is None else _short(feature),
-        record=tuple(cells),
-        attempts=[tuple(map(_cell, attempt)) for attempt in row.attempts],
+def _columns(entries: Sequence[BudgetEntry]) -> tuple[list[str] | list[int], ...]:
+    return (
+        [clean(entry.id) for entry in entries],
+        [clean(entry.budget) for entry in entries],
+        [iso_utc(entry.at) for entry in entries],
+        [entry.kind for entry in entries],
+        [entry.amount_nano_usd for entry in entries],
     )
 
 
-def _cell(cell: str | int | None) -> str | int | None:
-    return _clean(cell) if isinstance(cell, str) else cell
+def _spans(times: Sequence[str]) -> list[tuple[str, str]]:
+    """The first and the last of these times in each hour that has some."""
+    hours = {at[:13] for at in times}
+    if len(hours) == 1:  # nearly always
+        return [(min(times), max(times))]
+    spans: dict[str, tuple[str, str]] = {}
+    for at in times:
+        since, until = spans.get(at[:13], (at, at))
+        spans[at[:13]] = min(since, at), max(until, at)
+    return list(spans.values())
 
 
-def _clean(text: str) -> str:
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
-
-
-def _short(text: str) -> str:
-    if len(text) <= _SURELY_SHORT or len(text.encode()) <= _MOST_BYTES:
-        return text
-    kept = text.encode()[: _MOST_BYTES - 40].decode("utf-8", "ignore")
-    return f"{kept}~{hashlib.sha256(text.encode()).hexdigest()[:32]}"
+def _number(cursor: psycopg.Cursor[Row], spans: Sequence[tuple[str, str]]) -> int:
+    """Take a number for this batch, and leave it for whoever sums; the first row's."""
+    found = cursor.execute(
+        b"WITH taken AS MATERIALIZED (SELECT nextval('batches') AS batch) "
+        b"INSERT INTO unsummed (batch, since, until) "
+        b"SELECT batch, since, until FROM taken, unnest(%s::text[], %s::text[]) AS s (since, until) "
+        b"RETURNING batch",
+        ([since for since, _ in spans], [until for _, until in spans]),
+    ).fetchone()
+    assert found is not None  # noqa: S101 - RETURNING of at least one row
+    return found[0] * IN_BATCH

@@ -15,7 +15,8 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"json_each\(tags\)", "json_each_text(tags::json)"),
     (r"\binstr\(model, '/'\) - 1", "greatest(strpos(model, '/') - 1, 0)"),
     (r"\bAS INTEGER\)", "AS bigint)"),
-    (r" IS c\.", " IS NOT DISTINCT FROM c."),
+    # Of arrays NULL is equal to NULL, and they can be hashed: IS NOT DISTINCT FROM compares each row with each group.
+    (r"(\w\.grouped) IS c\.grouped", r"ARRAY[\1] = ARRAY[c.grouped]"),
     # A sum of bigints is numeric there.
     (r"\bsum\((\w+)\)", r"sum(\1)::bigint"),
     (r"= max\(", "= greatest("),

@@ -30,7 +30,7 @@ from turnout.spend.ledger import (
     to_record,
 )
 from turnout.spend.spent import BudgetEntry
-from turnout.stores.postgres.batches import Batch, Written, fit, written_of
+from turnout.stores.postgres.batches import Batch
 from turnout.stores.postgres.database import SILENCE_S, STATEMENT_TIMEOUT_S, Database, Row, cause_of
 from turnout.stores.postgres.schema import make_partitions
 from turnout.stores.spool import Segment, Spool
@@ -40,7 +40,7 @@ __all__ = ["Writer"]
 
 logger = logging.getLogger(__name__)
 
-BATCH = 5_000
+BATCH = 20_000
 """Rows a transaction."""
 
 MAX_RETRY_S = 5.0
@@ -72,7 +72,7 @@ class _Marker(threading.Event):
         self.set()
 
 
-class _Item(Struct):
+class _Item(Struct, gc=False):
     """A row or an entry, the segment that has it too, and the price that it names."""
 
     what: LedgerRow | BudgetEntry
@@ -296,43 +296,44 @@ class Writer:
 
     def _write(self, batch: Sequence[_Item]) -> None:
         """One transaction. Raises psycopg.Error when it failed as a whole."""
-        entries = [item.what for item in batch if isinstance(item.what, BudgetEntry)]
-        prices = {price for item in batch if (price := _price_of(item)) is not None}
-        rows = [row for item in batch if isinstance(item.what, LedgerRow) and (row := self._written(item.what))]
+        rows = [item.what for item in batch if isinstance(item.what, LedgerRow)]
+        entries = [item.what for item in batch if isinstance(item.what, BudgetEntry)] if len(rows) < len(batch) else []
         if not rows and not entries:
             return
+        prices = _prices_of(batch)
+        unfit: dict[int, str] = {}
+
+        def refuse(row: LedgerRow, error: Exception) -> None:
+            unfit[id(row)] = f"request {row.request_id!a} cannot be written ({type(error).__name__})"
+
         db = self._db or self._database.connect()
         self._db = db
         with self._database.within(db, STATEMENT_TIMEOUT_S + SILENCE_S):
             try:
-                Batch(rows=rows, entries=entries, prices=prices).write(db, self._made)
+                Batch(rows=rows, entries=entries, prices=prices, unfit=refuse).write(db, self._made)
             except (psycopg.Error, UnicodeEncodeError) as error:
                 if not _spoilt(error):
                     raise
                 # One row that no try will ever write must not hold up the others.
                 Batch(entries=entries, prices=prices).write(db, self._made)
-                self._write_what_can_be(db, [fit(row) for row in rows])
+                self._write_what_can_be(db, rows, refuse)
+        for why in unfit.values():
+            self._drop(1, why)
 
-    def _write_what_can_be(self, db: psycopg.Connection[Row], rows: Sequence[Written]) -> None:
+    def _write_what_can_be(
+        self, db: psycopg.Connection[Row], rows: Sequence[LedgerRow], unfit: Callable[[LedgerRow, Exception], None]
+    ) -> None:
         try:
-            Batch(rows=rows).write(db, self._made)
+            Batch(rows=rows, exact=True, unfit=unfit).write(db, self._made)
         except psycopg.Error as error:
             if not _spoilt(error):
                 raise
             if len(rows) == 1:
-                self._drop(1, f"request {rows[0].record[0]!a} cannot be written ({cause_of(error)})")
+                self._drop(1, f"request {rows[0].request_id!a} cannot be written ({cause_of(error)})")
                 return
             half = len(rows) // 2
-            self._write_what_can_be(db, rows[:half])
-            self._write_what_can_be(db, rows[half:])
-
-    def _written(self, row: LedgerRow) -> Written | None:
-        """The row as PostgreSQL takes it; None, and counted as lost, for one that is none."""
-        try:
-            return written_of(row)
-        except (TypeError, ValueError, OverflowError) as error:
-            self._drop(1, f"request {row.request_id!a} cannot be written ({type(error).__name__})")
-            return None
+            self._write_what_can_be(db, rows[:half], unfit)
+            self._write_what_can_be(db, rows[half:], unfit)
 
     def _failed(self, error: psycopg.Error) -> None:
         waits = "in memory" if self._spool is None else "in the spool"
@@ -395,10 +396,15 @@ def _encoded(what: LedgerRow | BudgetEntry) -> bytes | None:
     return None
 
 
-def _price_of(item: _Item) -> tuple[str, str] | None:
-    if isinstance(item.what, LedgerRow) and isinstance(item.what.price, Price):
-        return price_record(item.what.price)
-    return item.price
+def _prices_of(batch: Sequence[_Item]) -> set[tuple[str, str]]:
+    """The prices that rows name. Many rows share one, and to look one up by what it says takes a microsecond."""
+    told = {item.price for item in batch if item.price is not None}
+    prices = {
+        id(item.what.price): item.what.price
+        for item in batch
+        if isinstance(item.what, LedgerRow) and item.what.price is not None
+    }
+    return told | {price_record(price) for price in prices.values() if isinstance(price, Price)}
 
 
 def _spoilt(error: psycopg.Error | UnicodeEncodeError) -> bool:
