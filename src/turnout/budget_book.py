@@ -86,8 +86,8 @@ class BudgetBook:
         return any(rule.name == name for rule in self._rules)
 
     async def take(self) -> None:
-        """Let these budgets hold from now on, with what the ledger says was spent in their periods; requests go on while
-        it is read. Raises NoCapacity and Internal, and then nothing has changed."""
+        """Let these budgets hold from now on, with what the ledger says was spent in their periods; requests go on
+        while it is read. Raises NoCapacity and Internal, and then nothing has changed."""
         async with self._changing:
             try:
                 await self._take(self._made)
