@@ -31,7 +31,7 @@ from turnout.spend.brakes import SessionRun
 from turnout.spend.run_records import Hold, counts_of, hear, hold_of, take_counts
 from turnout.spend.runs import Runs
 
-__all__ = ["PeerCounts", "Peers"]
+__all__ = ["TOGETHER_S", "PeerCounts", "Peers"]
 
 log = logging.getLogger("turnout")
 
@@ -179,10 +179,11 @@ class Peers:
             self._later.cancel()
         last = asyncio.create_task(self._tell_last())
         await asyncio.wait([last], timeout=END_S)
-        ending = [task for task in (last, self._telling) if task is not None]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        last.cancel()
+        if (telling := self._telling) is not None:
+            telling.cancel()
+            await asyncio.gather(telling, return_exceptions=True)
+        await asyncio.gather(last, return_exceptions=True)
 
     # ---- Before a request ------------------------------------------------------------------------------------------
 
