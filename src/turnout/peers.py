@@ -2,7 +2,7 @@
 
 Nothing is waited for on the way of a request but two things, one round trip each: the past of a conversation that this
 gateway does not know up to date, and the limits of a key that has some. All else is told in the background, together.
-A round trip costs about as much as writing twenty records, so a busy gateway tells every `TOGETHER_S` what has come up
+A round trip costs about as much as twenty replies more in one, so a busy gateway tells every `TOGETHER_S` what is new
 since; one that has told nothing for as long tells at once. While the engine of the shared state is away a gateway goes
 on alone, and says so.
 """
