@@ -1,9 +1,11 @@
 """What sharing sessions adds to a request: python bench/session_sharing.py [--steps 2000] [--only valkey]
 
 Recorded sessions, step by step, over gateways that share an engine. CPU of this process alone (not Valkey's), in
-microseconds a step, beside the same steps by one gateway that shares nothing: `stays`, each session at one gateway
-(nobody is asked), and `moves`, each step at another (one question each). `asking`: wall milliseconds of the questions,
-median and 99th percentile. What is told in the background is counted in the CPU.
+microseconds a step; `added`: more than the same steps, just before, by gateways that share nothing. `stays`: each
+session at one gateway, and asked for once; `moves`: each step at a gateway drawn anew, one question each. One at once:
+a step is told before the next comes, so each is told alone, which is the dearest way. More at once: an agent thinks
+for 75 to 150 ms between its steps, and what a gateway tells goes together. What is told in the background is counted
+in the CPU. `median ms`, `p99 ms`: wall time of the questions.
 """
 
 from __future__ import annotations
@@ -32,11 +34,15 @@ from support.members import CHAT, Clock, Member
 from support.valkey import shared_valkey
 from turnout.chat import RequestOutline
 from turnout.lab.sessions import packaged_sessions, packaged_tools, requests_of
+from turnout.peers import TOGETHER_S
 from turnout.routing.identity import Hints
 from turnout.shared_state import SharedState
 from turnout.stores.shared.memory import MemoryEngine, MemoryShared
 from turnout.stores.shared.sqlite import SqliteShared
 from turnout.stores.shared.valkey import ValkeyShared
+
+THINKS_S = 0.075, 0.150
+PLAYS = [(moves, at_once) for at_once in (1, 32, 128) for moves in (False, True)]
 
 SERVED = deployment("openai/nano", "small", 1)
 
@@ -97,13 +103,15 @@ class Play:
             home = zlib.crc32(name.encode()) // self._at_once % len(self.members)
             member = self.members[self._draw.randrange(len(self.members)) if self._moves else home]
             hints = Hints(session=f"{self._mark}{name}", session_source="x-session-id")
-            before, at = asked_of([member]), time.perf_counter()
+            asked, at = asked_of([member]), time.perf_counter()
             view = await member.meet(outline, hints, tokens=1_000)
-            if asked_of([member]) > before:
+            if self._at_once == 1 and asked_of([member]) > asked:
                 self.asking.append((time.perf_counter() - at) * 1000)
             member.runs.begin("", view.id, view.thread, now_s=member.clock())
             member.settle(view, outline, SERVED, tokens=1_000, cost=1_000)
-            if member.peers is not None:
+            if self._at_once > 1:
+                await asyncio.sleep(self._draw.uniform(*THINKS_S))
+            elif member.peers is not None:
                 await member.peers.quiet()
 
 
@@ -119,24 +127,27 @@ async def main() -> None:
     told = parser.parse_args()
     steps, clock = recorded(told.steps), Clock()
     await Play([Member(clock)], steps, moves=False, at_once=1).cpu_us()
-    alone = await Play([Member(clock)], steps, moves=False, at_once=1).cpu_us()
     print(
-        f"{'engine':8} {'':6} {'at once':>7} {'us a step':>9} {'added':>7} {'asked':>6} {'median ms':>9} {'p99 ms':>7}"
+        f"{'engine':8} {'':6} {'at once':>7} {'us a step':>9} {'added':>7} {'asked':>6} {'found':>6} {'median ms':>9} "
+        f"{'p99 ms':>7}"
     )
-    print(f"{'none':8} {'':6} {'':>7} {alone:9.1f}")
     with tempfile.TemporaryDirectory() as folder:
         for engine, opened in engines(folder).items():
             if told.only not in {None, engine}:
                 continue
-            for moves, at_once in ((False, 1), (True, 1), (False, 32), (True, 32)):
+            for moves, at_once in PLAYS:
+                lonely = [Member(clock) for _ in range(told.gateways)]
+                alone = await Play(lonely, steps, moves=moves, at_once=at_once).cpu_us()
                 names = [f"{engine}{moves}{at_once}{n}" for n in range(told.gateways)]
-                members = [await Member(clock).share(opened(name)) for name in names]
+                members = [await Member(clock).share(opened(name), together_s=TOGETHER_S) for name in names]
                 play = Play(members, steps, moves=moves, at_once=at_once)
                 cpu, asking = await play.cpu_us(), play.asking
                 middle, high = (median(asking), quantiles(asking, n=100)[98]) if len(asking) > 1 else (0.0, 0.0)
                 kind, asked = "moves" if moves else "stays", asked_of(members)
+                found = sum(one.peers.counts.found for one in members if one.peers is not None)
                 print(
-                    f"{engine:8} {kind:6} {at_once:7} {cpu:9.1f} {cpu - alone:7.1f} {asked:6} {middle:9.2f} {high:7.2f}"
+                    f"{engine:8} {kind:6} {at_once:7} {cpu:9.1f} {cpu - alone:7.1f} {asked:6} {found:6} {middle:9.2f} "
+                    f"{high:7.2f}"
                 )
                 for one in members:
                     await one.close()

@@ -2,7 +2,9 @@
 
 Nothing is waited for on the way of a request but two things, one round trip each: the past of a conversation that this
 gateway does not know up to date, and the limits of a key that has some. All else is told in the background, together.
-While the engine of the shared state is away a gateway goes on alone, and says so.
+A round trip costs about as much as twenty replies more in one, so a busy gateway tells every `TOGETHER_S` what is new
+since; one that has told nothing for as long tells at once. While the engine of the shared state is away a gateway goes
+on alone, and says so.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ from turnout.spend.brakes import SessionRun
 from turnout.spend.run_records import Hold, counts_of, hear, hold_of, take_counts
 from turnout.spend.runs import Runs
 
-__all__ = ["PeerCounts", "Peers"]
+__all__ = ["TOGETHER_S", "PeerCounts", "Peers"]
 
 log = logging.getLogger("turnout")
 
@@ -40,6 +42,9 @@ RUNS, HEALTH = "runs", "health"
 
 HEALTH_TTL_S = 900.0
 """No breaker stays open for longer."""
+
+TOGETHER_S = 0.05
+"""Less than any agent takes from an answer to its next request: conversations and counts wait so long at most."""
 
 PAUSE_S = 1.0
 """After a failure the engine is not asked for so long: requests do not wait for it one by one."""
@@ -103,7 +108,7 @@ _encoder = msgspec.msgpack.Encoder()
 
 class Peers:
     """One gateway among several. One event loop owns it; `start` once that runs, `aclose` before the shared state's
-    own. `wall`: UTC seconds, for what is read much later."""
+    own. `wall`: UTC seconds, for what is read much later. `together_s`: from one time of telling to the next."""
 
     def __init__(
         self,
@@ -114,7 +119,9 @@ class Peers:
         board: Board,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        together_s: float = TOGETHER_S,
     ) -> None:
+        self._together_s = together_s
         self._shared = shared
         self._sessions = sessions
         self._runs = runs
@@ -123,8 +130,10 @@ class Peers:
         self._wall = wall
         self._sharing = SessionSharing(sessions, runs, gateway=shared.gateway, clock=clock, wall=wall)
         self._waiting = _Waiting()
-        self._telling: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[bool] | None = None
         self._later: asyncio.TimerHandle | None = None
+        self._told_s = float("-inf")  # by the loop's clock, when telling last began
+        self._hurry = False
         self._rests_until_s = float("-inf")
         self._away = False
         self._closed = False
@@ -144,10 +153,12 @@ class Peers:
         return self._telling is not None or self._waiting.some
 
     async def quiet(self) -> None:
-        """Wait until everything is told that waits to be, or has failed."""
+        """Tell at once what waits to be told, and wait until that is done or has failed."""
+        self._begin(now=True)
         while (telling := self._telling) is not None:
             await asyncio.wait([telling])
             await asyncio.sleep(0)
+            self._begin(now=True)
 
     async def start(self) -> None:
         """Learn which breakers are open and which sessions held. Never fails: who hears nothing begins with nothing."""
@@ -166,12 +177,13 @@ class Peers:
         self._board.tell = None
         if self._later is not None:
             self._later.cancel()
-        if self._telling is None and self._waiting.some:
-            self._telling = asyncio.create_task(self._tell())
+        last = asyncio.create_task(self._tell_last())
+        await asyncio.wait([last], timeout=END_S)
+        last.cancel()
         if (telling := self._telling) is not None:
-            await asyncio.wait([telling], timeout=END_S)
             telling.cancel()
             await asyncio.gather(telling, return_exceptions=True)
+        await asyncio.gather(last, return_exceptions=True)
 
     # ---- Before a request ------------------------------------------------------------------------------------------
 
@@ -240,18 +252,18 @@ class Peers:
         """A request that was let in has ended and took so many tokens."""
         self._waiting.left.append((admission, used))
         del self._waiting.left[:-MOST_WAITING]
-        self._begin()
+        self._begin(now=admission.at_once is not None)  # somebody may wait for the room it leaves
 
     def held(self, owner: str, session: str) -> None:
         """Something was done to a session here: it was paused, resumed or limited."""
         _bounded(self._waiting.holds)[owner, session] = None
         _bounded(self._waiting.named)[owner, session] = None
         self._mark_all(owner, session)
-        self._begin()
+        self._begin(now=True)
 
     def _place_changed(self, place: str, told: Told) -> None:
         _bounded(self._waiting.places)[place] = told
-        self._begin()
+        self._begin(now=True)
 
     def _mark(self, owner: str, session: str, thread: str) -> None:
         waiting = _bounded(self._waiting.threads)
@@ -271,14 +283,22 @@ class Peers:
 
     # ---- Telling ---------------------------------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        """Tell what waits; after a failure only when the engine has had its rest."""
-        if self._telling is not None or self._closed or self._later is not None:
+    def _begin(self, *, now: bool = False) -> None:
+        """Tell what waits, when it is time or `now`; after a failure only when the engine has had its rest."""
+        self._hurry = self._hurry or now
+        if self._telling is not None or self._closed or (self._later is not None and (self._resting or not now)):
+            return
+        if not self._waiting.some:
             return
         loop = asyncio.get_running_loop()
-        if self._resting:
-            self._later = loop.call_later(PAUSE_S, self._begin_again)
+        wait_s = PAUSE_S if self._resting else 0.0 if self._hurry else self._told_s + self._together_s - loop.time()
+        if wait_s > 0:
+            self._later = loop.call_later(wait_s, self._begin_again)
             return
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        self._told_s = loop.time()
         self._telling = loop.create_task(self._tell())
         self._telling.add_done_callback(self._told)
 
@@ -286,29 +306,34 @@ class Peers:
         self._later = None
         self._begin()
 
-    def _told(self, task: asyncio.Task[None]) -> None:
+    def _told(self, task: asyncio.Task[bool]) -> None:
         self._telling = None
         if not task.cancelled() and (fault := task.exception()) is not None:
             log.error("telling the other gateways failed", exc_info=fault)
-        if self._waiting.some:
-            self._begin()
+        self._begin()
 
-    async def _tell(self) -> None:
-        """Everything that waits, in as few round trips as there are batches; ends at the first that fails."""
-        while self._waiting.some:
-            work, self._waiting = self._waiting, _Waiting()
-            errands = self._errands(work)
-            came = await asyncio.gather(*errands, return_exceptions=True)
-            faults = [fault for fault in came if isinstance(fault, BaseException)]
-            self.counts.told += len(came) - len(faults)
-            for fault in faults:
-                if not isinstance(fault, NoCapacity):
-                    raise fault
-            if faults:
-                self.counts.failed += len(faults) - 1
-                self._failed(faults[0])
-                return
-            self._well()
+    async def _tell_last(self) -> None:
+        if (telling := self._telling) is not None:
+            await asyncio.wait([telling])
+        while self._waiting.some and await self._tell():
+            pass
+
+    async def _tell(self) -> bool:
+        """All that waits, in one round trip; whether it went well."""
+        work, self._waiting, self._hurry = self._waiting, _Waiting(), False
+        errands = self._errands(work)
+        came = await asyncio.gather(*errands, return_exceptions=True)
+        faults = [fault for fault in came if isinstance(fault, BaseException)]
+        self.counts.told += len(came) - len(faults)
+        for fault in faults:
+            if not isinstance(fault, NoCapacity):
+                raise fault
+        if faults:
+            self.counts.failed += len(faults) - 1
+            self._failed(faults[0])
+            return False
+        self._well()
+        return True
 
     def _errands(self, work: _Waiting) -> list[Coroutine[None, None, None]]:
         """What to ask of the shared state for all that is to be told, begun in one tick. Conversations beyond one
@@ -316,6 +341,7 @@ class Peers:
         threads = list(work.threads.items())
         for (owner, thread), session in threads[AT_ONCE:]:
             self._mark(owner, session, thread)
+            self._hurry = True
         records: dict[str, bytes] = {}
         for owner, session in work.named:
             records |= self._sharing.session_written(owner, session)
@@ -324,7 +350,8 @@ class Peers:
         errands: list[Coroutine[None, None, None]] = []
         if records:
             errands.append(self._put(records))
-        errands += [self._add(session, by) for session, by in work.counts.items()]
+        if work.counts:
+            errands.append(self._add(work.counts))
         errands += [self._leave(admission, used) for admission, used in work.left]
         if work.places:
             errands.append(self._tell_places(work.places))
@@ -335,16 +362,19 @@ class Peers:
     async def _put(self, records: dict[str, bytes]) -> None:
         await self._shared.put(records, ttl_s=TTL_S)
 
-    async def _add(self, session: Session, by: dict[str, int]) -> None:
+    async def _add(self, counts: dict[Session, dict[str, int]]) -> None:
+        names = {session: counts_name(*session) for session in counts}
         try:
-            totals = await self._shared.count(counts_name(*session), by, ttl_s=TTL_S)
+            totals = await self._shared.count({names[session]: by for session, by in counts.items()}, ttl_s=TTL_S)
         except NoCapacity:
-            self._count(session, by)  # a limit rather holds too early than too late
+            for session, by in counts.items():
+                self._count(session, by)  # a limit rather holds too early than too late
             raise
-        run = self._runs.find(*session)
-        if run is not None:
-            take_counts(run, totals)
-            self._sessions.spent(*session, run.total_nano_usd)
+        for session, name in names.items():
+            run = self._runs.find(*session)
+            if run is not None:
+                take_counts(run, totals[name])
+                self._sessions.spent(*session, run.total_nano_usd)
 
     async def _leave(self, admission: Admission, used: int) -> None:
         try:

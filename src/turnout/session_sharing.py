@@ -7,6 +7,7 @@ them; who does not know it looks there. The table of the gateway itself (`routin
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 import xxhash
@@ -14,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from turnout.routing.affinity import Asked, SessionTable
-from turnout.routing.threads import ThreadRecord
+from turnout.routing.threads import ThreadGlance, ThreadRecord
 from turnout.spend.run_records import AgentRecord, RunRecord, agent_of, agent_record, run_record, take_over
 from turnout.spend.runs import Runs
 
@@ -31,6 +32,9 @@ MOST_ENDS = 8
 
 LOOSE_ENDS = 2
 """Of these, so many are asked for without the system text too."""
+
+FEW_BYTES = 2 * 1024
+"""A record of no more is written whole under every name: a shorter one would have to be made first."""
 
 MOST_BYTES = 16 * 1024
 """A longer record is written without what its agent did: that can be read from the conversation again."""
@@ -52,6 +56,14 @@ class ConversationRecord(Struct, frozen=True, kw_only=True, array_like=True):
     run: RunRecord | None = None
 
 
+class Glance(Struct, frozen=True, array_like=True):
+    """How a conversation's record begins."""
+
+    version: int
+    at: float
+    thread: ThreadGlance
+
+
 class SessionRecord(Struct, frozen=True, kw_only=True, array_like=True):
     """What a named session has taken, and what was done to it, at `at` (UTC seconds)."""
 
@@ -61,6 +73,7 @@ class SessionRecord(Struct, frozen=True, kw_only=True, array_like=True):
 
 
 _conversations = msgspec.msgpack.Decoder(ConversationRecord)
+_glances = msgspec.msgpack.Decoder(Glance)
 _sessions = msgspec.msgpack.Decoder(SessionRecord)
 _encoder = msgspec.msgpack.Encoder()
 
@@ -102,13 +115,14 @@ class SessionSharing:
         """Take over what was found under the `names`, in their order, before the request is located; whether there was
         anything."""
         session = asked.hints.session
-        known = [record for name, told in found.items() if told is not None and (record := read(name, told))]
-        mine = [r for r in known if r.thread.owner == asked.owner and session in {None, r.thread.session}]
-        newest = mine[0] if mine else None
-        for other in mine[1:]:
+        newest: ConversationRecord | None = None
+        for name, told in found.items():
+            seen = glance(name, told)
+            if seen is None or told is None or seen.owner != asked.owner or session not in {None, seen.session}:
+                continue
             # The same thread may be told of twice: under what it answered, and as it went on from there.
-            if newest and other.thread.thread == newest.thread.thread and other.thread.step > newest.thread.step:
-                newest = other
+            if newest is None or (seen.thread == newest.thread.thread and seen.step > newest.thread.step):
+                newest = read(name, told) or newest
         if newest is not None:
             self._take(newest)
         if session is None:
@@ -127,7 +141,6 @@ class SessionSharing:
             return {}
         at, run = self._wall(), self._runs.find(owner, session)
         agent = run.agents.get(thread) if run is not None else None
-        brief = _encoder.encode(ConversationRecord(version=VERSION, at=at, thread=replace(told, trajectory=None)))
         whole = _encoder.encode(
             ConversationRecord(
                 version=VERSION,
@@ -137,6 +150,9 @@ class SessionSharing:
                 run=run_record(owner, session, run, self._gateway, self._clock()) if run and not told.named else None,
             )
         )
+        brief = whole
+        if len(whole) > FEW_BYTES:
+            brief = _encoder.encode(ConversationRecord(version=VERSION, at=at, thread=replace(told, trajectory=None)))
         if len(whole) > MOST_BYTES:
             whole = brief
         return {name: whole if full else brief for name, full in places(told)}
@@ -184,8 +200,9 @@ def ends(roles: Sequence[str]) -> Iterator[int]:
 def loose_ends(asked: Asked) -> list[bytes]:
     """The digests of what was spoken alone, where the two newest of these requests ended."""
     roles, found = asked.outline.roles, list[bytes]()
-    for end in list(ends(roles))[1 : LOOSE_ENDS + 1]:
-        spoken = end - sum(role in {"system", "developer"} for role in roles[:end])
+    for end in islice(ends(roles), 1, LOOSE_ENDS + 1):
+        before = roles[:end]
+        spoken = end - before.count("system") - before.count("developer")
         if spoken > 1:
             found.append(asked.spoken[spoken - 1])
     return found
@@ -204,6 +221,18 @@ def places(told: ThreadRecord) -> Iterator[tuple[str, bool]]:
         yield f"h:{told.heads[-2].digest.hex()}", False
     if told.named:
         yield agent_name(told.owner, told.session, told.agent), False
+
+
+def glance(name: str, told: bytes | None) -> ThreadGlance | None:
+    """How a conversation's record begins; None for what is none. Of many that were found one or two are wanted, and a
+    glance costs a fifth of reading it."""
+    if told is None or name.startswith("s:"):
+        return None
+    try:
+        seen = _glances.decode(told)
+    except msgspec.MsgspecError:
+        return None
+    return seen.thread if seen.version == VERSION else None
 
 
 def read(name: str, told: bytes) -> ConversationRecord | None:

@@ -169,9 +169,9 @@ class SharedState(Protocol):
         """Keep records for so long, in the place of those of the same names; one round trip."""
         ...
 
-    async def count(self, name: str, by: Mapping[str, int], *, ttl_s: float) -> dict[str, int]:
-        """Add to the named counters of a record of counts; what each is now, all of them. Kept for so long after it
-        was last added to."""
+    async def count(self, by: Mapping[str, Mapping[str, int]], *, ttl_s: float) -> dict[str, dict[str, int]]:
+        """Add to the named counters of records of counts, by the records' names; what each is now, all of a record's.
+        One round trip. Each is kept for so long after it was last added to."""
         ...
 
     async def first(self, name: str, *, ttl_s: float) -> bool:

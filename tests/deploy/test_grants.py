@@ -47,7 +47,7 @@ async def test_the_acl_of_the_guide_is_enough_and_no_more():
         await shared.leave(admission, used=5)
         await shared.put({"session:1": b"x"}, ttl_s=10)
         assert await shared.get(["session:1"]) == [b"x"]
-        assert await shared.count("breaker", {"ok": 1}, ttl_s=10) == {"ok": 1}
+        assert await shared.count({"breaker": {"ok": 1}}, ttl_s=10) == {"breaker": {"ok": 1}}
         assert await shared.first("alert", ttl_s=10)
         await shared.tell("purses", b"x")
         await shared.aclose()

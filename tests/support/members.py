@@ -49,11 +49,17 @@ class Member:
         assert self.shared is not None
         return await self.share(self.shared)
 
-    async def share(self, shared):
-        """Join others in what they share."""
+    async def share(self, shared, *, together_s=0.0):
+        """Join others in what they share; what it tells waits for no more to be told."""
         self.shared = shared
         self.peers = Peers(
-            shared, sessions=self.sessions, runs=self.runs, board=self.board, clock=self.clock, wall=self.wall
+            shared,
+            sessions=self.sessions,
+            runs=self.runs,
+            board=self.board,
+            clock=self.clock,
+            wall=self.wall,
+            together_s=together_s,
         )
         await shared.start()
         await self.peers.start()

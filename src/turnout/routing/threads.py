@@ -15,7 +15,7 @@ from msgspec import Struct
 from turnout.context import Visit
 from turnout.routing.trajectory import Trajectory, TrajectoryRecord
 
-__all__ = ["MOST_HEADS", "Head", "Key", "Thread", "ThreadRecord", "age_read"]
+__all__ = ["MOST_HEADS", "Head", "Key", "Thread", "ThreadGlance", "ThreadRecord", "age_read"]
 
 MOST_HEADS = 16
 """Earlier requests of a thread that a fork may go on from; from before these it is a conversation of its own."""
@@ -108,10 +108,9 @@ class Thread(Struct, kw_only=True):
         )
 
 
-class ThreadRecord(Struct, frozen=True, kw_only=True, array_like=True):
-    """A `Thread` as another gateway takes it over: ages in seconds in place of times; hashes and counts, no text of a
-    conversation. `visits`: target, messages, tokens, age of the last use, lifetime. `trajectory` None: it was left out,
-    for a fork of the thread needs none."""
+class ThreadGlance(Struct, frozen=True, kw_only=True, array_like=True):
+    """How a record of a thread begins: enough to tell which of several is wanted. Who decodes no more than this passes
+    over the rest unread."""
 
     owner: str
     session: str
@@ -121,6 +120,13 @@ class ThreadRecord(Struct, frozen=True, kw_only=True, array_like=True):
     parent: str | None
     named: bool
     step: int
+
+
+class ThreadRecord(ThreadGlance, frozen=True, kw_only=True, array_like=True):
+    """A `Thread` as another gateway takes it over: ages in seconds in place of times; hashes and counts, no text of a
+    conversation. `visits`: target, messages, tokens, age of the last use, lifetime. `trajectory` None: it was left
+    out."""
+
     pinned: str | None
     home: str | None
     served_age_s: float | None

@@ -64,13 +64,16 @@ class Trail:
 
     def record(self) -> TrailRecord:
         """It as plain data, bounded. Calls whose results have not come are left out: their arguments are text."""
-        kept = dict.fromkeys(list(self._counts)[-MOST_RECORDED:])
-        kept |= dict.fromkeys(told for told in self._latest if told in self._counts)
-        tools = {name: number for number, name in enumerate(dict.fromkeys(name for name, _ in kept))}
+        known, kept, tools = self._counts, list(self._counts)[-MOST_RECORDED:], dict[str, int]()
         places = {told: number for number, told in enumerate(kept)}
+        if len(kept) < len(known):
+            for told in self._latest:
+                if told in known:
+                    places.setdefault(told, len(places))
+        counts = [(tools.setdefault(told[0], len(tools)), told[1], known[told]) for told in places]
         return TrailRecord(
             tools=list(tools),
-            counts=[(tools[name], digest, self._counts[name, digest]) for name, digest in kept],
+            counts=counts,
             latest=[places[told] for told in self._latest if told in places],
             errors=self._errors,
             stale=self._stale,

@@ -301,12 +301,25 @@ async def test_records_are_kept_for_their_time(world):
 
 async def test_counts_add_up(world):
     a, b = await world.gateway("a"), await world.gateway("b")
-    assert await a.count("c", {"x": 2, "ü y": -1}, ttl_s=60) == {"x": 2, "ü y": -1}
-    assert await b.count("c", {"x": 3}, ttl_s=60) == {"x": 5, "ü y": -1}
-    assert await b.count("c", {}, ttl_s=60) == {"x": 5, "ü y": -1}
-    assert await a.count("brief", {"x": 1}, ttl_s=SHORT_S) == {"x": 1}
+    assert await a.count({"c": {"x": 2, "ü y": -1}}, ttl_s=60) == {"c": {"x": 2, "ü y": -1}}
+    told = await b.count({"d": {"x": 1}, "none": {}, "c": {"x": 3}}, ttl_s=60)
+    assert told == {"d": {"x": 1}, "none": {}, "c": {"x": 5, "ü y": -1}}
+    assert await b.count({"c": {}}, ttl_s=60) == {"c": {"x": 5, "ü y": -1}}
+    assert await b.count({}, ttl_s=60) == {}
+    assert await a.count({"brief": {"x": 1}}, ttl_s=SHORT_S) == {"brief": {"x": 1}}
     await asyncio.sleep(2 * SHORT_S)
-    assert await a.count("brief", {"x": 1}, ttl_s=SHORT_S) == {"x": 1}
+    assert await a.count({"brief": {"x": 1}}, ttl_s=SHORT_S) == {"brief": {"x": 1}}
+
+
+async def test_many_records_and_counts_at_once(world):
+    a, b = await world.gateway("a"), await world.gateway("b")
+    records = {f"r{n}": b"%d" % n for n in range(250)}
+    await a.put(records, ttl_s=60)
+    assert await b.get(list(records)) == list(records.values())
+    counts = {f"c{n}": {"x": n} for n in range(250)}
+    assert await a.count(counts, ttl_s=60) == counts
+    assert await b.count({name: {} for name in counts}, ttl_s=60) == counts
+    await a.put({}, ttl_s=60)
 
 
 async def test_one_of_several_acts(world):
@@ -337,6 +350,6 @@ async def test_what_one_tells_every_other_hears(world):
 
 async def test_what_many_ask_at_once_adds_up(world):
     a, b = await filled(world, "a", "b")
-    await asyncio.gather(*(shared.count("n", {"x": 1}, ttl_s=60) for shared in (a, b) for _ in range(100)))
-    assert await a.count("n", {}, ttl_s=60) == {"x": 200}
+    await asyncio.gather(*(shared.count({"n": {"x": 1}}, ttl_s=60) for shared in (a, b) for _ in range(100)))
+    assert await a.count({"n": {}}, ttl_s=60) == {"n": {"x": 200}}
     assert (a.healthy, a.last_error) == (True, None)

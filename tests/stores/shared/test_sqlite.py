@@ -27,7 +27,7 @@ async def main(path, name):
         claim = Claim(purse="company@2026-11-01", amount=1000, spent=spent, held=0, want=2, limit=limit)
         limit = (await shared.lease([claim]))[0].limit
         spent = min(limit, spent + 2)
-        await shared.count("n", {"x": 1}, ttl_s=600)
+        await shared.count({"n": {"x": 1}}, ttl_s=600)
     await shared.lease([Claim(purse="company@2026-11-01", amount=1000, spent=spent, held=0, want=0)])
     await shared.aclose()
     print(spent)
@@ -59,7 +59,7 @@ async def test_processes_spend_a_budget_to_the_last_cent_and_no_further(path):
     spent = [int((await each.communicate())[0]) for each in spenders]
     assert sum(spent) == 1000
     assert (await ask(shared)).spent == 1000
-    assert await shared.count("n", {}, ttl_s=60) == {"x": 900}
+    assert await shared.count({"n": {}}, ttl_s=60) == {"n": {"x": 900}}
     await shared.aclose()
 
 

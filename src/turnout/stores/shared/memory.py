@@ -172,13 +172,15 @@ class MemoryShared:
         for name, record in records.items():
             self._engine.records.put(name, record, now_s, ttl_s)
 
-    async def count(self, name: str, by: Mapping[str, int], *, ttl_s: float) -> dict[str, int]:
-        now_s = self._asked().now_s
-        counts = dict(self._engine.counts.get(name, now_s) or {})
-        for counter, more in by.items():
-            counts[counter] = counts.get(counter, 0) + more
-        self._engine.counts.put(name, counts, now_s, ttl_s)
-        return dict(counts)
+    async def count(self, by: Mapping[str, Mapping[str, int]], *, ttl_s: float) -> dict[str, dict[str, int]]:
+        now_s, totals = self._asked().now_s, dict[str, dict[str, int]]()
+        for name, added in by.items():
+            counts = dict(self._engine.counts.get(name, now_s) or {})
+            for counter, more in added.items():
+                counts[counter] = counts.get(counter, 0) + more
+            self._engine.counts.put(name, counts, now_s, ttl_s)
+            totals[name] = dict(counts)
+        return totals
 
     async def first(self, name: str, *, ttl_s: float) -> bool:
         now_s = self._asked().now_s

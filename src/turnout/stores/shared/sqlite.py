@@ -202,15 +202,16 @@ class SqliteShared:
 
         await self._write(kept)
 
-    async def count(self, name: str, by: Mapping[str, int], *, ttl_s: float) -> dict[str, int]:
-        def counted(db: sqlite3.Connection) -> dict[str, int]:
-            now_s = _now_s()
-            state = _get(db, "records", f"count:{name}", now_s)
-            counts = {} if state is None else _counts.decode(state)
-            for counter, more in by.items():
-                counts[counter] = counts.get(counter, 0) + more
-            _put(db, "records", f"count:{name}", _encode(counts), now_s + ttl_s)
-            return counts
+    async def count(self, by: Mapping[str, Mapping[str, int]], *, ttl_s: float) -> dict[str, dict[str, int]]:
+        def counted(db: sqlite3.Connection) -> dict[str, dict[str, int]]:
+            now_s, totals = _now_s(), dict[str, dict[str, int]]()
+            for name, added in by.items():
+                state = _get(db, "records", f"count:{name}", now_s)
+                counts = totals[name] = {} if state is None else _counts.decode(state)
+                for counter, more in added.items():
+                    counts[counter] = counts.get(counter, 0) + more
+                _put(db, "records", f"count:{name}", _encode(counts), now_s + ttl_s)
+            return totals
 
         return await self._write(counted)
 
