@@ -131,8 +131,7 @@ class _Watch:
             )
         }
         try:
-            for _ in range(self._count):
-                self._fork()
+            self._fork()  # the others when it serves: a config that cannot be served is said once
             while self._born_s or (self._again_s and not self._ending):
                 self._look()
         finally:
@@ -145,6 +144,9 @@ class _Watch:
         """Who became ready, who died, who is due again."""
         if select.select([self._ready_read], [], [], TICK_S)[0]:
             before, self._begun = self._begun, self._begun + len(os.read(self._ready_read, 64))
+            if not before and not self._ending:
+                for _ in range(self._count - 1):
+                    self._fork()
             if before < self._count <= self._begun:
                 told = f"{address_of(self._socket)}, {self._count} workers"
                 print(f"turnout: listening on {told}", file=sys.stderr, flush=True)

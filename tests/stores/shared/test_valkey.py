@@ -35,7 +35,7 @@ async def made():
     gateways = []
 
     async def make(url, name="a", **options):
-        shared = ValkeyShared(url, name, **{"recently": False, "lease_s": LEASE_S, **options})
+        shared = ValkeyShared(url, name, **{"recently": False, "lease_s": LEASE_S, "deadline_s": 0.25, **options})
         gateways.append(shared)
         await shared.start()
         return shared
