@@ -11,6 +11,7 @@ from msgspec.structs import asdict
 from turnout import __version__
 from turnout.engine import Engine
 from turnout.errors import MethodNotAllowed
+from turnout.memory import Memory
 from turnout.server.admission import Admission
 from turnout.server.siblings import Siblings
 from turnout.spend.budgets import BudgetState
@@ -81,7 +82,7 @@ class Scrapes:
             webhooks=state.alerts.counts,
             log_lines_dropped=memory.signals.log.dropped if memory.signals.log else 0,
             shared_healthy=memory.peers.healthy if memory.peers else None,
-            peers=asdict(memory.peers.counts) if memory.peers else {},
+            peers=_peers(memory),
         )
 
 
@@ -100,3 +101,9 @@ def budget_reading(state: BudgetState, pacing: Pacing, now: datetime) -> BudgetR
         price=pacer.price if pacer else None,
         rung=int(pacer.rung) if pacer else None,
     )
+
+
+def _peers(memory: Memory) -> dict[str, int]:
+    """What other gateways were asked and told; `uncovered`: requests that passed beyond their lease of a budget."""
+    told = asdict(memory.peers.counts) if memory.peers else {}
+    return {**told, "uncovered": memory.leasing.passed_uncovered} if memory.leasing else told

@@ -239,7 +239,8 @@ FAMILIES: tuple[Family, ...] = (
     ),
     Family(
         name="turnout_peers",
-        says="Of other gateways: conversations asked for and found; records and news told, and what failed",
+        says="Of other gateways: conversations asked for and found; records and news told, what failed, and "
+        "requests that budgets let pass uncovered while the engine was away",
         labels=("result",),
         rows=lambda _, r: (((result,), count) for result, count in r.peers.items()),
     ),
