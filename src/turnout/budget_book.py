@@ -138,12 +138,13 @@ class BudgetBook:
         NotFound."""
         await self._put(name, _checked(name, msgspec.to_builtins(self._mine(name), enc_hook=str), body))
 
-    async def remove(self, name: str) -> None:
-        """What it has counted is forgotten; the ledger has it still. Raises NotFound, InvalidRequest and NoCapacity."""
+    def remove(self, name: str) -> None:
+        """What it has counted is forgotten; the ledger has it still. Raises NotFound and InvalidRequest."""
         self._mine(name)
         self._store.remove(name)
         del self._made[name]
-        await self.take()
+        self._memory.budgets.reconfigure(self.rules)  # no other begins: there is nothing to read
+        self._memory.pacing.reconfigure(paced(self.told))
 
     def _mine(self, name: str) -> BudgetConfig:
         if self.configured(name):

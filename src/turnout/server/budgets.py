@@ -69,9 +69,9 @@ async def change(engine: Engine, name: str, body: bytes) -> object:
     return _one(engine, name)
 
 
-async def remove(engine: Engine, name: str, _: bytes) -> object:
+def remove(engine: Engine, name: str, _: bytes) -> object:
     """A budget that was made here is no more. Raises NotFound and InvalidRequest."""
-    await engine.budgets.remove(name)
+    engine.budgets.remove(name)
     return {"name": name, "state": "removed"}
 
 
