@@ -24,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
@@ -254,13 +254,13 @@ async def owed(provider: str) -> int:
 def verdict(name: str, seen: Seen, usd: float, sent: int, ledger: Ledger) -> bool:
     """Print what came of it; whether all is well."""
     ledger.flush()
-    rows = {row.request_id: row for row in ledger.recent(10_000)}
-    missing = [request_id for request_id in seen.answered if request_id not in rows]
-    booked = sum(row.cost_nano_usd or 0 for row in rows.values())
+    missing = [request_id for request_id in seen.answered if ledger.get(request_id) is None]
+    totals = ledger.totals(datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(minutes=1))
+    rows, booked = sum(t.requests for t in totals), sum(t.cost_nano_usd for t in totals)
     lost = sum(entry.amount_nano_usd for entry in ledger.entries(datetime(2020, 1, 1, tzinfo=UTC)))
     allowed = round(usd * NANO)
     print(f"{name}: budget ${usd:.4f}, the provider was owed ${sent * COST / NANO:.5f} ({sent} requests)")
-    print(f"  ledger: ${booked / NANO:.5f} in {len(rows)} rows, ${lost / NANO:.5f} entered for gateways that died")
+    print(f"  ledger: ${booked / NANO:.5f} in {rows} rows, ${lost / NANO:.5f} entered for gateways that died")
     print(f"  clients: {dict(seen.ended.most_common())}, slowest {seen.slowest_s:.1f} s; rows lost: {len(missing)}")
     over = max(sent * COST, booked) - allowed
     print(f"  {'over by $' + str(over / NANO) if over > 0 else 'not a cent over'}")

@@ -6,7 +6,6 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
 from random import Random
@@ -68,7 +67,7 @@ from turnout.sharing import AnswerCache
 from turnout.spend.baseline import baseline_of
 from turnout.spend.brakes import BRAKE_NAMES, DEFAULTS, Brake, BrakeName, BrakeRules, Brakes
 from turnout.spend.budgets import Budgets
-from turnout.spend.ledger import Ledger, iso_utc
+from turnout.spend.ledger import Ledger
 from turnout.spend.pacing import Pacing
 from turnout.spend.rates import Gates
 from turnout.spend.runs import Runs
@@ -177,13 +176,11 @@ def open_state(config: Config, shared: SharedState | None = None) -> State:
 
 
 def _shared(store: StoreConfig, stores: Stores, gateway: str | None) -> SharedState | None:
-    """What this gateway shares with others. Money can be on lease only where requests came in lately."""
+    """What this gateway shares with others. Nobody can have money on lease where no request was ever settled; else an
+    engine that knows of none may have lost it: how old the newest row is says nothing of what is open."""
     if gateway is None:
         return None
-    newest = stores.ledger.recent(1)
-    since = datetime.now(UTC) - timedelta(seconds=2 * store.lease_s)
-    recently = bool(newest) and newest[0].received_at >= iso_utc(since)
-    return open_shared(store.shared, gateway, lease_s=store.lease_s, recently=recently)
+    return open_shared(store.shared, gateway, lease_s=store.lease_s, recently=bool(stores.ledger.recent(1)))
 
 
 def _state(store: StoreConfig, stores: Stores, shared: SharedState | None) -> State:

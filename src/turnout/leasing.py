@@ -21,7 +21,7 @@ import msgspec
 from turnout.background import Background
 from turnout.catalog.prices import format_usd
 from turnout.context import Spender
-from turnout.errors import NoCapacity, TurnoutError
+from turnout.errors import Internal, NoCapacity, TurnoutError
 from turnout.shared_state import Claim, Lost, SharedState
 from turnout.spend.budgets import Alert, BudgetRule, Budgets, Priced, PurseKey, piece_of
 from turnout.spend.journal import Journal
@@ -113,7 +113,7 @@ class Leasing:
     async def start(self) -> None:
         """Learn what was spent, and go on telling. Raises NoCapacity where the engine is away."""
         self._shared.hear(TOPIC, self._heard)
-        await self._claim(None)
+        await self.refresh()
         self._beating = asyncio.create_task(self._beat())
 
     async def cover(self, spender: Spender, priced: Sequence[Priced]) -> None:
@@ -156,14 +156,12 @@ class Leasing:
     async def add(self, name: str, nano_usd: int, *, entry: str) -> None:
         """More (or less) money for a budget's current period, once for an entry of the ledger. Raises NoCapacity, and
         KeyError for an unknown budget."""
-        state = self._budgets.state(name)
-        mine = [key for key, rule, _ in self._budgets.leases() if rule is state.rule]
-        key = next(key for key in mine if self._current(key, state.rule))
-        await self._shared.add(purse_name(state.rule, key[1]), nano_usd, entry=entry)
-        await self._claim(None)
+        rule, (_, start) = self._budgets.state(name).rule, self._budgets.current(name)
+        await self._shared.add(purse_name(rule, start), nano_usd, entry=entry)
+        await self.refresh()
 
     async def refresh(self) -> None:
-        """Tell and ask of every purse now: budgets have changed."""
+        """Tell and ask of every purse now. Raises NoCapacity."""
         await self._claim(None)
 
     async def aclose(self) -> None:
@@ -253,7 +251,7 @@ class Leasing:
         now_s = time.monotonic()
         asked: list[tuple[PurseKey, BudgetRule, LeasedPurse, Claim]] = []
         for key, rule, purse in self._budgets.leases():
-            if (purse.idle and not self._current(key, rule)) if keys is None else key not in keys:
+            if (purse.idle and key != self._budgets.current(rule.name)) if keys is None else key not in keys:
                 continue
             name = await self._named(key, rule)
             want = 0 if leave else max(wanted.get(key, 0), self._ahead(key, purse, now_s))
@@ -289,17 +287,13 @@ class Leasing:
         rest = purse.lease.rest if purse.lease is not None else 0
         return min(round(purse.drawn / since_s * AHEAD_S), max(0, rest) // SHARE)
 
-    @staticmethod
-    def _current(key: PurseKey, rule: BudgetRule) -> bool:
-        return rule.period.bounds(datetime.now(UTC))[0] == key[1]
-
     # ---- What the ledger knows -------------------------------------------------------------------------------------
 
-    async def _fill(self, keyed: Iterable[tuple[PurseKey, BudgetRule]]) -> None:
+    async def _fill(self, keyed: Sequence[tuple[PurseKey, BudgetRule]]) -> None:
         """Tell the engine what the ledger says of purses. Nobody begins to spend from one of a period that is over: it
-        need only be known. Raises NoCapacity and Internal."""
+        need only be known. Raises NoCapacity."""
         now = datetime.now(UTC)
-        current = {rule.name: (key, rule) for key, rule in keyed if self._current(key, rule)}
+        current = {rule.name: (key, rule) for key, rule in keyed if key == self._budgets.current(rule.name)}
         for key, rule in keyed:
             if rule.name not in current or current[rule.name][0] != key:
                 await self._shared.fill(purse_name(rule, key[1]), {})
@@ -322,14 +316,15 @@ class Leasing:
                 await self._shared.fill(purse_name(rule, key[1]), totals, added=added, pieces=pieces)
 
     async def _past(self, questions: Sequence[Question]) -> Past:
-        """What was spent by the rows appended until now. Raises NoCapacity where that takes long, and Internal where
-        the ledger cannot be read."""
+        """What was spent by the rows appended until now. Raises NoCapacity where the ledger cannot say it in time."""
         asked = self._ledger.ask_spending(questions)
         try:
             async with asyncio.timeout(READ_S):
                 return await asyncio.wrap_future(asked.told)
         except TimeoutError:
             raise NoCapacity("the ledger took too long to say what was spent; try again", retry_after=5) from None
+        except Internal as error:
+            raise NoCapacity(error.message, retry_after=5) from error
         finally:
             asked.later()
 
@@ -339,7 +334,7 @@ class Leasing:
         while True:
             await asyncio.sleep(BEAT_S)
             try:
-                await self._claim(None)
+                await self.refresh()
                 await self._see_to_the_dead()
                 await self._see_to_the_silent()
                 self._say(None)
@@ -386,7 +381,7 @@ class Leasing:
             return
         now, (start, end) = datetime.now(UTC), rule.period.bounds(key[1])
         entry = BudgetEntry(
-            id=f"lease_{lost.gateway}",
+            id=f"lease_{lost.gateway}_{start:%Y%m%dT%H%M}",  # it may have had money of two periods
             budget=rule.name,
             at=now if end is None or start <= now < end else start,
             kind="lost",

@@ -297,6 +297,10 @@ class Budgets:
             if isinstance(purse := self._purses.get(key), LeasedPurse):
                 purse.limit = max(purse.limit, purse.mine + purse.held + need)
 
+    def current(self, name: str) -> PurseKey:
+        """The budget's purse now. Raises KeyError for a budget that is not there."""
+        return name, self._period(self._rules[name], self._now())[0]
+
     def leases(self) -> list[tuple[PurseKey, BudgetRule, LeasedPurse]]:
         """Every leased purse whose budget there is, the current periods' among them."""
         now = self._now()

@@ -32,11 +32,6 @@ class Purse(Protocol):
         """Settled, by everyone."""
         ...
 
-    @property
-    def known(self) -> bool:
-        """Whether it is known what was spent before."""
-        ...
-
     def free(self, amount: int) -> int:
         """What may be held now, of `amount` and what was added."""
         ...
@@ -67,10 +62,6 @@ class OwnPurse(Struct):
     told: float = 0.0
     swept: int = -1
     pieces: dict[int, int] = {}
-
-    @property
-    def known(self) -> bool:
-        return True
 
     def free(self, amount: int) -> int:
         return amount + self.added - self.spent - self.held
@@ -108,10 +99,6 @@ class LeasedPurse(Struct):
     claimed: int = 0
     drawn: int = 0
     pieces: dict[int, int] = {}
-
-    @property
-    def known(self) -> bool:
-        return self.lease is not None
 
     @property
     def spent(self) -> int:

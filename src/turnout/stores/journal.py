@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import logging
 import os
 import time
@@ -30,11 +31,11 @@ log = logging.getLogger("turnout")
 COMPACT_BYTES = 1 << 20
 """A file of this size is written anew, with what is still held and as much room again."""
 
-
 SETTLED_S = 30.0
+"""How long a start waits for rows that one that died had settled, where nobody else would ask again."""
 
 
-def _none(_: str) -> bool:
+def _nobody(_: str) -> bool:
     return False
 
 
@@ -46,7 +47,7 @@ class FileJournal:
     `unsettled`: whether rows of one that died, by its name, may still be on their way to the ledger.
     """
 
-    def __init__(self, path: str, gateway: str | None = None, unsettled: Callable[[str], bool] = _none) -> None:
+    def __init__(self, path: str, gateway: str | None = None, unsettled: Callable[[str], bool] = _nobody) -> None:
         self._path = Path(f"{path}.held" if gateway is None else f"{path}.held.{gateway}")
         self._base = Path(f"{path}.held")
         self._claim_path = Path(f"{path}.lock")
@@ -84,13 +85,21 @@ class FileJournal:
 
     def adopt(self, ledger: Ledger) -> list[str]:
         """Enter what processes that died left held; their names, where they were some of several, those that `claim`
-        found among them. Blocks. Raises ConfigError where the ledger does not take it: then it stays."""
+        found among them. Blocks. Raises ConfigError where a file or the ledger does not let it: then it stays."""
+        if self.claimed:
+            try:
+                self._adopted += self._adopt(ledger)
+            except OSError as error:
+                raise ConfigError(
+                    f"store.ledger: {error.filename}: {error.strerror}; what a gateway held that died is there",
+                    param="store.ledger",
+                ) from error
         names, self._adopted = self._adopted, []
-        return names + (self._adopt(ledger) if self.claimed else [])
+        return names
 
     def _adopt(self, ledger: Ledger) -> list[str]:
         names: list[str] = []
-        for path in sorted(self._base.parent.glob(f"{self._base.name}*")):
+        for path in sorted(self._base.parent.glob(f"{glob.escape(self._base.name)}*")):
             if path == self._path and self.claimed:
                 continue
             name = path.name.removeprefix(self._base.name).removeprefix(".")
