@@ -97,13 +97,13 @@ class BudgetBook:
     async def look(self) -> None:
         """Take over what another gateway has changed in the store; requests go on meanwhile. What cannot be taken is
         logged and tried again, and what held before holds on."""
-        if not (self._store.changed() or self._behind):
-            return
         try:
+            if not (self._store.changed() or self._behind):
+                return
             async with self._changing:
                 made = {stored.name: _read(stored) for stored in self._store.all()}
                 if made != self._made:
-                    claimed(self._with(made), self._memory.journal, self._memory.ledger)
+                    await self._claim(self._with(made))
                     await self._take(made)
             self._behind = False
         except (TurnoutError, TimeoutError, msgspec.MsgspecError) as error:
@@ -129,20 +129,25 @@ class BudgetBook:
         cannot be read, and ConfigError where another process keeps its budgets."""
         if not _NAME.fullmatch(name):
             raise InvalidRequest("name: letters, digits and . _ - , at most 100", param="name")
-        if name in self.told or self.configured(name):
-            raise InvalidRequest(f"there is a budget {name!r} already; change it, or choose another name", param="name")
-        await self._put(name, _checked(name, {}, body))
+        async with self._changing:
+            if name in self.told or self.configured(name):
+                raise InvalidRequest(
+                    f"there is a budget {name!r} already; change it, or choose another name", param="name"
+                )
+            await self._put(name, _checked(name, {}, body))
 
     async def change(self, name: str, body: bytes) -> None:
         """Fields that are not told stay; until this returns the budget holds as it was. Raises as `create`, and
         NotFound."""
-        await self._put(name, _checked(name, msgspec.to_builtins(self._mine(name), enc_hook=str), body))
+        async with self._changing:
+            await self._put(name, _checked(name, msgspec.to_builtins(self._mine(name), enc_hook=str), body))
 
-    def remove(self, name: str) -> None:
-        """What it has counted is forgotten; the ledger has it still. Raises NotFound and InvalidRequest."""
+    async def remove(self, name: str) -> None:
+        """What it has counted is forgotten; the ledger has it still. A change that is under way is not waited for, and
+        does not come about. Raises NotFound and InvalidRequest."""
         self._mine(name)
-        self._store.remove(name)
-        del self._made[name]
+        await asyncio.to_thread(self._store.remove, name)
+        self._made.pop(name, None)
         self._memory.budgets.reconfigure(self.rules)  # no other begins: there is nothing to read
         self._memory.pacing.reconfigure(paced(self.told))
 
@@ -154,22 +159,30 @@ class BudgetBook:
             raise NotFound(f"there is no budget {name!r}; there are: {names}")
         return self._made[name]
 
+    async def _claim(self, rules: list[BudgetRule]) -> None:
+        """Be a keeper of the ledger's budgets where one is hard; off the loop, for disks and databases may be slow.
+        Raises ConfigError."""
+        await asyncio.to_thread(claimed, rules, self._memory.journal, self._memory.ledger)
+
     async def _put(self, name: str, told: BudgetConfig) -> None:
-        claimed([budget_rule(name, told)], self._memory.journal, self._memory.ledger)
-        async with self._changing:
-            taking = Taking(self._with({**self._made, name: told}), self._memory.budgets, self._memory.ledger)
-            try:
-                await taking.read()
-                if taking.overtaken:
-                    raise NoCapacity("the budgets were changed meanwhile; look at them and try again", retry_after=1)
-                record = msgspec.json.encode(msgspec.to_builtins(told, enc_hook=str))
-                self._store.put(StoredBudget(name=name, told=msgspec.Raw(record)))
-                self._made[name] = told
-                taking.end()
-            except TimeoutError:
-                raise NoCapacity("the ledger took too long to say what was spent; try again", retry_after=5) from None
-            finally:
-                taking.drop()
+        """To be called while nothing else changes."""
+        await self._claim([budget_rule(name, told)])
+        record = msgspec.json.encode(msgspec.to_builtins(told, enc_hook=str))
+        taking = Taking(self._with({**self._made, name: told}), self._memory.budgets, self._memory.ledger)
+        try:
+            await taking.read()
+            if not taking.overtaken:
+                await asyncio.to_thread(self._store.put, StoredBudget(name=name, told=msgspec.Raw(record)))
+                self._behind = True  # until it holds
+            if taking.overtaken:
+                raise NoCapacity("the budgets were changed meanwhile; look at them and try again", retry_after=1)
+            self._made[name] = told
+            taking.end()
+            self._behind = False
+        except TimeoutError:
+            raise NoCapacity("the ledger took too long to say what was spent; try again", retry_after=5) from None
+        finally:
+            taking.drop()
         self._memory.pacing.reconfigure(paced(self.told))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,7 +14,7 @@ from support.postgres import database
 from support.random_rows import NOON, rows
 from turnout.errors import InvalidRequest
 from turnout.spend.ledger import GroupBy, Ledger, LedgerRow, iso_utc
-from turnout.spend.spent import BudgetEntry
+from turnout.spend.spent import BudgetEntry, Past, Question
 from turnout.stores.postgres.ledger import PostgresLedger
 from turnout.stores.sqlite import SqliteLedger
 from turnout.stores.sums import DIMENSIONS
@@ -157,3 +158,18 @@ def test_after_close_rows_are_counted_as_lost_and_nothing_raises(ledger: Ledger)
     ledger.append(LedgerRow(request_id="r1", received_at=iso_utc(NOON)))
     assert ledger.dropped == 1
     ledger.close()
+
+
+def test_somebody_who_no_longer_waits_for_an_answer_holds_up_nobody(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go, read = threading.Event(), ledger._past  # type: ignore[attr-defined]
+    monkeypatch.setattr(ledger, "_past", lambda *asked: (go.wait(10), read(*asked))[1])
+    question = Question(since=SINCE)
+    first, second = ledger.ask_spending([question]), ledger.ask_spending([question])
+    assert second.told.cancel()
+    go.set()
+    assert first.told.result(10).entries == []
+    assert first.later() == second.later() == Past(spent=([],), entries=[])
+    ledger.append(rows(1, 1)[0])
+    assert ledger.flush()

@@ -69,9 +69,9 @@ async def change(engine: Engine, name: str, body: bytes) -> object:
     return _one(engine, name)
 
 
-def remove(engine: Engine, name: str, _: bytes) -> object:
+async def remove(engine: Engine, name: str, _: bytes) -> object:
     """A budget that was made here is no more. Raises NotFound and InvalidRequest."""
-    engine.budgets.remove(name)
+    await engine.budgets.remove(name)
     return {"name": name, "state": "removed"}
 
 

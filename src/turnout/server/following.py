@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 
 __all__ = ["following"]
+
+log = logging.getLogger("turnout")
 
 LOOK_S = 0.5
 
@@ -25,4 +28,7 @@ async def following(look: Callable[[], Awaitable[None]], every_s: float = LOOK_S
 async def _again_and_again(look: Callable[[], Awaitable[None]], every_s: float) -> None:
     while True:
         await asyncio.sleep(every_s)
-        await look()
+        try:
+            await look()
+        except Exception:  # one look that fails must not be the last
+            log.exception("a look at what others changed failed; it is tried again")

@@ -7,12 +7,14 @@ from concurrent.futures import Future
 from datetime import datetime
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from turnout.context import Spender
+from turnout.errors import TurnoutError
 from turnout.spend.budgets import BudgetRule
 
-__all__ = ["Asked", "BudgetEntry", "Past", "Question", "Spent", "minute_of", "questions_of"]
+__all__ = ["Asked", "BudgetEntry", "Past", "Question", "Spent", "answer", "minute_of", "questions_of"]
 
 
 class Spent(Struct, frozen=True, kw_only=True):
@@ -67,6 +69,17 @@ class Asked(Struct, frozen=True, kw_only=True):
 
     told: Future[Past]
     later: Callable[[], Past]
+
+
+def answer(told: Future[Past], read: Callable[[], Past]) -> None:
+    """Let `told` have what `read` says. Nothing is read for somebody who no longer waits, and no fault of the question
+    is the answering thread's."""
+    if not told.set_running_or_notify_cancel():
+        return
+    try:
+        told.set_result(read())
+    except (TurnoutError, msgspec.MsgspecError) as error:
+        told.set_exception(error)
 
 
 def questions_of(rules: Iterable[BudgetRule], now: datetime) -> list[tuple[Question, list[BudgetRule]]]:

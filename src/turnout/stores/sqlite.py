@@ -24,7 +24,7 @@ from msgspec import structs
 
 from turnout.catalog.prices import Price
 from turnout.context import Spender
-from turnout.errors import ConfigError, Internal, InvalidRequest, TurnoutError
+from turnout.errors import ConfigError, Internal, InvalidRequest
 from turnout.spend.focus import Charged
 from turnout.spend.ledger import (
     ATTEMPT_COLUMNS,
@@ -43,7 +43,7 @@ from turnout.spend.ledger import (
     price_record,
     to_record,
 )
-from turnout.spend.spent import Asked, Past, Question
+from turnout.spend.spent import Asked, Past, Question, answer
 from turnout.spend.volume import PastRun, StepSum, Summed, Volume
 from turnout.stores.charges import CHARGES_QUERY
 from turnout.stores.schema import BUSY_TIMEOUT_S, MEMORY, cause_of, code_of, identity_of, open_database
@@ -247,17 +247,11 @@ class SqliteLedger:
         since = min(question.since for question in questions)
         later: list[LedgerRow | BudgetEntry] = []
 
-        def answer() -> None:
-            try:
-                told.set_result(self._past(questions, since))
-            except (TurnoutError, msgspec.MsgspecError) as error:  # whoever asked is told, not the writer
-                told.set_exception(error)
-
         def followed() -> Past:
             self._followers = tuple(one for one in self._followers if one is not later)
             return past_of(later)
 
-        marker = _Marker(answer=answer)
+        marker = _Marker(answer=lambda: answer(told, lambda: self._past(questions, since)))
         self._followers = (*self._followers, later)
         if self._writer.is_alive() and not self._closing.is_set():
             self._asked.append(marker)

@@ -22,7 +22,7 @@ from msgspec import structs
 from psycopg import ClientCursor
 from psycopg.adapt import Buffer, Loader
 
-from turnout.errors import ConfigError, Internal, InvalidRequest, TurnoutError
+from turnout.errors import ConfigError, Internal, InvalidRequest
 from turnout.spend.focus import Charged
 from turnout.spend.ledger import (
     ATTEMPT_COLUMNS,
@@ -35,7 +35,7 @@ from turnout.spend.ledger import (
     iso_utc,
     parse_group_by,
 )
-from turnout.spend.spent import Asked, BudgetEntry, Past, Question, Spent
+from turnout.spend.spent import Asked, BudgetEntry, Past, Question, Spent, answer
 from turnout.spend.volume import PastRun, StepSum, Summed, Volume
 from turnout.stores.charges import CHARGES_QUERY
 from turnout.stores.postgres.database import Row, cause_of, open_database
@@ -182,13 +182,7 @@ class PostgresLedger:
         told: Future[Past] = Future()
         since = min(question.since for question in questions)
 
-        def answer() -> None:
-            try:
-                told.set_result(self._past(questions, since))
-            except (TurnoutError, msgspec.MsgspecError) as error:  # whoever asked is told, not the writer
-                told.set_exception(error)
-
-        heard = self._writer.ask(answer)
+        heard = self._writer.ask(lambda: answer(told, lambda: self._past(questions, since)))
         return Asked(told=told, later=lambda: past_of(heard()))
 
     def usage(self, since: datetime, until: datetime, by: str) -> list[Volume]:
