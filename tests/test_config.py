@@ -76,6 +76,7 @@ def test_an_empty_config_is_one():
             "store.ledger = mysql:...: must begin with one of sqlite:///, postgresql://",
         ),
         ('[store]\nledger = "turnout.db"', "store.ledger = turnout.db: must begin with"),
+        ('[store]\nshared = "memory://"', "memory has nothing behind it; write memory:"),
         ('[store]\nshared = "memcached://h"', "must begin with one of memory:, sqlite:///, valkey://"),
         ("[budgets.b]\namount_usd = -5", "budgets.b.amount_usd = -5: must lie between 0 and 1,000,000,000"),
         ("[brakes]\nrepeat_call = 1", "brakes.repeat_call = 1"),

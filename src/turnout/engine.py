@@ -6,6 +6,7 @@ import logging
 import secrets
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from decimal import Decimal
 from functools import cache
 from random import Random
@@ -120,19 +121,16 @@ class State(Struct, frozen=True, kw_only=True):
 
     async def aclose(self) -> None:
         """End connections and child processes; write what is not written yet."""
-        await self.memory.background.aclose()
-        await self.memory.drains.aclose()
-        await self.memory.answers.aclose()
-        await self.alerts.aclose()
-        await self.embedded.provider.transport.aclose()
-        await self.http.aclose()
-        if self.memory.peers is not None:
-            await self.memory.peers.aclose()
-        if self.memory.leasing is not None:
-            await self.memory.leasing.aclose()
-        if self.shared is not None:
-            await self.shared.aclose()
-        self.stores.close()
+        memory = self.memory
+        parts = (
+            *(memory.background, memory.drains, memory.answers, self.alerts),
+            *(self.embedded.provider.transport, self.http),
+            *(part for part in (memory.peers, memory.leasing, self.shared) if part is not None),
+        )
+        async with AsyncExitStack() as closing:  # whatever one says, the others end too, and rows are written
+            closing.callback(self.stores.close)
+            for part in reversed(parts):
+                closing.push_async_callback(part.aclose)
 
 
 class Engine(Struct, frozen=True, kw_only=True):

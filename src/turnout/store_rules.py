@@ -70,7 +70,10 @@ def scheme_of(url: str, known: Mapping[str, str], key: str) -> str:
 def check_store(told: StoreConfig) -> None:
     """Raises ConfigError for a URL of no kind that is known."""
     scheme_of(told.ledger, LEDGERS, "store.ledger")
-    scheme_of(told.shared, SHARED, "store.shared")
+    if scheme_of(told.shared, SHARED, "store.shared") == "memory" and told.shared != ALONE:
+        raise ConfigError(
+            f"store.shared = {told.shared[:60]}: memory has nothing behind it; write {ALONE}", param="store.shared"
+        )
     if not LEAST_LEASE_S <= told.lease_s <= MOST_LEASE_S:
         raise ConfigError(
             f"store.lease_s = {told.lease_s}: must lie between {LEAST_LEASE_S} and {MOST_LEASE_S}",

@@ -18,6 +18,7 @@ from server.test_metrics import series
 from support.calls import CHAT, post
 from support.gateway import lab
 from support.upstream import ScriptedUpstream, answer
+from turnout.cli import workers
 
 ROOT = Path(__file__).parents[2]
 PATH = "/v1/chat/completions"
@@ -129,6 +130,30 @@ async def test_workers_whose_parent_was_killed_end_by_themselves(tmp_path):
         gw.parent.kill()
         await until(lambda: not any(alive(child) for child in children))
         assert len(gw.rows()) == 1
+
+
+def test_a_signal_in_the_midst_of_forking_ends_those_that_were_born(monkeypatch):
+    """A worker that is forked after the word to end would never hear it."""
+    born = []
+
+    def fork():
+        born.append(len(born) + 1000)
+        if len(born) == 2:
+            signal.raise_signal(signal.SIGTERM)
+        return born[-1]
+
+    told = []
+    monkeypatch.setattr(workers.os, "fork", fork)
+    monkeypatch.setattr(workers.os, "kill", lambda pid, _: told.append(pid))
+    watch = workers._Watch(4, socket.socket(), lambda place: 0)
+    before = signal.signal(signal.SIGTERM, watch._end)
+    try:
+        for _ in range(4):
+            watch._fork()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+        watch._socket.close()
+    assert (born, told) == ([1000, 1001], [1000, 1001])
 
 
 async def test_all_are_ready_and_a_changed_config_reaches_all(tmp_path):

@@ -92,7 +92,7 @@ async def _serve(config: Config, where: Where, place: Place | None, lines: JsonL
         app = App(engine, place and Siblings(place.board, place.slot, AMONG))
         server = make_server(app, config, host, where.port, announce=place and (lambda _: place.ready()))
         if place is not None:
-            asyncio.get_running_loop().add_reader(place.orphaned, server.handle_exit, signal.SIGTERM, None)
+            asyncio.get_running_loop().add_reader(place.orphaned, end_orphaned, server, place.orphaned)
 
         async def again() -> None:
             await reload(app, config, where.config(), host, discover=file is None)
@@ -115,6 +115,12 @@ async def _serve(config: Config, where: Where, place: Place | None, lines: JsonL
         if spans is not None:
             await asyncio.to_thread(spans.close)
     return 0 if server.started else 1
+
+
+def end_orphaned(server: GatewayServer, orphaned: int) -> None:
+    """The parent is gone. Once: what can be read stays so, and a second word to end would cut the first short."""
+    asyncio.get_running_loop().remove_reader(orphaned)
+    server.handle_exit(signal.SIGTERM, None)
 
 
 async def reload(app: App, running: Config, config: Config, host: str | None, *, discover: bool = False) -> None:

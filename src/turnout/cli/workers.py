@@ -40,6 +40,8 @@ WELL_S = 30.0
 
 TICK_S = 0.2
 
+HEARD = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
 
 class Place(Struct, frozen=True, kw_only=True):
     """A worker's place among them: the socket to accept from, whom to tell that it does, what can be read once the
@@ -122,14 +124,7 @@ class _Watch:
         self._status = 0
 
     def run(self) -> int:
-        before = {
-            sig: signal.signal(sig, handler)
-            for sig, handler in (
-                (signal.SIGTERM, self._end),
-                (signal.SIGINT, self._end),
-                (signal.SIGHUP, self._pass_on),
-            )
-        }
+        before = {sig: signal.signal(sig, self._pass_on if sig == signal.SIGHUP else self._end) for sig in HEARD}
         try:
             self._fork()  # the others when it serves: a config that cannot be served is said once
             while self._born_s or (self._again_s and not self._ending):
@@ -144,7 +139,7 @@ class _Watch:
         """Who became ready, who died, who is due again."""
         if select.select([self._ready_read], [], [], TICK_S)[0]:
             before, self._begun = self._begun, self._begun + len(os.read(self._ready_read, 64))
-            if not before and not self._ending:
+            if not before:
                 for _ in range(self._count - 1):
                     self._fork()
             if before < self._count <= self._begun:
@@ -156,7 +151,7 @@ class _Watch:
                 break
             self._buried(died, os.waitstatus_to_exitcode(status))
         now_s = time.monotonic()
-        for due_s in [due_s for due_s in self._again_s if due_s <= now_s and not self._ending]:
+        for due_s in [due_s for due_s in self._again_s if due_s <= now_s]:
             self._again_s.remove(due_s)
             self._fork()
 
@@ -178,15 +173,25 @@ class _Watch:
         self._again_s.append(time.monotonic() + self._wait_s)
 
     def _fork(self) -> None:
-        slot = next(n for n in range(self._count) if n not in self._slots.values())
-        child = os.fork()
-        if child:
-            self._born_s[child], self._slots[child] = time.monotonic(), slot
-            return
+        """One worker more, unless all are to end. Signals wait until it is known whose they are."""
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, HEARD)
+        try:
+            if self._ending:
+                return
+            slot = next(n for n in range(self._count) if n not in self._slots.values())
+            if child := os.fork():
+                self._born_s[child], self._slots[child] = time.monotonic(), slot
+                return
+            for sig in HEARD:
+                signal.signal(sig, signal.SIG_DFL)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        self._be(slot)
+
+    def _be(self, slot: int) -> None:
+        """A worker's life; does not return."""
         status = 1
         try:
-            for sig in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-                signal.signal(sig, signal.SIG_DFL)
             os.setpgid(0, 0)  # a terminal's Ctrl-C is the parent's to pass on
             os.close(self._ready_read)
             os.close(self._alive_write)

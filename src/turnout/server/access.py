@@ -79,8 +79,9 @@ class _Failures(Struct):
 
 
 class Access:
-    """The browser sessions of one gateway, and how often addresses presented wrong keys. In memory: a restart ends all
-    of them. Only hashes of session ids are kept. `people`: who else may come in, by an OpenID provider's word."""
+    """The browser sessions of one gateway, and how often addresses presented wrong keys. In memory: what outlives it is
+    `shared_access.py`'s. Only hashes of session ids are kept. `people`: who else may come in, by an OpenID provider's
+    word."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -104,7 +105,7 @@ class Access:
             visitor = self._by_cookie(keyring, headers)
             if changes:
                 check_origin(headers)
-                if not hmac.compare_digest(visitor.csrf or "", headers.get(CSRF, "")):
+                if not hmac.compare_digest((visitor.csrf or "").encode(), headers.get(CSRF, "").encode()):
                     raise Forbidden(f"a change by a browser's session needs the header {CSRF}; load the page again")
         if changes and visitor.role != "admin":
             raise Forbidden("this is a viewer's key: it lets look and change nothing; use the admin key")

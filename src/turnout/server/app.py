@@ -17,7 +17,7 @@ from turnout.server import views
 from turnout.server.access import Access
 from turnout.server.admin import admin_at
 from turnout.server.admission import Admission
-from turnout.server.console import Ask, Browser, console_at
+from turnout.server.console import VISITED, Ask, Browser, console_at
 from turnout.server.learning import feedback
 from turnout.server.metrics import METRICS, Scrapes
 from turnout.server.oidc import SignIn
@@ -143,12 +143,11 @@ class App:
         body = await read_body(receive, headers, MOST_LOGIN_BYTES, engine.server.body_timeout_s)
         browser = Browser(address=address_of(scope), headers=headers, scheme=scope["scheme"])
         query = scope["query_string"].decode("latin-1")
-        await self.visits.recall(engine.keyring, headers)
         ask = Ask(method=scope["method"], path=scope["path"], query=query, body=body)
-        if ask.path.startswith("/console/oidc/"):
-            page = await self.sign_in.page(browser, ask)
-        else:
-            page = console_at(self.access, engine.keyring, browser, ask)
+        signs = ask.path.startswith("/console/oidc/")
+        if signs or ask.path in VISITED:
+            await self.visits.recall(engine.keyring, headers)
+        page = await self.sign_in.page(browser, ask) if signs else console_at(self.access, engine.keyring, browser, ask)
         await self.visits.tell(engine.keyring)
         await send_page(send, page.status, page.body, page.headers)
 

@@ -16,7 +16,7 @@ from turnout.server.access import COOKIE, LASTS_S, Access, Visitor, check_host, 
 from turnout.server.auth import Keyring
 from turnout.server.reading import decoded
 
-__all__ = ["HEADERS", "Ask", "Browser", "Page", "console_at", "files", "session_cookie"]
+__all__ = ["HEADERS", "VISITED", "Ask", "Browser", "Page", "console_at", "files", "session_cookie"]
 
 FOLDER = Path(__file__).parent.parent / "console"
 
@@ -34,6 +34,9 @@ HEADERS: tuple[tuple[str, str], ...] = (
     ("cross-origin-resource-policy", "same-origin"),
 )
 """What every answer below /console says to a browser."""
+
+VISITED = frozenset({"/console/login", "/console/logout", "/console/session"})
+"""Where it matters whose session a browser has: files are everybody's."""
 
 TYPES = {
     ".html": "text/html; charset=utf-8",

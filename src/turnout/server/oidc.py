@@ -151,7 +151,7 @@ class SignIn:
         """The word of the sign-in that `state` belongs to: this browser's, young, not ended. Raises Unauthorized."""
         word = cookie_in(headers, FLOW) or ""
         begun = _WORD.fullmatch(word)
-        if begun is None or not hmac.compare_digest(_made("state", word), state):
+        if begun is None or not hmac.compare_digest(_made("state", word).encode(), state.encode()):
             raise Unauthorized("no sign-in of this browser is under way, or another was begun since; sign in again")
         age_s = self._clock() - int(begun[1])
         if not -FLOW_LASTS_S <= age_s <= FLOW_LASTS_S:
