@@ -98,15 +98,18 @@ async def proxy_to(port, heads, **more):
     """A proxy that leads to this port, whichever host is asked for."""
 
     async def pass_on(reader, writer):
-        while data := await reader.read(65536):
-            writer.write(data)
-        writer.close()
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+        finally:
+            writer.close()
 
     async def leads(reader, writer):
         heads.append(await take_head(reader))
         there_in, there_out = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
         await asyncio.gather(pass_on(reader, there_out), pass_on(there_in, writer), return_exceptions=True)
+        there_out.transport.abort()
 
     async with raw_server(leads, **more) as at:
         yield at
