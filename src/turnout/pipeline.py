@@ -345,7 +345,9 @@ class Pipeline:
         decision = self._router.decide(ask)
         if self._learner.samples(ctx):
             ctx.look = look.packed
-        budget = self._budgets.left_to_small(spender_of(ctx, decision), self.worst_costs(ctx, decision))
+        budget = None
+        if self._budgets.keep_for_small:
+            budget = self._budgets.left_to_small(spender_of(ctx, decision), self.worst_costs(ctx, decision))
         if budget is not None:
             decision = self._router.decide(replace(ask, small_only=budget))
             ctx.warn(f"budget {budget} leaves only small models")
@@ -355,11 +357,10 @@ class Pipeline:
 
     def well_first(self, decision: Decision, tokens: int) -> Decision:
         """`decision` with those candidates last that are not well now."""
-        noted = [
-            replace(c, unhealthy=self._delivery.board.unhealthy(c.deployment, tokens)) for c in decision.candidates
-        ]
-        if all(c.unhealthy is None for c in noted):
+        why = [self._delivery.board.unhealthy(c.deployment, tokens) for c in decision.candidates]
+        if not any(why):
             return decision
+        noted = [replace(c, unhealthy=told) for c, told in zip(decision.candidates, why, strict=True)]
         return replace(decision, candidates=tuple(sorted(noted, key=lambda c: c.unhealthy is not None)))
 
     def cascading(self, ctx: RequestContext, call: Call) -> Cascading | None:

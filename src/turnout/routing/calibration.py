@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections import OrderedDict
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -53,6 +54,7 @@ _NAMES = (
 )
 
 
+@lru_cache(maxsize=4096)  # callers choose model names
 def family_of(model: str) -> str:
     """The key of `FAMILIES` for a model's name, with or without a provider before it."""
     name = model.lower().rpartition("/")[2]
