@@ -117,7 +117,7 @@ class Guard:
         before, begun = agent.tokens, agent.seen
         start = agent.unseen(len(outline.messages), session.shared)
         agent.tokens = ctx.input_tokens_estimate
-        ctx.parts = self._tokens.parts(outline, agent.tokens)
+        ctx.parts = self._tokens.parts(outline, agent.tokens, ctx.counted)
         # A conversation that was rewritten still begins as it did.
         ctx.repeated_tokens = before if start == begun else min(before, ctx.parts.system + ctx.parts.tools)
         if chat is not None:
