@@ -9,7 +9,7 @@ from typing import Literal
 from msgspec import Struct, field
 
 from turnout.catalog.models import Deployment, Target
-from turnout.chat import FinishReason, RequestOutline, Usage
+from turnout.chat import FinishReason, Message, RequestOutline, Usage
 from turnout.keys import Key
 from turnout.shared_state import Admission
 from turnout.trace import Trace
@@ -250,7 +250,7 @@ class RequestContext(Struct, kw_only=True):
     """One request from decode to settle. `volatile_part` is the part of the prefix that is another at every request.
     `baseline_nano_usd`: what the model that savings are reported against would have cost, without a cache and with one.
     `admission`: at the gate that all gateways have in common, which it has to leave.
-    `counted`: as it was counted when it came in.
+    `counted`: as it was counted when it came in. `newest`: its newest message, by number, where somebody has read that.
     `look` tells its `features`, of those requests that are learned from. `first` is asked before those that the
     decision names, its answer checked (`cascade.py`).
     `received_at` is UTC; the `*_s` fields are seconds of the
@@ -281,6 +281,7 @@ class RequestContext(Struct, kw_only=True):
     session: SessionView
     input_tokens_estimate: int = 0
     counted: Counted | None = None
+    newest: tuple[int, Message] | None = None
     look: Callable[[], bytes] = bytes
     deadline_s: float | None = None
     decision: Decision | None = None

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from turnout.call import Call
 from turnout.context import Decision, RequestContext, Spender
-from turnout.dialects.ends import newest, noted
+from turnout.dialects.ends import acting, noted
 from turnout.errors import BudgetExhausted, InvalidRequest, NoCapacity, RateLimited, RunPaused
 from turnout.keys import Key
 from turnout.memory import Memory
@@ -123,7 +123,9 @@ class Guard:
         if chat is not None:
             with contextlib.suppress(InvalidRequest):  # whoever answers it will say what is wrong
                 watched = self._contexts
-                told = newest(chat, outline, start) if watched is None else watched.look(ctx, chat, start)
+                told = acting(chat, outline, start) if watched is None else watched.look(ctx, chat, start)
+                if told:
+                    ctx.newest = len(outline.messages) - 1, told[-1]
                 agent.trail.feed(told)
                 trajectory = self._sessions.trajectory(owner, session)
                 was = trajectory.signs.recovered
