@@ -285,7 +285,8 @@ class Pipeline:
         read = read or self.read(call)
         outline, hints = read.outline, read.hints
         wishes = read_wishes(call.headers)
-        tokens = self._tokens.estimate(outline)
+        counted = self._tokens.counted(outline)
+        tokens = counted.total
         return RequestContext(
             request_id=call.request_id,
             dialect=call.operation.name,
@@ -303,6 +304,7 @@ class Pipeline:
             kept_at=call.resumes.provider if call.resumes and call.resumes.items is None else None,
             session=self.identify(call, read, tokens, peek=peek),
             input_tokens_estimate=tokens,
+            counted=counted,
             trace=None if peek else self._signals.trace(call.headers),
         )
 

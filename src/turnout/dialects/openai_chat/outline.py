@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from turnout.chat import RequestOutline
 from turnout.dialects.billing import answers_in, asked_cache, wished_tier
@@ -15,12 +15,14 @@ from turnout.errors import InvalidRequest
 __all__ = ["outline", "patch"]
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+RESULTS = frozenset({"tool", "function"})
 Positive = Annotated[int, Meta(ge=1)]
 
 
 class _MessageHead(Struct):
     role: str = ""
     content: Raw = Raw(b"null")
+    tool_calls: Raw | UnsetType = UNSET
 
 
 class _PartHead(Struct):
@@ -78,7 +80,8 @@ def outline(body: bytes) -> RequestOutline:
         audio=kinds.count("input_audio"),
         json_schema=response_format is not None and response_format.type == "json_schema",
         reasoning=get(fields, "reasoning_effort", _string) not in {None, "none", "minimal"},
-        tool_result_last=heads[-1].role in {"tool", "function"},
+        tool_result_last=heads[-1].role in RESULTS,
+        acts=tuple(i for i, head in enumerate(heads) if head.tool_calls is not UNSET or head.role in RESULTS),
         metadata=get(fields, "metadata", _object) or {},
         user=get(fields, "user", _string),
         prompt_cache_key=get(fields, "prompt_cache_key", _string),
