@@ -42,6 +42,7 @@ from turnout.stores.postgres.database import Row, cause_of, open_database
 from turnout.stores.postgres.schema import LEDGER_MIGRATIONS
 from turnout.stores.postgres.spending import SPENDING, spending_query
 from turnout.stores.postgres.sums import roll
+from turnout.stores.postgres.text import plain
 from turnout.stores.postgres.totals import totals_query
 from turnout.stores.postgres.words import translated
 from turnout.stores.postgres.writer import Writer
@@ -60,6 +61,9 @@ ROLL_EVERY = 20_000
 
 ROLL_WAIT_S = 10.0
 """Beyond that sums are told as they are."""
+
+ROLL_RETRY_S = 5.0
+"""Sums that failed are tried again after so long."""
 
 MAX_WAITING = 20_000
 """Rows in memory; more wait in the spool alone."""
@@ -182,7 +186,12 @@ class PostgresLedger:
         told: Future[Past] = Future()
         since = min(question.since for question in questions)
 
-        heard = self._writer.ask(lambda: answer(told, lambda: self._past(questions, since)))
+        def past(why_not: str | None) -> Past:
+            if why_not:
+                raise Internal(f"the ledger {self._database.place} cannot say what was spent: {why_not}")
+            return self._past(questions, since)
+
+        heard = self._writer.ask(lambda why_not: answer(told, lambda: past(why_not)))
         return Asked(told=told, later=lambda: past_of(heard()))
 
     def usage(self, since: datetime, until: datetime, by: str) -> list[Volume]:
@@ -245,13 +254,13 @@ class PostgresLedger:
         """As `_read`, of the sums, which are brought up to the newest row first."""
         if self._caught_up():
             end = time.monotonic() + ROLL_WAIT_S
-            with suppress(psycopg.Error), self._database.connection() as db:
-                while time.monotonic() < end and roll(db, wait_s=ROLL_WAIT_S):
+            with suppress(psycopg.Error):
+                while time.monotonic() < end and self._rolled(wait_s=ROLL_WAIT_S):
                     pass
         return self._query(query, values)
 
     def _query(self, query: str, values: Sequence[_Value]) -> list[Row]:
-        named = {f"v{n}": _clean(value) for n, value in enumerate(values, 1)}
+        named = {f"v{n}": plain(value) if isinstance(value, str) else value for n, value in enumerate(values, 1)}
         for last in (False, True):
             try:
                 with self._database.connection() as db:
@@ -286,18 +295,28 @@ class PostgresLedger:
 
     def _sum(self) -> None:
         """The thread that sums. What fails now is done the next time: the rows themselves are safe."""
+        behind = False
         while True:
             self._roll.wait()
             self._roll.clear()
             if self._writer.closing.is_set():
                 return
-            self._unsummed = 0
             try:
-                with self._database.connection() as db:
-                    while not self._writer.closing.is_set() and roll(db):
-                        pass
+                while not self._writer.closing.is_set() and self._rolled():
+                    pass
             except psycopg.Error as error:
-                logger.warning("the sums of the ledger %s are behind: %s", self._database.place, cause_of(error))
+                if not behind:
+                    logger.warning("the sums of the ledger %s are behind: %s", self._database.place, cause_of(error))
+                behind = True
+                self._writer.closing.wait(ROLL_RETRY_S)
+                self._roll.set()
+            else:
+                behind, self._unsummed = False, 0
+
+    def _rolled(self, *, wait_s: float = 0.0) -> bool:
+        """As `roll`, which has a connection, and so its time, for each."""
+        with self._database.connection() as db:
+            return roll(db, wait_s=wait_s)
 
 
 def _open_spool(folder: Path, megabytes: int, owner: str) -> Spool:
@@ -316,8 +335,3 @@ def _ask(db: psycopg.Connection[Row], query: bytes, values: Mapping[str, _Value]
     with ClientCursor(db) as cursor:
         cursor.adapters.register_loader("numeric", _Number)
         return cursor.execute(query, values).fetchall()
-
-
-def _clean(value: _Value) -> _Value:
-    """As the writer has it: no text of PostgreSQL's holds NUL."""
-    return value.replace("\0", "\ufffd") if isinstance(value, str) else value
