@@ -396,6 +396,21 @@ def test_so_many_rows_are_summed_at_a_time_in_whatever_batches_they_came(
     assert summed == [80, 120]
 
 
+def test_rows_that_an_older_turnout_wrote_are_summed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEDGER_MIGRATIONS", module.LEDGER_MIGRATIONS[:1])
+    with closing(PostgresLedger(url)), psycopg.connect(url, options="-csearch_path=turnout") as db:
+        db.execute("INSERT INTO unsummed (batch, since, until) VALUES (1, '2026-11-23T12', '2026-11-23T13')")
+        db.execute(
+            "INSERT INTO requests (nr, step, usage_estimated, attempts, request_id, received_at, dialect, tags, "
+            "requested_model, outcome, warnings) VALUES (1 << 20, 0, 0, 0, 'old', '2026-11-23T12:00:00.000Z', "
+            "'openai', '{}', 'm', 'ok', '[]')"
+        )
+    monkeypatch.undo()
+    with closing(PostgresLedger(url)) as ledger:
+        (told,) = ledger.sums(SINCE, UNTIL, "all")
+        assert told.requests == 1
+
+
 # Rows that are odd
 
 

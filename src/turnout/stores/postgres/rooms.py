@@ -30,7 +30,7 @@ from turnout.stores.postgres.ledger import PostgresLedger
 from turnout.stores.postgres.outcomes import PostgresOutcomes
 from turnout.stores.spool import LONE, left_by, left_by_lone, left_to
 
-__all__ = ["PostgresStores"]
+__all__ = ["STORES_MIGRATIONS", "PostgresStores"]
 
 STATEMENT_TIMEOUT_S = 10.0
 
