@@ -35,6 +35,7 @@ from turnout.stores.postgres.database import SILENCE_S, STATEMENT_TIMEOUT_S, Dat
 from turnout.stores.postgres.schema import make_partitions
 from turnout.stores.spool import Segment, Spool
 from turnout.stores.spooled import HEAD, decode, encode
+from turnout.stores.taking import Followers, Losses
 
 __all__ = ["Writer"]
 
@@ -115,15 +116,12 @@ class Writer:
         self._markers: list[_Marker] = []
         self._asked: deque[_Marker] = deque()
         self._kept_back = False
-        # Who wants to know what is taken from some moment on.
-        self._followers: tuple[list[LedgerRow | BudgetEntry], ...] = ()
+        self._followers = Followers()
         self._db: psycopg.Connection[Row] | None = None
         self._made: set[str] = set()
         self._tended = self._looked_ahead = float("-inf")
-        self._drop_lock = threading.Lock()
-        self.dropped = 0
+        self.losses = Losses(database.place, logger)
         self.failing = False
-        self.last_error: str | None = None
         self.closing = threading.Event()
         self._wake = threading.Event()
         self._deadline = float("inf")
@@ -142,10 +140,9 @@ class Writer:
 
     def take(self, what: LedgerRow | BudgetEntry) -> None:
         """Into the spool and into memory: microseconds, never waiting for the database, never raising."""
-        for follower in self._followers:
-            follower.append(what)
+        self._followers.tell(what)
         if self.closing.is_set():
-            self._drop(1, "the ledger is closed")
+            self.losses.drop(1, "the ledger is closed")
             return
         full = len(self._queue) >= self._max_waiting and isinstance(what, LedgerRow)
         segment = None
@@ -155,7 +152,7 @@ class Writer:
             self._queue.append(_Item(what, segment))
         elif segment is None:
             why = self._spool.error if self._spool is not None else None
-            self._drop(1, why or "too many rows wait to be written")
+            self.losses.drop(1, why or "too many rows wait to be written")
 
     def flush(self, timeout_s: float) -> bool:
         marker = _Marker(self._backlog())
@@ -169,13 +166,7 @@ class Writer:
         """Have `answer` called, in the writer's thread, when what was taken before this, and what dead processes left,
         is written and nothing after it is; with the reason while the database fails, or where that takes longer than
         `BEHIND_S`. Returns what, called once, tells all that was taken since."""
-        later: list[LedgerRow | BudgetEntry] = []
-
-        def heard() -> list[LedgerRow | BudgetEntry]:
-            self._followers = tuple(one for one in self._followers if one is not later)
-            return later
-
-        self._followers = (*self._followers, later)
+        heard = self._followers.follow()
         marker = _Marker(self._backlog(), answer)
         if self._thread.is_alive() and not self.closing.is_set():
             self._asked.append(marker)
@@ -268,18 +259,18 @@ class Writer:
         except OSError as error:
             lost = segment.spilled
             self._spool.put_aside(segment)
-            self._say(
+            self.losses.say(
                 f"the spool's {segment.path} cannot be read: {error.strerror}; it is left there and tried again, check "
                 "the disk"
             )
             if lost:  # whatever a later try may find: nothing counts on it
-                self._drop(lost, f"the spool's {segment.path.name} cannot be read ({error.strerror})")
+                self.losses.drop(lost, f"the spool's {segment.path.name} cannot be read ({error.strerror})")
             return
         for record in records:
             try:
                 what, price = decode(record, head or HEAD)
             except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
-                self._drop(1, f"a record of {segment.path.name} is not Turnout's ({type(error).__name__})")
+                self.losses.drop(1, f"a record of {segment.path.name} is not Turnout's ({type(error).__name__})")
                 segment.records -= 1
             else:
                 self._found.append(_Item(what, segment, price))
@@ -298,7 +289,7 @@ class Writer:
                 self._write(self._batch)
             except psycopg.Error as error:
                 self._failed(error)
-                self._answer(self.last_error)  # they are not made to wait for a database
+                self._answer(self.losses.last_error)  # they are not made to wait for a database
                 return False
             if written:
                 self._recovered()
@@ -385,7 +376,7 @@ class Writer:
                 Batch(entries=entries, prices=prices).write(db, self._made)
                 self._write_what_can_be(db, rows, refuse)
         for why in unfit.values():
-            self._drop(1, why)
+            self.losses.drop(1, why)
 
     def _write_what_can_be(
         self, db: psycopg.Connection[Row], rows: Sequence[LedgerRow], unfit: Callable[[LedgerRow, Exception], None]
@@ -396,7 +387,7 @@ class Writer:
             if not _spoilt(error):
                 raise
             if len(rows) == 1:
-                self._drop(1, f"request {rows[0].request_id!a} cannot be written ({cause_of(error)})")
+                self.losses.drop(1, f"request {rows[0].request_id!a} cannot be written ({cause_of(error)})")
                 return
             half = len(rows) // 2
             self._write_what_can_be(db, rows[:half], unfit)
@@ -409,7 +400,7 @@ class Writer:
         )
         if self._spool is not None and self._spool.error:
             said = f"{said} And {self._spool.error}."
-        self._say(said, again=self.failing)
+        self.losses.say(said, again=self.failing)
         self.failing = True
         self._disconnect_if_broken()
 
@@ -418,27 +409,13 @@ class Writer:
             logger.warning("the ledger %s is written again", self._database.place)
         self.failing = False
 
-    def _say(self, said: str, *, again: bool = False) -> None:
-        self.last_error = said
-        if not again:
-            logger.error("%s", said)
-
-    def _drop(self, rows: int, why: str) -> None:
-        with self._drop_lock:
-            first = self.dropped == 0
-            self.dropped += rows
-        if first:
-            # Kept beside what made the rows wait: that is the cause, this the effect.
-            self.last_error = f"{self.last_error or ''} Rows of the ledger are lost: {why}.".strip()
-            logger.error("rows of the ledger %s are lost: %s", self._database.place, why)
-
     def _end(self) -> None:
         lost = sum(
             isinstance(item, _Item) and item.segment is None and isinstance(item.what, LedgerRow)
             for item in (*self._batch, *self._queue)
         )
         if lost:
-            self._drop(lost, "the ledger was closed before the database took them")
+            self.losses.drop(lost, "the ledger was closed before the database took them")
         self._answer("the ledger was closed before its rows were written")
         self._disconnect()
 
