@@ -32,11 +32,12 @@ COMPACT_BYTES = 1 << 20
 """A file of this size is written anew, with what is still held and as much room again."""
 
 SETTLED_S = 30.0
-"""How long a start waits for rows that one that died had settled, where nobody else would ask again."""
+"""How long a start waits, without any of them coming, for rows that one that died had settled, where nobody else would
+ask again."""
 
 
-def _nobody(_: str) -> bool:
-    return False
+def _nobody(_: str) -> int:
+    return 0
 
 
 class FileJournal:
@@ -44,10 +45,10 @@ class FileJournal:
 
     `gateway`: the name of one of several that keep them together. Each has a file of its own, locked for as long as it
     lives; whoever can lock another's knows that it died, and takes it over. The system's locks tell, no clock.
-    `unsettled`: whether rows of one that died, by its name, may still be on their way to the ledger.
+    `unsettled`: in how many places rows of one that died, by its name, may still be on their way to the ledger.
     """
 
-    def __init__(self, path: str, gateway: str | None = None, unsettled: Callable[[str], bool] = _nobody) -> None:
+    def __init__(self, path: str, gateway: str | None = None, unsettled: Callable[[str], int] = _nobody) -> None:
         self._path = Path(f"{path}.held" if gateway is None else f"{path}.held.{gateway}")
         self._base = Path(f"{path}.held")
         self._claim_path = Path(f"{path}.lock")
@@ -175,9 +176,12 @@ class FileJournal:
         self._file, self._bytes = file, len(whole)
 
     def _await(self, name: str) -> bool:
-        """Nobody else will ask again: wait until the ledger has what was settled. Raises ConfigError."""
-        until_s = time.monotonic() + SETTLED_S
-        while self._unsettled(name):
+        """Nobody else will ask again: wait until the ledger has what was settled, as long as it becomes less. Raises
+        ConfigError."""
+        least, until_s = self._unsettled(name), time.monotonic() + SETTLED_S
+        while left := self._unsettled(name):
+            if left < least:
+                least, until_s = left, time.monotonic() + SETTLED_S
             if time.monotonic() > until_s:
                 raise ConfigError(
                     f"store.ledger: rows of a process that died still wait in the spool beside {self._base}; see why "
