@@ -139,8 +139,12 @@ class Pipeline:
 
     async def run(self, call: Call) -> Reply:
         """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
-        call = await self.resume(controlled(call))
-        ctx = self.open(call, await self.meet(call))  # decode, identify
+        call = await self.resume(call)
+        read = self.read(call)  # decode
+        asked, call = call, controlled(call, read.outline)
+        if call.body is not asked.body:
+            read = self.read(call)
+        ctx = self.open(call, await self.meet(call, read))  # identify
         await self._guard.admit(ctx)
         try:
             agent = self._guard.brake(ctx, call)
@@ -271,9 +275,8 @@ class Pipeline:
             hints = replace(hints, session=call.resumes.session, session_source="previous_response_id")
         return Read(outline, hints)
 
-    async def meet(self, call: Call) -> Read:
-        """The same, and its conversation as far as other gateways have served it. Raises InvalidRequest."""
-        read = self.read(call)
+    async def meet(self, call: Call, read: Read) -> Read:
+        """The same, and its conversation as far as other gateways have served it."""
         if self._peers is None or call.ours:
             return read
         asked = self._sessions.ask(call.key_id or "", read.hints, read.outline)

@@ -1,5 +1,6 @@
 """The journal: money held for open requests outlives the process that held it."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -105,18 +106,20 @@ def test_the_file_stays_small_however_many_requests_come(tmp_path):
         assert "open" in {e.id for e in ledger.entries(MONTH)}
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk_stops_spending(tmp_path):
+def test_a_full_disk_stops_spending(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     with books(tmp_path / "t.db") as (_, journal):
-        full = os.open("/dev/full", os.O_WRONLY)
-        journal._file, kept = full, journal._file
-        try:
-            with pytest.raises(NoCapacity, match="No space left on device"):
-                journal.hold(held("r1"))
-        finally:
-            journal._file = kept
-            os.close(full)
-        journal.hold(held("r2"))
+        monkeypatch.setattr(os, "pwrite", full)
+        kept = 0
+        with pytest.raises(NoCapacity, match="No space left on device"):
+            for kept in range(100_000):
+                journal.hold(held(f"r{kept}"))
+        monkeypatch.undo()
+        journal.hold(held("later"))
+    with books(tmp_path / "t.db") as (ledger, _):
+        assert {e.id for e in ledger.entries(MONTH)} == {"later", *(f"r{n}" for n in range(kept))}
 
 
 def left_by_a_dead_one(file, waiting, monkeypatch):

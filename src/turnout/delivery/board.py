@@ -276,12 +276,12 @@ class Board:
 
     def _look(self, target: Target, tokens: int) -> Choice:
         """For how long a target should be left alone, and why."""
+        known = [health for key in _keys(target) if (health := self._states.get(key)) is not None]
+        if not any(health.trips or health.limits is not None for health in known):
+            return Choice(target=target)
         now = self._clock()
         wait, why = 0.0, None
-        for key in _keys(target):
-            health = self._states.get(key)
-            if health is None:
-                continue
+        for health in known:
             breaker = standing(health, now)
             if breaker == "open" and health.open_until - now > wait:
                 wait, why = health.open_until - now, health.why
