@@ -332,6 +332,8 @@ class Writer:
             self._asked.popleft().passed(why_not)
 
     def _fill(self) -> None:
+        if self.failing and self._batch:
+            return  # tried again as it is: what waits in memory stays within its bound
         while self._queue and len(self._batch) < BATCH and not any(marker.answer for marker in self._markers):
             item = self._queue.popleft()
             if isinstance(item, _Marker):
