@@ -257,7 +257,8 @@ def _loop(name: BrakeName, limit: float, trail: Trail) -> str | None:
 
 def _limit(name: BrakeName, limit: float, run: SessionRun) -> str | None:
     if name == "max_session_usd":
-        told = f"it has spent {format_usd(run.cost_nano_usd)} of {format_usd(int(limit))}"
-        return told if run.cost_nano_usd >= limit else None
+        if run.cost_nano_usd < limit:
+            return None
+        return f"it has spent {format_usd(run.cost_nano_usd)} of {format_usd(int(limit))}"
     count, unit = (run.steps, "steps") if name == "max_session_steps" else (run.tokens, "tokens")
     return f"it has taken {count:,} of {limit:,.0f} {unit}" if count >= limit else None

@@ -120,7 +120,8 @@ class OutcomeQueue(ABC):
             self.tell("too many wait to be written")
             return
         self._waiting.append(row)
-        self._wake.set()
+        if not self._wake.is_set():  # to set it takes a lock, and the writer comes anyway
+            self._wake.set()
 
     def _run(self) -> None:
         """The writer's thread: asleep until there is something, then a little longer, so that more comes with it."""
