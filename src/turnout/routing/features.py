@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import math
 import re
+from array import array
+from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import pairwise
 from operator import itemgetter
@@ -12,9 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
-from xxhash import xxh32_intdigest
+from xxhash import xxh3_128_digest, xxh32_intdigest
 
-__all__ = ["BUCKETS", "DENSE", "STATE", "STRUCTURE", "Features", "State", "features_of", "structure_of"]
+__all__ = ["BUCKETS", "DENSE", "STATE", "STRUCTURE", "Features", "State", "Texts", "features_of", "structure_of"]
 
 BUCKETS = 8192
 """Of hashed words and word pairs; a power of two."""
@@ -131,17 +133,46 @@ class Features(Struct, frozen=True, array_like=True):
         return found
 
 
-def features_of(task: str, intent: str = "", state: State | None = None) -> Features:
+class Texts:
+    """Texts that were read before, by hash, those last asked for: while an agent works with its tools, all steps of a
+    session ask the same. Bounded: about 2 kB each, no text. One event loop owns it: no locks."""
+
+    def __init__(self, capacity: int = 500) -> None:
+        self._capacity = capacity
+        self._known: OrderedDict[bytes, tuple[tuple[float, ...], array[int]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def read(self, said: str, length: int) -> tuple[tuple[float, ...], array[int]]:
+        """`structure_of` a text and the buckets of its words, rising."""
+        key = xxh3_128_digest(f"{length} {said}".encode("utf-8", "surrogatepass"))
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = _read(said, length)
+            if len(self._known) > self._capacity:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return found
+
+
+def features_of(task: str, intent: str = "", state: State | None = None, texts: Texts | None = None) -> Features:
     """Of a conversation whose first user turn is `task` and whose newest is `intent` (empty where it is the first)."""
     said = f"{cut(intent)}\n{cut(task)}" if intent and intent != task else cut(task)
     state = state or State()
-    tokens = (_ASCII_TOKEN if said.isascii() else _TOKEN).findall(said)
-    buckets = _hashed(tokens, state.labels)
+    length = len(intent or task)
+    structure, words = texts.read(said, length) if texts is not None else _read(said, length)
+    buckets = tuple(sorted({*words, *map(_label, state.labels)})) if state.labels else tuple(words)
     return Features(
-        dense=(*structure_of(said, tokens, len(intent or task)), *_state_of(state)),
+        dense=(*structure, *_state_of(state)),
         buckets=buckets,
         weight=1 / math.sqrt(len(buckets)) if buckets else 0.0,
     )
+
+
+def _read(said: str, length: int) -> tuple[tuple[float, ...], array[int]]:
+    tokens = (_ASCII_TOKEN if said.isascii() else _TOKEN).findall(said)
+    return structure_of(said, tokens, length), _hashed(tokens)
 
 
 def cut(text: str) -> str:
@@ -228,11 +259,14 @@ def _state_of(state: State) -> tuple[float, ...]:
     )
 
 
-def _hashed(tokens: Iterable[str], labels: Iterable[str]) -> tuple[int, ...]:
-    """The buckets of words and pairs of words."""
+def _hashed(tokens: Iterable[str]) -> array[int]:
+    """The buckets of words and pairs of words, rising."""
     # No token holds a line break: all are lowered and encoded at once.
     words = "\n".join(tokens).lower().encode("utf-8", "surrogatepass").split(b"\n")
     grams = {*words, *map(b"\0".join, pairwise(words))}
     grams.discard(b"")
-    grams.update(f"\1{label}".encode("utf-8", "surrogatepass") for label in labels)
-    return tuple(sorted({digest & BUCKETS - 1 for digest in map(xxh32_intdigest, grams)}))
+    return array("H", sorted({digest & BUCKETS - 1 for digest in map(xxh32_intdigest, grams)}))
+
+
+def _label(label: str) -> int:
+    return xxh32_intdigest(f"\1{label}".encode("utf-8", "surrogatepass")) & BUCKETS - 1

@@ -45,6 +45,8 @@ ASKED_COLUMNS = tuple(Asked.__struct_fields__)
 
 TEXTS = frozenset({"request", "answer"})
 
+_TEXTS_AT = tuple(ASKED_COLUMNS.index(name) for name in TEXTS)
+
 Cell = str | int | float | bytes | datetime | None
 
 
@@ -137,13 +139,12 @@ class OutcomeQueue(ABC):
 
 def cells_of(row: Outcome | Asked) -> tuple[Cell, ...]:
     """A row's values as stores keep them; texts are compressed."""
-    return tuple(_cell(name, value) for name, value in zip(row.__struct_fields__, msgspec.structs.astuple(row)))  # noqa: B905
+    return tuple(map(_cell, row.__struct_fields__, msgspec.structs.astuple(row)))
 
 
 def size_of(cells: Sequence[Cell]) -> int:
     """Bytes of a request's text and its answer's, as they are kept; 0 where they are not."""
-    texts = dict(zip(ASKED_COLUMNS, cells, strict=True))
-    return sum(len(text) for name in TEXTS if isinstance(text := texts[name], bytes))
+    return sum(len(text) for i in _TEXTS_AT if isinstance(text := cells[i], bytes))
 
 
 def asked_of(row: Sequence[Cell]) -> Asked:
@@ -161,8 +162,10 @@ def outcome_of(row: Sequence[Cell]) -> Outcome:
 
 
 def _cell(name: str, value: object) -> Cell:
+    if value is None:
+        return None
+    if isinstance(value, str):  # a lone surrogate of a caller's must not hold up the batch
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if name in TEXTS and isinstance(value, bytes):
         return zlib.compress(value, 1)
-    if isinstance(value, str):  # a lone surrogate of a caller's must not hold up the batch
-        return value.encode("utf-8", "replace").decode()
     return value if isinstance(value, int | float | bytes | datetime) else None
