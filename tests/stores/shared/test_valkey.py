@@ -106,7 +106,7 @@ async def test_killed_and_started_without_its_memory(server, made):
     server.start()
     await until(answers(a))
     await until(answers(b))
-    assert (a.healthy, a.last_error) == (True, None)
+    assert a.healthy
     # It waits for who has money of it, and believes what it is told.
     told = await lease(b, want=100)
     assert (told.known, told.limit) == (False, 0)
@@ -261,6 +261,24 @@ async def test_a_connection_that_is_cut_costs_an_idempotent_question_nothing(ser
     with pytest.raises(NoCapacity, match="cannot be reached"):
         await a.admit(Admission(key="k", request_id="r", tokens=1, rpm=5))
     assert await a.admit(Admission(key="k", request_id="r", tokens=1, rpm=5)) == 0
+
+
+async def test_who_did_not_listen_for_a_while_is_told(server, made):
+    a, b = await made(server.url), await made(server.url, "b")
+    missed, heard = [], []
+    b.hear("runs", heard.append, missed=lambda: missed.append(1))
+
+    async def news():
+        await a.tell("runs", b"x")
+        return bool(heard)
+
+    await until(news)
+    assert not missed
+    heard.clear()
+    await a._wire.ask([("CLIENT", "KILL", "TYPE", "pubsub")])
+    await until(lambda: bool(missed))
+    await a.tell("runs", b"y")  # what is told from then on is heard
+    await until(lambda: b"y" in heard)
 
 
 async def test_a_clock_that_is_an_hour_wrong_changes_nothing(server, made):

@@ -26,7 +26,7 @@ from turnout.errors import ConfigError, NoCapacity
 from turnout.shared_state import Admission, Claim, Lease, Lost
 from turnout.spend.purses import STEPS
 from turnout.stores.shared.address import Address
-from turnout.stores.shared.news import News
+from turnout.stores.shared.news import Listener
 from turnout.stores.shared.purses import DEADLINE_S, LEASE_S, OPEN_S, PURSE_TTL_S, step_us
 from turnout.stores.shared.wire import Command, Reply, Wire, talk, told
 
@@ -71,7 +71,6 @@ class ValkeyShared:
 
     `recently`: whether other gateways may have money of this engine though it knows of none. Then an engine that is met
     for the first time grants nothing for `lease_s`, until they have said so. `prefix` begins every key and channel.
-    `wall_s` is this gateway's time of day, only used to see how far it is from the engine's.
     """
 
     def __init__(
@@ -88,15 +87,15 @@ class ValkeyShared:
     ) -> None:
         if not gateway or "\n" in gateway:
             raise ConfigError(f"{gateway!r} is no name for a gateway", param="store.shared")
-        self._gateway = gateway
+        self.gateway = gateway
         self._address = Address(url)
-        self._lease_s = lease_s
+        self.lease_s = lease_s
         self._lease_us = round(lease_s * 1e6)
-        self._open_ms = round(open_s * 1e3)
+        self.open_s = open_s
         self._ttl_ms = round(ttl_s * 1e3)
         self._recently = recently
         self._prefix = prefix
-        self._wall_s: Callable[[], float] = time.time
+        self._wall_s: Callable[[], float] = time.time  # to see how far it is from the engine's
         self._scripts = _Scripts()
         self._sequence = 0
         self._keys: dict[str, tuple[str, ...]] = {}
@@ -104,23 +103,11 @@ class ValkeyShared:
         self._wire = Wire(
             self._greeted, deadline_s=deadline_s, scripts=self._scripts.sources, place=self._address.place
         )
-        self._news = News(self._address.connect, deadline_s=deadline_s)
-
-    @property
-    def gateway(self) -> str:
-        return self._gateway
-
-    @property
-    def lease_s(self) -> float:
-        return self._lease_s
+        self._news = Listener(self._address.connect, deadline_s=deadline_s)
 
     @property
     def healthy(self) -> bool:
         return self._wire.healthy
-
-    @property
-    def last_error(self) -> str | None:
-        return self._wire.last_error
 
     # Money.
 
@@ -142,7 +129,7 @@ class ValkeyShared:
         return self._money(
             "lease",
             claim.purse,
-            self._gateway,
+            self.gateway,
             sequence,
             _whole(claim.spent),
             _whole(claim.held),
@@ -212,7 +199,7 @@ class ValkeyShared:
     async def admit(self, admission: Admission) -> float:
         limits = (admission.rpm, admission.tpm, admission.at_once)
         told = ("" if limit is None else limit for limit in limits)
-        command = self._gate("admit", admission, admission.tokens, *told, self._open_ms)
+        command = self._gate("admit", admission, admission.tokens, *told, round(self.open_s * 1e3))
         return (await self._wire.ask([command]))[0] / 1e6
 
     async def leave(self, admission: Admission, *, used: int) -> None:
@@ -257,21 +244,21 @@ class ValkeyShared:
 
     async def first(self, name: str, *, ttl_s: float) -> bool:
         key = f"{self._prefix}:first:{name}"
-        reply = await self._wire.ask([("SET", key, self._gateway, "NX", "PX", _ms(ttl_s))])
+        reply = await self._wire.ask([("SET", key, self.gateway, "NX", "PX", _ms(ttl_s))])
         return reply[0] is not None
 
     async def tell(self, topic: str, message: bytes) -> None:
-        await self._wire.ask([("PUBLISH", self._channel(topic), self._gateway.encode() + b"\n" + message)])
+        await self._wire.ask([("PUBLISH", self._channel(topic), self.gateway.encode() + b"\n" + message)])
 
-    def hear(self, topic: str, heard: Callable[[bytes], None]) -> None:
-        own = self._gateway.encode()
+    def hear(self, topic: str, heard: Callable[[bytes], None], *, missed: Callable[[], None] | None = None) -> None:
+        own = self.gateway.encode()
 
         def hand_on(told: bytes) -> None:
             gateway, _, message = told.partition(b"\n")
             if gateway != own:
                 heard(message)
 
-        self._news.hear(self._channel(topic), hand_on)
+        self._news.hear(self._channel(topic), hand_on, missed)
 
     # The engine.
 
@@ -291,7 +278,7 @@ class ValkeyShared:
 
     async def aclose(self) -> None:
         resigned: list[Command] = [
-            self._money("resign", purse, self._lease_us, self._ttl_ms, self._gateway) for purse in self._claimed
+            self._money("resign", purse, self._lease_us, self._ttl_ms, self.gateway) for purse in self._claimed
         ]
         with contextlib.suppress(NoCapacity):
             if resigned:
@@ -331,7 +318,7 @@ class ValkeyShared:
                 "forgotten, and budgets stop for %g s; set it to noeviction",
                 self._address.place,
                 policy,
-                self._lease_s,
+                self.lease_s,
             )
         sha, mark = self._scripts.hash["meet"], info.get("run_id", "")
         told_by = (mark, self._lease_us, int(self._recently))
