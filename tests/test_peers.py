@@ -15,7 +15,7 @@ from support.shared import KINDS, until
 from support.upstream import Script, ScriptedUpstream, answer
 from support.valkey import shared_valkey
 from turnout.errors import NoCapacity
-from turnout.shared_state import Admission
+from turnout.shared_state import KeyAdmission
 from turnout.spend.brakes import Verdict
 from turnout.stores.shared.memory import MemoryEngine, MemoryShared
 from turnout.stores.shared.sqlite import SqliteShared
@@ -262,7 +262,7 @@ async def test_who_hung_up_before_the_word_was_lost_leaves_too():
     shared = Late("a", engine)
     shared.answering = asyncio.Event()
     member = await Member(Clock()).share(shared)
-    asking = asyncio.create_task(member.peers.admit(Admission(key="team", request_id="r", tokens=1, at_once=1)))
+    asking = asyncio.create_task(member.peers.admit(KeyAdmission(key="team", request_id="r", tokens=1, at_once=1)))
     await until(lambda: any(gate.open for _, gate in engine.gates.items()))
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
@@ -290,7 +290,7 @@ async def test_tokens_are_corrected_once_though_the_word_of_it_was_lost(at_once)
     now = 1_000.0
     engine = MemoryEngine(now_s=lambda: now)
     member = await Member(Clock()).share(Forgetful("a", engine))
-    admission = Admission(key="team", request_id="r", tokens=600, tpm=600, at_once=at_once)
+    admission = KeyAdmission(key="team", request_id="r", tokens=600, tpm=600, at_once=at_once)
     assert await member.peers.admit(admission) == 0
     member.peers.left(admission, used=300)
     await member.peers.quiet()

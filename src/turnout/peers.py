@@ -26,7 +26,7 @@ from turnout.delivery.health import Told
 from turnout.errors import NoCapacity
 from turnout.routing.affinity import Asked, SessionTable
 from turnout.session_sharing import TTL_S, SessionSharing, counts_name
-from turnout.shared_state import Admission, SharedState
+from turnout.shared_state import KeyAdmission, SharedState
 from turnout.spend.brakes import SessionRun
 from turnout.spend.run_records import Hold, counts_of, hear, hold_of, take_counts
 from turnout.spend.runs import Runs
@@ -98,7 +98,7 @@ class _Waiting(Struct):
     counts: dict[Session, dict[str, int]] = {}
     holds: dict[Session, None] = {}
     places: dict[str, Told] = {}
-    left: list[tuple[Admission, int]] = []
+    left: list[tuple[KeyAdmission, int]] = []
 
     @property
     def some(self) -> bool:
@@ -260,7 +260,7 @@ class Peers:
         self._well()
         self.counts.found += self._sharing.take(asked, dict(zip(names, found, strict=True)))
 
-    async def admit(self, admission: Admission) -> float | None:
+    async def admit(self, admission: KeyAdmission) -> float | None:
         """Seconds that a key's request has to wait, over all gateways; 0: it is in, and must leave (`left`). None: the
         engine is away, nobody knows. A request that is cancelled meanwhile leaves by itself."""
         if self._resting:
@@ -278,7 +278,7 @@ class Peers:
         self._well()
         return wait_s
 
-    def _nobody_entered(self, admission: Admission, asked: asyncio.Future[float]) -> None:
+    def _nobody_entered(self, admission: KeyAdmission, asked: asyncio.Future[float]) -> None:
         if asked.cancelled():
             return
         if isinstance(asked.exception(), NoCapacity):
@@ -286,7 +286,7 @@ class Peers:
         elif asked.exception() is None and asked.result() <= 0:
             self.left(admission, used=0)
 
-    def _unheard(self, admission: Admission) -> None:
+    def _unheard(self, admission: KeyAdmission) -> None:
         """A request that may have been let in, and the word of it lost: its place at least is free again."""
         if admission.at_once is not None:
             self.left(admission, used=admission.tokens)
@@ -312,7 +312,7 @@ class Peers:
             self._count((owner, session), by)
         self._begin()
 
-    def left(self, admission: Admission, *, used: int) -> None:
+    def left(self, admission: KeyAdmission, *, used: int) -> None:
         """A request that was let in has ended and took so many tokens."""
         self._waiting.left.append((admission, used))
         del self._waiting.left[:-MOST_WAITING]
@@ -446,7 +446,7 @@ class Peers:
                 take_counts(run, totals[name])
                 self._sessions.spent(*session, run.total_nano_usd)
 
-    async def _leave(self, admission: Admission, used: int) -> None:
+    async def _leave(self, admission: KeyAdmission, used: int) -> None:
         try:
             await self._shared.leave(admission, used=used)
         except NoCapacity:

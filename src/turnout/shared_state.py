@@ -13,7 +13,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-__all__ = ["Admission", "Claim", "Lease", "Lost", "SharedState"]
+__all__ = ["Claim", "KeyAdmission", "Lease", "Lost", "SharedState"]
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -72,7 +72,7 @@ class Lost(Struct, frozen=True, kw_only=True):
     held: int
 
 
-class Admission(Struct, frozen=True, kw_only=True):
+class KeyAdmission(Struct, frozen=True, kw_only=True):
     """A request at the gate of a key. None: no such limit. Rates are the generic cell rate algorithm's
     (`spend.rates`), bursts up to a whole minute's amount."""
 
@@ -150,12 +150,12 @@ class SharedState(Protocol):
 
     # Limits of keys.
 
-    async def admit(self, admission: Admission) -> float:
+    async def admit(self, admission: KeyAdmission) -> float:
         """0: let in, and counted; else seconds to wait, and nothing is used. What a gateway that died let in is
         forgotten with time."""
         ...
 
-    async def leave(self, admission: Admission, *, used: int) -> None:
+    async def leave(self, admission: KeyAdmission, *, used: int) -> None:
         """A request has ended that took `used` tokens in place of `admission.tokens`."""
         ...
 

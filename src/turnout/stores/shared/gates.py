@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from turnout.shared_state import Admission
+from turnout.shared_state import KeyAdmission
 from turnout.spend.rates import Rate
 
 __all__ = ["AT_ONCE_S", "Gate"]
@@ -22,7 +22,7 @@ class Gate(Struct, array_like=True):
     tpm: tuple[int, float] | None = None
     open: dict[str, float] = {}
 
-    def admit(self, admission: Admission, now_s: float, open_s: float) -> float:
+    def admit(self, admission: KeyAdmission, now_s: float, open_s: float) -> float:
         """Seconds to wait; 0: it is in. As `spend.rates.Gates.enter`. Then nothing is used."""
         if admission.at_once is not None and self._full(admission.request_id, admission.at_once, now_s):
             return AT_ONCE_S
@@ -38,7 +38,7 @@ class Gate(Struct, array_like=True):
             self.open[admission.request_id] = now_s + open_s
         return 0.0
 
-    def leave(self, admission: Admission, used: int, now_s: float) -> None:
+    def leave(self, admission: KeyAdmission, used: int, now_s: float) -> None:
         """As `spend.rates.Gates.leave`."""
         self.open.pop(admission.request_id, None)
         if self.tpm is not None:
@@ -57,7 +57,7 @@ class Gate(Struct, array_like=True):
                 del self.open[old]
         return request_id not in self.open and len(self.open) >= at_once
 
-    def _rates(self, admission: Admission) -> Iterator[tuple[Rate | None, int]]:
+    def _rates(self, admission: KeyAdmission) -> Iterator[tuple[Rate | None, int]]:
         """A limit that changes begins anew."""
         for known, per_minute, weight in (
             (self.rpm, admission.rpm, 1),

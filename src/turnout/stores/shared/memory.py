@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from turnout.errors import NoCapacity
-from turnout.shared_state import Admission, Claim, Lease, Lost
+from turnout.shared_state import Claim, KeyAdmission, Lease, Lost
 from turnout.stores.shared.gates import Gate
 from turnout.stores.shared.purses import LEASE_S, OPEN_S, PURSE_TTL_S, Moment, Purse
 
@@ -135,14 +135,14 @@ class MemoryShared:
 
     # Limits of keys.
 
-    async def admit(self, admission: Admission) -> float:
+    async def admit(self, admission: KeyAdmission) -> float:
         now_s = self._asked().now_s
         gate = self._engine.gates.get(admission.key, now_s) or Gate()
         wait_s = gate.admit(admission, now_s, self.open_s)
         self._engine.gates.put(admission.key, gate, now_s, gate.until_s(now_s) - now_s)
         return wait_s
 
-    async def leave(self, admission: Admission, *, used: int) -> None:
+    async def leave(self, admission: KeyAdmission, *, used: int) -> None:
         now_s = self._asked().now_s
         gate = self._engine.gates.get(admission.key, now_s)
         if gate is not None:

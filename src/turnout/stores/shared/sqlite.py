@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from turnout.errors import ConfigError, NoCapacity
-from turnout.shared_state import Admission, Claim, Lease, Lost
+from turnout.shared_state import Claim, KeyAdmission, Lease, Lost
 from turnout.stores.schema import cause_of, code_of, identity_of
 from turnout.stores.shared.gates import Gate
 from turnout.stores.shared.purses import DEADLINE_S, LEASE_S, OPEN_S, PURSE_TTL_S, Moment, Purse
@@ -166,7 +166,7 @@ class SqliteShared:
 
     # Limits of keys.
 
-    async def admit(self, admission: Admission) -> float:
+    async def admit(self, admission: KeyAdmission) -> float:
         def admitted(db: sqlite3.Connection) -> float:
             now_s = _now_s()
             gate = _gate(db, admission.key, now_s) or Gate()
@@ -177,7 +177,7 @@ class SqliteShared:
 
         return await self._write(admitted)
 
-    async def leave(self, admission: Admission, *, used: int) -> None:
+    async def leave(self, admission: KeyAdmission, *, used: int) -> None:
         def left(db: sqlite3.Connection) -> None:
             now_s = _now_s()
             gate = _gate(db, admission.key, now_s)

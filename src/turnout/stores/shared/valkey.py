@@ -23,7 +23,7 @@ from redis import exceptions as said
 from redis.asyncio.connection import AbstractConnection
 
 from turnout.errors import ConfigError, NoCapacity
-from turnout.shared_state import Admission, Claim, Lease, Lost
+from turnout.shared_state import Claim, KeyAdmission, Lease, Lost
 from turnout.spend.purses import STEPS
 from turnout.stores.shared.address import Address
 from turnout.stores.shared.news import Listener
@@ -196,13 +196,13 @@ class ValkeyShared:
 
     # Limits of keys.
 
-    async def admit(self, admission: Admission) -> float:
+    async def admit(self, admission: KeyAdmission) -> float:
         limits = (admission.rpm, admission.tpm, admission.at_once)
         told = ("" if limit is None else limit for limit in limits)
         command = self._gate("admit", admission, admission.tokens, *told, round(self.open_s * 1e3))
         return (await self._wire.ask([command]))[0] / 1e6
 
-    async def leave(self, admission: Admission, *, used: int) -> None:
+    async def leave(self, admission: KeyAdmission, *, used: int) -> None:
         await self._wire.ask([self._gate("leave", admission, admission.tokens, used)])
 
     # Records, counts, news.
@@ -339,7 +339,7 @@ class ValkeyShared:
             keys = self._keys[purse] = (*self._shard_keys(shard), *own)
         return ("EVALSHA", self._scripts.hash[script], 5, *keys, purse, *told)
 
-    def _gate(self, script: str, admission: Admission, *told: str | int) -> Command:
+    def _gate(self, script: str, admission: KeyAdmission, *told: str | int) -> Command:
         key = f"{self._prefix}:{{key:{admission.key}}}"
         return ("EVALSHA", self._scripts.hash[script], 2, f"{key}:rates", f"{key}:open", admission.request_id, *told)
 
