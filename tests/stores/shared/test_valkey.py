@@ -281,6 +281,15 @@ async def test_who_did_not_listen_for_a_while_is_told(server, made):
     await until(lambda: b"y" in heard)
 
 
+async def test_whether_anybody_is_silent_is_one_question(server, made):
+    a = await made(server.url)
+    await a.lease([Claim(purse=f"{name}@2026-11-01", amount=9, spent=0, held=1, want=0) for name in "abcdef"])
+    await a._wire.ask([("CONFIG", "RESETSTAT")])
+    assert await a.silent() == []
+    stats = (await a._wire.ask([("INFO", "commandstats")]))[0].decode()
+    assert "cmdstat_evalsha:calls=1," in stats
+
+
 async def test_a_clock_that_is_an_hour_wrong_changes_nothing(server, made):
     from datetime import timedelta
 

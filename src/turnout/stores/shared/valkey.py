@@ -4,8 +4,7 @@ Scripts go by their hash (EVALSHA) and not as a library of functions: a hash can
 versions of Turnout share an engine while one takes the other's place; and a script that is not there is said by a code
 (NOSCRIPT), a function that is not there only in words. The price is that they are loaded with each connection.
 
-Keys of one budget carry one of `SHARDS` hash tags, those of a key its own: a script touches one slot, so an engine may
-be cut by budget, and each part has a memory of its own of when it began (`lua/meet.lua`). Time is the server's.
+One server has all keys, and remembers when it began (`lua/meet.lua`): a cluster is refused. Time is the server's.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import contextlib
 import hashlib
 import logging
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 
@@ -30,11 +28,9 @@ from turnout.stores.shared.news import Listener
 from turnout.stores.shared.purses import DEADLINE_S, LEASE_S, OPEN_S, PURSE_TTL_S, step_us
 from turnout.stores.shared.wire import Command, Reply, Wire, talk, told
 
-__all__ = ["LARGEST", "SHARDS", "ValkeyShared"]
+__all__ = ["LARGEST", "ValkeyShared"]
 
 log = logging.getLogger("turnout")
-
-SHARDS = 16
 
 LARGEST = 2**53 - 1
 """Lua's numbers are doubles, whole up to here: 9,007,199 dollars in nano-dollars. A budget of more is as one of that,
@@ -95,6 +91,7 @@ class ValkeyShared:
         self._ttl_ms = round(ttl_s * 1e3)
         self._recently = recently
         self._prefix = prefix
+        self._engine_keys = f"{prefix}:epoch", f"{prefix}:leases"
         self._wall_s: Callable[[], float] = time.time  # to see how far it is from the engine's
         self._scripts = _Scripts()
         self._sequence = 0
@@ -170,13 +167,11 @@ class ValkeyShared:
         await self._wire.ask([command], again=True)
 
     async def silent(self) -> list[Lost]:
-        sha = self._scripts.hash["silent"]
-        asked: list[Command] = [("EVALSHA", sha, 2, *self._shard_keys(n)) for n in range(SHARDS)]
+        asked: Command = ("EVALSHA", self._scripts.hash["silent"], 2, *self._engine_keys)
         found: list[tuple[str, str]] = []
-        for members in await self._wire.ask(asked, again=True):
-            for member in members:
-                gateway, _, purse = member.decode().partition("\n")
-                found.append((gateway, purse))
+        for member in (await self._wire.ask([asked], again=True))[0]:
+            gateway, _, purse = member.decode().partition("\n")
+            found.append((gateway, purse))
         if not found:
             return []
         looked: list[Command] = [
@@ -321,27 +316,21 @@ class ValkeyShared:
                 self.lease_s,
             )
         sha, mark = self._scripts.hash["meet"], info.get("run_id", "")
-        told_by = (mark, self._lease_us, int(self._recently))
-        keys = [(self._shard_keys(n)[0], f"{self._prefix}:{{{n}}}:server") for n in range(SHARDS)]
-        await _all(connection, [("EVALSHA", sha, 2, *each, *told_by) for each in keys])
-
-    def _shard_keys(self, shard: int) -> tuple[str, str]:
-        return f"{self._prefix}:{{{shard}}}:epoch", f"{self._prefix}:{{{shard}}}:leases"
+        keys = self._engine_keys[0], f"{self._prefix}:server"
+        await _all(connection, [("EVALSHA", sha, 2, *keys, mark, self._lease_us, int(self._recently))])
 
     def _money(self, script: str, purse: str, *told: str | int) -> Command:
         keys = self._keys.get(purse)
         if keys is None:
             if len(self._keys) > _KEPT_NAMES:
                 self._keys.clear()
-            budget = purse.rpartition("@")[0] or purse
-            shard = zlib.crc32(budget.encode()) % SHARDS
-            own = (f"{self._prefix}:{{{shard}}}:{kind}:{purse}" for kind in ("purse", "gone", "pieces"))
-            keys = self._keys[purse] = (*self._shard_keys(shard), *own)
+            own = (f"{self._prefix}:{kind}:{purse}" for kind in ("purse", "gone", "pieces"))
+            keys = self._keys[purse] = (*self._engine_keys, *own)
         return ("EVALSHA", self._scripts.hash[script], 5, *keys, purse, *told)
 
     def _gate(self, script: str, admission: KeyAdmission, *told: str | int) -> Command:
-        key = f"{self._prefix}:{{key:{admission.key}}}"
-        return ("EVALSHA", self._scripts.hash[script], 2, f"{key}:rates", f"{key}:open", admission.request_id, *told)
+        keys = f"{self._prefix}:rates:{admission.key}", f"{self._prefix}:open:{admission.key}"
+        return ("EVALSHA", self._scripts.hash[script], 2, *keys, admission.request_id, *told)
 
     def _channel(self, topic: str) -> bytes:
         return f"{self._prefix}:news:{topic}".encode()
