@@ -46,7 +46,7 @@ class App:
         self.engine = engine
         self.draining = False
         self.access = Access()
-        self.visits = SharedAccess(self.access, engine.state.shared)
+        self.visits = SharedAccess(self.access, engine.state.shared, engine.state.memory.background)
         self.sign_in = SignIn(self.access, engine.state.http)
         self.sign_in.follow(engine.server.oidc)
         self.admission = Admission(most=engine.server.max_concurrency, wait_s=engine.server.queue_s)
