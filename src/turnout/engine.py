@@ -93,6 +93,9 @@ log = logging.getLogger("turnout")
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
+OPEN_MARGIN_S = 60.0
+"""Beyond the whole time of an answer: until its last byte is read and it has left its key's gate everywhere."""
+
 
 class Extra(Struct, frozen=True, kw_only=True):
     """A provider that no config file names: the embedded model, or the demo's recorded one."""
@@ -330,6 +333,8 @@ def _follow(config: Config, state: State) -> None:
     state.memory.learner.follow(config.learning)
     state.alerts.follow(config)
     state.memory.signals.on_brake = state.alerts.braked
+    if state.shared is not None:
+        state.shared.open_s = config.delivery.timeout_s + OPEN_MARGIN_S
 
 
 def embedded_extra(http: HttpTransport) -> Extra:
