@@ -153,9 +153,15 @@ def without_controls(body: bytes) -> tuple[bytes, Raw | None]:
     return join_fields(fields), controls
 
 
+_SAY = frozenset({"cache-control", "x-turnout-cache", *_FOREIGN})
+_NOTHING = CacheWishes()
+
+
 def read_cache_wishes(headers: Mapping[str, str], controls: Raw | None = None) -> CacheWishes:
     """Of `x-turnout-cache`, else `cache-control` (RFC 9111, section 5.2.1), other gateways' headers and a body's
     `cache`. `no-store` is `off`: such a request is neither kept nor answered from what is. Raises InvalidRequest."""
+    if controls is None and headers.keys().isdisjoint(_SAY):
+        return _NOTHING
     wishes = _of_body(controls)
     for name, meanings in _FOREIGN.items():
         if (use := meanings.get(headers.get(name, "").strip().lower())) is not None:

@@ -97,8 +97,9 @@ def object_or_empty(value: Json) -> dict[str, Json]:
 
 def count_or_none(value: Json) -> int | None:
     """A count that a provider tells; strange values count as not told: believed, a single one would use up a budget."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 0 <= value <= MOST_TOKENS else None
+    if type(value) is not int:  # True is none
+        return None
+    return value if 0 <= value <= MOST_TOKENS else None
 
 
 def keys_of(extras: Extras, dialect: str) -> dict[str, Json]:

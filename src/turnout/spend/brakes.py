@@ -175,7 +175,7 @@ class Brakes(Struct, frozen=True, kw_only=True):
             tool = agent.trail.repeated[0]
             why = f"tool {tool!r} gave the same result to the same arguments for the second time"
             found.append(Verdict(brake="repeat_call", action="warn", why=why))
-        return sorted(found, key=lambda v: -ACTIONS.index(v.action))
+        return sorted(found, key=lambda v: -ACTIONS.index(v.action)) if len(found) > 1 else found
 
     def _of(self, run: SessionRun) -> dict[BrakeName, Brake]:
         """The brakes of one session: a limit that was set for it alone pauses."""
@@ -223,10 +223,13 @@ def _doubled(name: BrakeName, limit: float, agent: AgentRun) -> bool:
     return counted.get(name, 0) >= 2 * limit
 
 
+_LOOPS = frozenset({"repeat_call", "cycle", "tool_errors", "no_progress"})
+
+
 def _why(
     name: BrakeName, limit: float, run: SessionRun, agent: AgentRun, *, now_s: float, p99: int | None
 ) -> str | None:
-    if name in {"repeat_call", "cycle", "tool_errors", "no_progress"}:
+    if name in _LOOPS:
         return _loop(name, limit, agent.trail)
     if name == "calls_per_second":
         recent = sum(at > now_s - 10 for calls in (run.calls_s, *run.elsewhere_s.values()) for at in calls)
@@ -243,8 +246,9 @@ def _why(
 def _loop(name: BrakeName, limit: float, trail: Trail) -> str | None:
     if name == "repeat_call":
         tool, count = trail.repeated
-        told = f"tool {tool!r} was called {count} times with the same arguments and the same result"
-        return told if count >= limit else None
+        if count < limit:
+            return None
+        return f"tool {tool!r} was called {count} times with the same arguments and the same result"
     if name == "cycle":
         length, rounds = trail.cycle
         return f"the last {length} calls were made {rounds} times over" if rounds >= limit else None

@@ -283,7 +283,8 @@ class Ledger(Protocol):
 
     def ask_spending(self, questions: Sequence[Question]) -> Asked:
         """Put questions that are answered as of now: of what was appended and entered before, and of nothing after.
-        Returns at once; call it where rows are appended. While rows cannot be written, of those that are."""
+        Returns at once; call it where rows are appended. While rows cannot be written, of those that are, or Internal
+        where it is not known what else waits."""
         ...
 
     def sums(self, since: datetime, until: datetime, by: str, *, sessions: bool = True) -> list[Summed]:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import msgspec
 
@@ -19,12 +20,9 @@ __all__ = [
     "ASKED_COLUMNS",
     "MOST_KEPT_BYTES",
     "OUTCOME_COLUMNS",
-    "TEXTS",
     "Cell",
     "OutcomeQueue",
-    "asked_of",
     "cells_of",
-    "outcome_of",
     "size_of",
 ]
 
@@ -47,11 +45,19 @@ TEXTS = frozenset({"request", "answer"})
 
 _TEXTS_AT = tuple(ASKED_COLUMNS.index(name) for name in TEXTS)
 
+_OUTCOMES = f"SELECT {', '.join(OUTCOME_COLUMNS)} FROM outcomes"  # noqa: S608 - our own column names
+_ASKED = f"SELECT {', '.join(ASKED_COLUMNS)} FROM asked"  # noqa: S608 - our own column names
+_TEXTLESS = f"SELECT {', '.join('NULL' if name in TEXTS else name for name in ASKED_COLUMNS)} FROM asked"  # noqa: S608 - as above
+
 Cell = str | int | float | bytes | datetime | None
 
 
 class OutcomeQueue(ABC):
-    """The half of an `OutcomeStore` that takes rows. `written` and `read` are the other half, which knows the store."""
+    """What an `OutcomeArchive` does wherever its rows are kept: rows are taken, and asked for. `written` and `read` are
+    the rest, which knows the store; `number`: its column that tells rows of the same moment apart, by which came
+    first."""
+
+    number: ClassVar[str]
 
     def __init__(self, *, flush_interval_s: float) -> None:
         self._lock = threading.Lock()
@@ -70,8 +76,32 @@ class OutcomeQueue(ABC):
         Called by one thread at a time."""
 
     @abstractmethod
+    def read(self, query: str, values: Sequence[Cell]) -> Sequence[Sequence[Cell]]:
+        """The rows of a query, `?` standing for each value. Raises Internal with the cause and the next step."""
+
+    @abstractmethod
     def let_go(self) -> None:
         """Close the store itself."""
+
+    def recent(self, limit: int, model: str | None = None) -> list[Outcome]:
+        chosen, values = ("", ()) if model is None else ("WHERE model = ?", (model,))
+        order = f"ORDER BY at DESC, {self.number} DESC LIMIT ?"
+        return [outcome_of(row) for row in self._told(f"{_OUTCOMES} {chosen} {order}", (*values, limit))]
+
+    def since(self, at: datetime) -> list[Outcome]:
+        return [outcome_of(row) for row in self._told(f"{_OUTCOMES} WHERE at >= ? ORDER BY at, {self.number}", (at,))]
+
+    def find(self, request_id: str) -> Asked | None:
+        rows = self._told(f"{_ASKED} WHERE request_id = ? ORDER BY at LIMIT 1", (request_id,))
+        return asked_of(rows[0]) if rows else None
+
+    def texts_since(self, at: datetime) -> list[Asked]:
+        query = f"{_TEXTLESS} WHERE at >= ? AND size > 0 ORDER BY at, {self.number}"
+        return [asked_of(row) for row in self._told(query, (at,))]
+
+    def text(self, request_id: str, model: str) -> Asked | None:
+        rows = self._told(f"{_ASKED} WHERE request_id = ? AND model = ?", (request_id, model))
+        return asked_of(rows[0]) if rows else None
 
     def add(self, outcome: Outcome) -> None:
         self._take(outcome)
@@ -116,6 +146,10 @@ class OutcomeQueue(ABC):
     def pruned(self) -> None:
         """What is too old was forgotten for today."""
         self._pruned_on = datetime.now(UTC).date().isoformat()
+
+    def _told(self, query: str, values: Sequence[Cell]) -> Sequence[Sequence[Cell]]:
+        self.flush()
+        return self.read(query, values)
 
     def _take(self, row: Outcome | Asked) -> None:
         if len(self._waiting) >= MOST_WAITING or self._closing.is_set():

@@ -16,6 +16,7 @@ __all__ = ["outline", "patch"]
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 RESULTS = frozenset({"tool", "function"})
+_QUOTE, _BRACKET, _N = b'"[n'
 Positive = Annotated[int, Meta(ge=1)]
 
 
@@ -43,6 +44,7 @@ _positive = msgspec.json.Decoder(Positive)
 _object = msgspec.json.Decoder(dict[str, Any])
 _raws = msgspec.json.Decoder(list[Raw])
 _message = msgspec.json.Decoder(_MessageHead)
+_heads = msgspec.json.Decoder(list[_MessageHead])
 _parts = msgspec.json.Decoder(list[_PartHead])
 _stream_options = msgspec.json.Decoder(_StreamOptions)
 _response_format = msgspec.json.Decoder(_ResponseFormat)
@@ -57,7 +59,7 @@ def outline(body: bytes) -> RequestOutline:
     raws = get(fields, "messages", _raws)
     if not raws:
         raise InvalidRequest("messages must be a list with at least one message", param="messages")
-    heads = [_head(raw, f"messages[{i}]") for i, raw in enumerate(raws)]
+    heads = _heads_of(fields["messages"], raws)
     kinds = _part_kinds(heads)
     tools = get(fields, "tools", _raws) or ()
     options = get(fields, "stream_options", _stream_options)
@@ -92,6 +94,17 @@ def outline(body: bytes) -> RequestOutline:
     )
 
 
+def _heads_of(whole: Raw, raws: list[Raw]) -> list[_MessageHead]:
+    """All heads in one go; one by one where something is wrong, to say which."""
+    try:
+        heads = _heads.decode(whole)
+    except (msgspec.DecodeError, RecursionError):
+        heads = []
+    if not heads or any(head.role not in ROLES for head in heads):
+        return [_head(raw, f"messages[{i}]") for i, raw in enumerate(raws)]
+    return heads
+
+
 def _head(raw: Raw, path: str) -> _MessageHead:
     head = decode_value(raw, path, _message)
     if head.role not in ROLES:
@@ -111,10 +124,12 @@ def _part_kinds(heads: list[_MessageHead]) -> list[str]:
     """The types of all content parts; texts are passed over, not copied."""
     kinds: list[str] = []
     for i, head in enumerate(heads):
-        first = bytes(memoryview(head.content)[:1])
-        if first == b"[":
+        first = memoryview(head.content)[0]
+        if first == _QUOTE:
+            continue
+        if first == _BRACKET:
             kinds.extend(part.type for part in decode_value(head.content, f"messages[{i}].content", _parts))
-        elif first not in {b'"', b"n"}:
+        elif first != _N:
             raise InvalidRequest(
                 f"messages[{i}].content must be a string or a list of parts", param=f"messages[{i}].content"
             )
