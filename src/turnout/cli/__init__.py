@@ -18,6 +18,7 @@ _VERBS = {
     "audit": ("turnout.cli.audit", "audit"),
     "budgets": ("turnout.cli.budgets", "budgets"),
     "calibrate": ("turnout.cli.train", "calibrate"),
+    "connect": ("turnout.cli.connect", "connect"),
     "doctor": ("turnout.cli.doctor", "doctor"),
     "eval": ("turnout.cli.evaluate", "evaluation"),
     "export": ("turnout.cli.export", "export"),

@@ -11,6 +11,7 @@ def add_first_steps(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """All four verbs."""
     _add_init(verbs.add_parser("init", help="write a config: three questions, or none with --yes"))
     _add_doctor(verbs.add_parser("doctor", help="what would hinder a gateway, and what to do about it"))
+    _add_connect(verbs.add_parser("connect", help="what to set in a client, so that it calls this gateway"))
 
 
 def _add_init(init: argparse.ArgumentParser) -> None:
@@ -28,3 +29,13 @@ def _add_doctor(doctor: argparse.ArgumentParser) -> None:
     doctor.add_argument("--port", type=int, help="as serve's")
     doctor.add_argument("--online", action="store_true", help="ask each provider once for its list of models")
     doctor.add_argument("--json", action="store_true")
+
+
+def _add_connect(connect: argparse.ArgumentParser) -> None:
+    connect.add_argument("client", nargs="?", metavar="CLIENT", help="claude-code, codex, openai, ...; without it, all")
+    connect.add_argument("--config", metavar="FILE", help="the gateway's turnout.toml: where it listens, and its keys")
+    connect.add_argument("--url", help="of the gateway, where that is elsewhere (default: as the config says)")
+    connect.add_argument("--model", help="what to ask for (default: auto)")
+    connect.add_argument("--keyed", action="store_true", help="the gateway at --url asks for a key")
+    connect.add_argument("--write", action="store_true", help="put it into the client's own file; a copy is kept")
+    connect.add_argument("--json", action="store_true")
