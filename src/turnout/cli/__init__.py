@@ -22,6 +22,7 @@ _VERBS = {
     "doctor": ("turnout.cli.doctor", "doctor"),
     "eval": ("turnout.cli.evaluate", "evaluation"),
     "export": ("turnout.cli.export", "export"),
+    "import": ("turnout.cli.importing", "importing"),
     "init": ("turnout.cli.init", "init"),
     "keys": ("turnout.cli.keys", "keys"),
     "models": ("turnout.cli.models", "models"),

@@ -12,6 +12,7 @@ def add_first_steps(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) 
     _add_init(verbs.add_parser("init", help="write a config: three questions, or none with --yes"))
     _add_doctor(verbs.add_parser("doctor", help="what would hinder a gateway, and what to do about it"))
     _add_connect(verbs.add_parser("connect", help="what to set in a client, so that it calls this gateway"))
+    _add_import(verbs.add_parser("import", help="another gateway's config as one of ours"))
 
 
 def _add_init(init: argparse.ArgumentParser) -> None:
@@ -39,3 +40,10 @@ def _add_connect(connect: argparse.ArgumentParser) -> None:
     connect.add_argument("--keyed", action="store_true", help="the gateway at --url asks for a key")
     connect.add_argument("--write", action="store_true", help="put it into the client's own file; a copy is kept")
     connect.add_argument("--json", action="store_true")
+
+
+def _add_import(importing: argparse.ArgumentParser) -> None:
+    importing.add_argument("kind", choices=("litellm",), help="whose config it is")
+    importing.add_argument("file", metavar="config.yaml")
+    importing.add_argument("--out", metavar="FILE", help="what to write (default: standard output)")
+    importing.add_argument("--json", action="store_true", help="the config and the notes as JSON")
