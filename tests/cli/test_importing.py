@@ -30,7 +30,7 @@ def test_what_was_written_passes_the_doctor(tmp_path):
     assert done.returncode == 0, done.stdout
     again = turnout("import", "litellm", "config.yaml", "--out", "t.toml", folder=tmp_path)
     assert again.returncode == 1
-    assert "left as it was" in again.stderr
+    assert "was left as it is" in again.stderr
 
 
 def test_for_scripts(tmp_path):

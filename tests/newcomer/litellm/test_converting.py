@@ -118,7 +118,7 @@ async def test_different_models_behind_one_name_stand_in_for_each_other_in_their
 
 
 async def test_hosts_of_ones_own():
-    made, told = converted(LOCAL)
+    _, told = converted(LOCAL)
     assert told["providers"]["ollama"]["base_url"] == "http://localhost:11434/v1"
     assert told["providers"]["host-10-0-0-5-8000"] == {"dialect": "openai-chat", "base_url": "http://10.0.0.5:8000/v1"}
     assert told["providers"]["vllm"]["base_url"] == "env:VLLM_BASE"
@@ -187,7 +187,7 @@ router_settings:
 
 def test_prices_windows_and_capabilities():
     _, told = converted(
-        LOCAL.split("  - model_name: mine")[0]
+        LOCAL.partition("  - model_name: mine")[0]
         + """    model_info:
       input_cost_per_token: 1.5e-06
       output_cost_per_token: "0.000006"
@@ -289,8 +289,14 @@ VALUES = st.recursive(
     SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3)
 )
 SETTING_NAMES = st.sampled_from(
-    ["num_retries", "timeout", "fallbacks", "default_fallbacks", "model_group_alias", "max_budget", "budget_duration"]
-    + [
+    [
+        "num_retries",
+        "timeout",
+        "fallbacks",
+        "default_fallbacks",
+        "model_group_alias",
+        "max_budget",
+        "budget_duration",
         "provider_budget_config",
         "cache",
         "cache_params",
@@ -304,15 +310,11 @@ SETTING_NAMES = st.sampled_from(
 
 
 @given(st.dictionaries(SETTING_NAMES, VALUES, max_size=6), st.dictionaries(st.text(max_size=20), VALUES, max_size=3))
-def test_any_values_make_a_valid_config_or_one_sentence(settings, params):
+def test_any_values_make_a_valid_config(settings, params):
     told = {
         "model_list": [ONE_ENTRY, {"model_name": "z", "litellm_params": {"model": "groq/x", **params}}],
         "litellm_settings": settings,
         "router_settings": settings,
     }
-    try:
-        made = convert(told)
-    except InvalidRequest as error:
-        assert "please report" not in error.message or "timezone" in error.message or "period" in error.message
-        return
+    made = convert(told)
     parse_config(made.text, dict.fromkeys(made.needed, "x"))

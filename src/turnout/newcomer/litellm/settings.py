@@ -6,10 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, cast
 
+from turnout.errors import ConfigError
 from turnout.newcomer.litellm.entries import mapping
 from turnout.newcomer.litellm.notes import Notes
 from turnout.newcomer.litellm.places import Offer
 from turnout.newcomer.litellm.variables import Variables
+from turnout.spend.periods import parse_period, parse_zone
 
 __all__ = ["budget_of", "convert_settings"]
 
@@ -112,7 +114,7 @@ class _Here:
 
 
 def budget_of(amount: object, duration: object, zone: object = None) -> dict[str, Any] | None:
-    """A budget's amount and period; None for what is no amount."""
+    """A budget's amount and period; None for what is no amount, or no time that we know."""
     if isinstance(amount, bool) or not isinstance(amount, int | float) or not 0 <= amount <= 10**9:
         return None
     told: dict[str, Any] = {"amount_usd": Decimal(str(amount)), "period": "lifetime"}
@@ -120,6 +122,10 @@ def budget_of(amount: object, duration: object, zone: object = None) -> dict[str
         told["period"] = PERIODS.get(duration, duration)
     if isinstance(zone, str) and zone:
         told["timezone"] = zone
+    try:
+        parse_period(told["period"], parse_zone(told.get("timezone", "UTC"), key="timezone"), key="period")
+    except ConfigError:
+        return None
     return told
 
 
@@ -185,6 +191,10 @@ def _budget(value: object, here: _Here) -> None:
     section = here.sections["litellm_settings"]
     if budget := budget_of(value, section.get("budget_duration"), section.get("timezone")):
         here.set("budgets", all=budget)
+    elif value is not None:
+        here.notes.left(
+            here.path, "its amount, budget_duration or timezone cannot be read; write [budgets.all] by hand"
+        )
 
 
 def _provider_budgets(value: object, here: _Here) -> None:
