@@ -18,8 +18,12 @@ _VERBS = {
     "audit": ("turnout.cli.audit", "audit"),
     "budgets": ("turnout.cli.budgets", "budgets"),
     "calibrate": ("turnout.cli.train", "calibrate"),
+    "connect": ("turnout.cli.connect", "connect"),
+    "doctor": ("turnout.cli.doctor", "doctor"),
     "eval": ("turnout.cli.evaluate", "evaluation"),
     "export": ("turnout.cli.export", "export"),
+    "import": ("turnout.cli.importing", "importing"),
+    "init": ("turnout.cli.init", "init"),
     "keys": ("turnout.cli.keys", "keys"),
     "models": ("turnout.cli.models", "models"),
     "replay": ("turnout.cli.replay", "replay"),
@@ -40,6 +44,10 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, help="port to listen on, 0 for any free one (default 8787)")
 
     serve.add_argument("--workers", type=int, help="processes that share the port (default server.workers, 1)")
+
+    from turnout.cli.first_steps import add_first_steps
+
+    add_first_steps(verbs)
 
     demo = verbs.add_parser("demo", help="route recorded agent sessions and live prompts, with no key and no network")
     demo.add_argument("--exit", action="store_true", help="end when done; else the gateway stays up")
