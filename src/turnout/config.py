@@ -51,6 +51,7 @@ __all__ = [
     "load_config",
     "nearest",
     "parse_config",
+    "told_config",
 ]
 
 
@@ -353,7 +354,12 @@ def parse_config(text: str, env: Mapping[str, str]) -> Config:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not valid TOML: {error}") from None
-    resolved = resolve_env(raw, env, "")
+    return told_config(raw, env)
+
+
+def told_config(raw: Mapping[str, object], env: Mapping[str, str]) -> Config:
+    """The same from the tables themselves, as a program may write them."""
+    resolved = resolve_env(dict(raw), env, "")
     check_keys(resolved, Config, "")
     try:
         config = msgspec.convert(resolved, Config, dec_hook=decode_special)
