@@ -1,10 +1,6 @@
 """Turnout: a smart-routing gateway for AI agents."""
 
-from __future__ import annotations
-
-import importlib
-from typing import TYPE_CHECKING
-
+TYPE_CHECKING = False  # as typing's, whose import alone would cost more than all of this
 if TYPE_CHECKING:
     from turnout.inprocess.gateway import AsyncGateway, Gateway
 
@@ -16,5 +12,7 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> object:
     """The gateway for use without a server, imported when somebody asks for it: the command needs none of it."""
     if name in {"AsyncGateway", "Gateway"}:
-        return getattr(importlib.import_module("turnout.inprocess.gateway"), name)
+        from turnout.inprocess import gateway
+
+        return getattr(gateway, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -28,11 +28,12 @@ class Threaded:
 
 
 @contextmanager
-def upstream_in_thread(*scripts: Script) -> Generator[Threaded]:
+def upstream_in_thread(*scripts: Script, upstream: ScriptedUpstream | None = None) -> Generator[Threaded]:
+    """A provider that says these scripts, or this one."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
-    upstream = ScriptedUpstream(*scripts)
+    upstream = upstream or ScriptedUpstream(*scripts)
     asyncio.run_coroutine_threadsafe(upstream.__aenter__(), loop).result()
     try:
         yield Threaded(upstream, loop)
