@@ -1,6 +1,7 @@
 """Plug-ins that are missing, broken, of another kind or version, or there twice: each is told with the config's key."""
 
 import sys
+import time
 
 import pytest
 
@@ -8,12 +9,14 @@ from support.calls import post
 from support.gateway import gateway, host
 from support.upstream import ScriptedUpstream
 from support.wire import says
+from turnout.call import Call
 from turnout.config import parse_config
 from turnout.engine import build_engine
 from turnout.errors import ConfigError
 from turnout.plugged import chooser_of, embedder_of
 from turnout.plugging import begun, installed, load
 from turnout.plugins import EmbeddingPlugin, ProviderPlugin, RouterPlugin, StorePlugin
+from turnout.server.paths import FIXED
 
 ROUTER = "from turnout.plugins import API, Choice, RouterPlugin\n"
 CHOOSES = "PLUGIN = RouterPlugin(api=API, make=lambda setup: lambda question: {})\n"
@@ -159,3 +162,56 @@ def test_nothing_is_made_where_nothing_is_named():
     config = parse_config("", {})
     assert chooser_of(config.routing) is None
     assert embedder_of(config.answers.semantic) is None
+
+
+RELABELLED = """
+from turnout.plugins import API, ProviderParts, ProviderPlugin
+
+class Relabelled:
+    def __init__(self, http, team):
+        self.http, self.team, self.closed = http, team, 0
+    async def send(self, request):
+        request.headers.append(("x-team", self.team))
+        return await self.http.send(request)
+    async def aclose(self):
+        self.closed += 1
+
+MADE = []
+def make(setup):
+    MADE.append(Relabelled(setup.http, setup.options["team"]))
+    return ProviderParts(transport=MADE[-1], dialect="openai-chat", models=("one", "two"))
+
+PLUGIN = ProviderPlugin(api=API, make=make)
+"""
+
+
+def proxy(url, folder, team="core", more=""):
+    return parse_config(
+        f'store.ledger = "sqlite:///{folder}/l.db"\n[providers.proxy]\nplugin = "acme"\nbase_url = "{url}/v1"\n'
+        f'api_key = "sk-proxy"\noptions = {{ team = "{team}" }}\n{more}',
+        {},
+    )
+
+
+async def test_a_provider_plugin_over_our_own_network_lives_as_long_as_the_config_says_the_same(package, tmp_path):
+    package("acme_proxy", RELABELLED, "turnout.providers", "acme")
+    async with ScriptedUpstream(says("openai-chat")) as up:
+        engine = await build_engine(proxy(up.url, tmp_path), {})
+        made = sys.modules["acme_proxy"].MADE
+        again = await build_engine(proxy(up.url, tmp_path, more="[modes]\na = 'auto'\n"), {}, state=engine.state)
+        assert len(made) == 1
+        other = await build_engine(proxy(up.url, tmp_path, team="search"), {}, state=engine.state)
+        assert [transport.team for transport in made] == ["core", "search"]
+        assert [deployment.id for deployment in other.fleet] == ["proxy/one", "proxy/two"]
+        call = Call(
+            request_id="r",
+            operation=FIXED["/v1/chat/completions"],
+            body=b'{"model": "proxy/one", "messages": [{"role": "user", "content": "?"}]}',
+            headers={},
+            started_s=time.monotonic(),
+        )
+        await again.pipeline.run(call)
+        (sent,) = up.requests
+        assert (sent.headers["x-team"], sent.headers["authorization"]) == ("core", "Bearer sk-proxy")
+        await other.aclose()
+        assert [transport.closed for transport in made] == [1, 1]

@@ -59,7 +59,7 @@ class EchoTransport:
             whole = {**head, "object": "chat.completion", "choices": [choice], "usage": usage}
             return Answered("application/json", [json.dumps(whole).encode()])
         deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}, *({"content": w} for w in _words(text))]
-        choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
+        choices: list[dict[str, Any]] = [{"index": 0, "delta": d, "finish_reason": None} for d in deltas]
         choices.append({"index": 0, "delta": {}, "finish_reason": "stop"})
         chunks: list[dict[str, Any]] = [{"choices": [choice]} for choice in choices]
         chunks.append({"choices": [], "usage": usage})
