@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import signal
 import subprocess
 import sys
 import threading
@@ -217,8 +218,7 @@ def test_closing_ends_whoever_still_waits(told):
 
         asking = threading.Thread(target=ask)
         asking.start()
-        while not up.requests:
-            pass
+        up.wait_asked()
         gateway.close()
         gateway.close()
         asking.join(5)
@@ -280,6 +280,46 @@ def test_explained_and_judged(told):
         with pytest.raises(InvalidRequest, match="score"):
             gateway.feedback(asked.made.request_id, 7)
 
+
+async def test_a_closed_gateway_says_so(told):
+    async with ScriptedUpstream(says("openai-chat")) as up:
+        async with AsyncGateway(told(host(up.url, "openai-chat"))) as gateway:
+            assert (await gateway.chat(CHAT)).text == "Paris."
+        with pytest.raises(NoCapacity, match="is closed"):
+            await gateway.chat(CHAT)
+
+
+def test_a_gateway_without_models_is_none_and_leaves_no_thread(tmp_path):
+    with pytest.raises(NoCapacity, match="no model was found"):
+        Gateway({"store": {"ledger": f"sqlite:///{tmp_path}/ledger.db"}})
+    assert [thread.name for thread in threading.enumerate() if thread.name == "turnout"] == []
+
+
+def test_an_interrupt_stops_the_provider(tmp_path):
+    with upstream_in_thread(answer({}, hang=True)) as up:
+        file = tmp_path / "turnout.toml"
+        file.write_text(f'store.ledger = "sqlite:///{tmp_path}/ledger.db"\n' + host(up.url, "openai-chat"))
+        with subprocess.Popen(
+            [sys.executable, "-c", INTERRUPTED, str(file)], stdout=subprocess.PIPE, text=True
+        ) as asking:
+            up.wait_asked()
+            asking.send_signal(signal.SIGINT)
+            up.wait_gone()
+            assert asking.stdout.read() == "interrupted, cancelled\n"
+
+
+INTERRUPTED = """
+import sys
+from turnout import Gateway
+gateway = Gateway(sys.argv[1])
+try:
+    gateway.chat({"model": "up/big", "messages": [{"role": "user", "content": "?"}]}, session="s")
+except KeyboardInterrupt:
+    print("interrupted", end=", ")
+gateway.close()
+(row,) = Gateway(sys.argv[1])._asked._core._engine.ledger.recent(1)
+print(row.outcome)
+"""
 
 FORGETFUL = """
 import sys

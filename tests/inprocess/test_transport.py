@@ -9,6 +9,11 @@ import openai
 import pytest
 from google import genai
 from google.genai import types
+from langchain_openai import ChatOpenAI
+from mistralai.client import Mistral
+from pydantic_ai import Agent
+from pydantic_ai.models.openai import OpenAIChatModel
+from pydantic_ai.providers.openai import OpenAIProvider
 
 from support.gateway import host
 from support.threaded import upstream_in_thread
@@ -173,3 +178,25 @@ def test_a_key_opens_as_on_a_server(told):
                 else:
                     with pytest.raises(error, match="not known here"):
                         client.chat.completions.create(model="up/big", messages=ASK)
+
+
+def test_frameworks_that_stand_on_the_sdks(told):
+    with (
+        upstream_in_thread(says("openai-chat")) as up,
+        Gateway(told(up.url)) as gateway,
+        httpx2.Client(transport=gateway.transport()) as http,
+    ):
+        model = ChatOpenAI(model="up/big", api_key="any", http_client=http)
+        assert model.invoke("Capital?").content == "Paris."
+        mistral = Mistral(api_key="any", client=http)
+        assert mistral.chat.complete(model="up/big", messages=ASK).choices[0].message.content == "Paris."
+
+
+async def test_pydantic_ai(told):
+    async with (
+        ScriptedUpstream(says("openai-chat")) as up,
+        AsyncGateway(told(up.url)) as gateway,
+        httpx2.AsyncClient(transport=gateway.transport()) as http,
+    ):
+        model = OpenAIChatModel("up/big", provider=OpenAIProvider(api_key="any", http_client=http))
+        assert (await Agent(model).run("Capital?")).output == "Paris."

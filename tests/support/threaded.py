@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 
@@ -21,6 +22,13 @@ class Threaded:
     @property
     def requests(self):
         return self.upstream.requests
+
+    def wait_asked(self, timeout_s: float = 20.0) -> None:
+        """Until somebody has asked it something."""
+        until = time.monotonic() + timeout_s
+        while not self.requests:
+            assert time.monotonic() < until, "nobody asked"
+            time.sleep(0.01)
 
     def wait_gone(self, timeout_s: float = 5.0) -> None:
         """Until somebody hung up on it before it was done."""

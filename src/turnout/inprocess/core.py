@@ -65,9 +65,9 @@ class Core:
     async def engine(self) -> Engine:
         """The engine, built at the first call. Raises ConfigError, and NoCapacity where there is no model at all, or
         the gateway is closed."""
-        if self._engine is not None and self._loop is asyncio.get_running_loop():
-            return self._engine
         self._check()
+        if self._engine is not None:
+            return self._engine
         async with self._opening:
             if self._engine is None:
                 self._check()
