@@ -317,7 +317,8 @@ try:
 except KeyboardInterrupt:
     print("interrupted", end=", ")
 gateway.close()
-(row,) = Gateway(sys.argv[1])._asked._core._engine.ledger.recent(1)
+again = Gateway(sys.argv[1])
+(row,) = again._asked._core._engine.ledger.recent(1)
 print(row.outcome)
 """
 
