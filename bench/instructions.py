@@ -2,9 +2,9 @@
 
 A count is the same on a busy machine, where times say little. The gateway runs under valgrind with everything switched
 on; a fixed script of requests goes through it, one at a time, and each part's count is taken alone: `begin` is the
-first request of a conversation, `step` each that follows it, `event` one event of a stream. The count of a quiet
-second is told beside them: timers of the gateway itself are in every figure, and valgrind makes everything some fifty
-times slower. User space only: what the kernel does is not seen.
+first request of a conversation, `step` each that follows it, `event` one event of a stream, by the event loop's thread
+and by all others. Timers of the gateway are slowed down meanwhile (`gateways/still.py`), as the count of a quiet second
+shows. User space only: what the kernel does is not seen.
 
 Compared with bench/instructions.json, +-5 %: more is an exit code of 1, and less asks for `--update`. That file holds
 for one build of Python and its libraries; where another was measured, that is said and nothing is compared.
@@ -19,7 +19,6 @@ import os
 import platform
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -34,7 +33,7 @@ from msgspec import Struct
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from gateways.bodies import Conversation, conversation, size_name
+from gateways.bodies import conversation, size_name
 from gateways.everything import KEY, everything
 
 COMMITTED = Path(__file__).parent / "instructions.json"
@@ -170,13 +169,6 @@ class Profiled:
 
     def __init__(self, process: asyncio.subprocess.Process, folder: Path) -> None:
         self.process, self._folder, self._dumps = process, folder, 0
-        self.second = Count(0, 0)
-        self.seconds, self._asked_s = 0.0, time.monotonic()
-
-    async def alone(self, part: str) -> Count:
-        """What was done, less what the gateway's timers did in that time."""
-        count = await self.count(part)
-        return count.less(Count(*(round(each * self.seconds) for each in (self.second.loop, self.second.others))))
 
     async def count(self, part: str) -> Count:
         """All that was done. Its profile, a file for each thread, is kept under `part`'s name."""
@@ -187,8 +179,6 @@ class Profiled:
         )
         if await asyncio.wait_for(asked.wait(), PATIENCE_S):
             raise RuntimeError("vgdb did not reach the gateway: valgrind must run as the same user, without a sandbox")
-        now = time.monotonic()
-        self.seconds, self._asked_s = now - self._asked_s, now
         self._dumps += 1
         totals: list[int] = []
         for written in sorted(self._folder.glob(f"callgrind.{self._dumps}-*")):
@@ -202,8 +192,14 @@ async def start(folder: Path, profiles: Path, upstream: int) -> tuple[Profiled, 
     """The gateway under callgrind, and its port."""
     config = folder / "turnout.toml"
     config.write_text(everything(f"http://127.0.0.1:{upstream}/v1", folder))
-    gateway = (sys.executable, "-m", "turnout.cli", "serve", "--config", str(config), "--port", "0")
-    valgrind = ("valgrind", "--tool=callgrind", "--quiet", "--separate-threads=yes", f"--callgrind-out-file={profiles}/callgrind")
+    gateway = (sys.executable, str(Path(__file__).parent / "gateways" / "still.py"), str(config))
+    valgrind = (
+        "valgrind",
+        "--tool=callgrind",
+        "--quiet",
+        "--separate-threads=yes",
+        f"--callgrind-out-file={profiles}/callgrind",
+    )
     process = await asyncio.create_subprocess_exec(
         *valgrind, *gateway, stderr=subprocess.PIPE, env={**os.environ, "PYTHONHASHSEED": "0"}
     )
@@ -218,7 +214,7 @@ async def start(folder: Path, profiles: Path, upstream: int) -> tuple[Profiled, 
 
 
 async def script(profiled: Profiled, port: int) -> dict[str, Count]:
-    """The counts of each part, after some of its kind that are not counted, less what timers take meanwhile."""
+    """The counts of each part, after some of its kind that are not counted."""
     caller = Caller(*await asyncio.open_connection("127.0.0.1", port, limit=1 << 20))
     counts: dict[str, Count] = {}
     await caller.ask(conversation("auto", 1_000).body(1, 0))
@@ -233,13 +229,11 @@ async def script(profiled: Profiled, port: int) -> dict[str, Count]:
 
 
 async def quiet(profiled: Profiled) -> Count:
-    """What a second takes in which nobody asks anything."""
+    """What a second takes in which nobody asks anything: hardly anything, or requests are not counted alone."""
     await asyncio.sleep(2)
     await profiled.count("before")
     await asyncio.sleep(QUIET_S)
-    count = await profiled.count("quiet")
-    profiled.second = Count(round(count.loop / profiled.seconds), round(count.others / profiled.seconds))
-    return profiled.second
+    return (await profiled.count("quiet")).per(QUIET_S)
 
 
 async def steps(profiled: Profiled, caller: Caller, size: int) -> dict[str, Count]:
@@ -251,11 +245,11 @@ async def steps(profiled: Profiled, caller: Caller, size: int) -> dict[str, Coun
     await profiled.count("before")
     for number in range(100, 100 + begun):
         await caller.ask(talk.body(number, 0))
-    first = await profiled.alone(f"{name} begin")
+    first = await profiled.count(f"{name} begin")
     for number in range(100, 100 + begun):
         for step in range(1, followed + 1):
             await caller.ask(talk.body(number, step))
-    further = await profiled.alone(f"{name} step")
+    further = await profiled.count(f"{name} step")
     return {f"{name} begin": first.per(begun), f"{name} step": further.per(begun * followed)}
 
 
@@ -266,7 +260,7 @@ async def streams(profiled: Profiled, caller: Caller, first: int, events: int) -
     Provider.events = events
     for number in range(first, first + STREAMS):
         await caller.ask(talk.body(number, 0))
-    return await profiled.alone(f"streams of {events}")
+    return await profiled.count(f"streams of {events}")
 
 
 async def measure(profiles: Path) -> dict[str, Count]:
@@ -278,8 +272,8 @@ async def measure(profiles: Path) -> dict[str, Count]:
         finally:
             server.close()
             with suppress(ProcessLookupError):
-                profiled.process.send_signal(signal.SIGTERM)
-            await asyncio.wait_for(profiled.process.wait(), PATIENCE_S)
+                profiled.process.kill()  # it looks whether it is to end as seldom as at anything else
+            await profiled.process.wait()
 
 
 def machine() -> dict[str, str]:

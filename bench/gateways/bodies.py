@@ -22,10 +22,11 @@ STEPS = 20
 
 SHORT = 2
 
-WORDS = (
+TEXT = (
     "the file index value server test error line call count read write part name path config body time first last "
     "answer question class import return assert token cache prompt model agent tool result reason step limit budget"
-).split()
+)
+WORDS = TEXT.split()
 
 
 class Conversation(Struct, frozen=True, kw_only=True):
@@ -35,19 +36,26 @@ class Conversation(Struct, frozen=True, kw_only=True):
     steps: tuple[bytes, ...]
     tail: bytes
 
+    def file(self) -> bytes:
+        """As `load.c` reads it."""
+        at = self.head.index(MARK.encode())
+        lengths = (at, len(self.head), len(self.tail), len(self.steps), *map(len, self.steps))
+        return b" ".join(b"%d" % length for length in lengths) + b"\n" + self.head + b"".join(self.steps) + self.tail
+
     def body(self, number: int, step: int) -> bytes:
         """Step `step` (from 0) of conversation `number`."""
         head = self.head.replace(MARK.encode(), b"%08d" % number, 1)
         return head + b"".join(self.steps[:step]) + self.tail
 
 
-def conversation(model: str, size: int, *, stream: bool = False) -> Conversation:
-    """One whose first request has about `size` bytes; each step adds some 300."""
+def conversation(model: str, size: int, *, stream: bool = False, paced: str = "") -> Conversation:
+    """One whose first request has about `size` bytes; each step adds some 300. `paced`: what the answer's stream is
+    to have, as `EVENTSxMICROSECONDS`, told to the provider in the question."""
     random = Random(7)  # noqa: S311 - the same bytes each time, not secrets
     large = size >= 4_000
     messages: list[dict[str, object]] = [
         {"role": "system", "content": "You mend code. " + prose(random, 400 if large else 60)},
-        {"role": "user", "content": f"Task {MARK}: {prose(random, 120)}"},
+        {"role": "user", "content": f"Task {MARK}{f' @{paced}@' if paced else ''}: {prose(random, 120)}"},
     ]
     tools = [tool(random, number) for number in range(12 if large else 1)]
     settings: dict[str, object] = {"model": model, "tools": tools, "max_tokens": 1024}
@@ -63,7 +71,9 @@ def conversation(model: str, size: int, *, stream: bool = False) -> Conversation
     if (missing := size - written) > 60:
         messages.append({"role": "user", "content": prose(random, missing - 30)})
     told = compact(settings)[:-1]
-    grown = tuple(b"," + compact(turn(random, number + n, 150 if large else 20))[1:-1] for n in range(STEPS if large else SHORT))
+    grown = tuple(
+        b"," + compact(turn(random, number + n, 150 if large else 20))[1:-1] for n in range(STEPS if large else SHORT)
+    )
     return Conversation(head=told + b',"messages":' + compact(messages)[:-1], steps=grown, tail=b"]}")
 
 
