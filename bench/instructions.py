@@ -38,7 +38,7 @@ from gateways.everything import KEY, everything
 
 COMMITTED = Path(__file__).parent / "instructions.json"
 TOLERANCE = 0.05
-PATIENCE_S = 600.0
+PATIENCE_S = 1_200.0
 TALKS = {1_000: (30, 1), 40_000: (6, 5), 400_000: (2, 7)}
 """By size: conversations that are counted, and the steps of each after its first request."""
 
