@@ -255,7 +255,8 @@ CLIENTS: Mapping[str, Client] = {
         title="curl",
         source="https://curl.se/docs/manpage.html",
         text='curl -sS <URL>/v1/chat/completions -H "Authorization: Bearer <KEY>" \\\n'
-        """  -H "Content-Type: application/json" -d '{"model": "<MODEL>", "messages": [{"role": "user", "content": "Say hello"}]}'""",
+        '  -H "Content-Type: application/json" \\\n'
+        """  -d '{"model": "<MODEL>", "messages": [{"role": "user", "content": "Say hello"}]}'""",
     ),
 }
 
