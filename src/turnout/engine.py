@@ -271,10 +271,7 @@ async def _build(
     rows = dict(config.providers)
     if discover:
         rows |= {n: ProviderConfig() for n, row in PROVIDERS.items() if n not in rows and has_key(row, env)}
-    providers = {
-        name: state.plugged.provider(name, told) if told.plugin else provider_of(name, told, env, state.http)
-        for name, told in rows.items()
-    }
+    providers = _providers(rows, env, state)
     prices = price_source(config)
     catalog = Catalog(read_table(prices.file)) if prices else Catalog.load()
     describe = Describer(config, catalog, providers)
@@ -289,9 +286,8 @@ async def _build(
         providers[extra.provider.row.name] = extra.provider
         deployments += [describe.overridden(d) for d in extra.deployments]
     fleet = Fleet(deployments, providers=tuple(providers), describe=describe, knows=describe.knows)
-    names = _names(config, fleet)
+    names, keyring = _names(config, fleet), keyring_of(config, state.stores, env)
     _check_against(config, fleet)
-    keyring = keyring_of(config, state.stores, env)
     predictor = predictor_for(config.routing.predictor, fleet, state.memory.learner)
     router = Router(
         fleet,
@@ -330,6 +326,14 @@ async def _build(
         extras=tuple(extras),
         server=config.server,
     )
+
+
+def _providers(rows: Mapping[str, ProviderConfig], env: Mapping[str, str], state: State) -> dict[str, Provider]:
+    """Who is asked: plug-ins where the config names them, else our own. Raises ConfigError."""
+    return {
+        name: state.plugged.provider(name, told) if told.plugin else provider_of(name, told, env, state.http)
+        for name, told in rows.items()
+    }
 
 
 def _follow(config: Config, state: State) -> None:
