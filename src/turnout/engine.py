@@ -62,6 +62,7 @@ from turnout.routing.outlook import Foresight
 from turnout.routing.rank import Router
 from turnout.routing.volatile import PrefixWatch
 from turnout.routing.warmth import Warmth
+from turnout.semantic import Embedder
 from turnout.server.auth import Keyring
 from turnout.shadow import AT_ONCE, shadowing
 from turnout.shared_state import SharedState
@@ -305,8 +306,7 @@ async def _build(
     await book.take()
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
-    _follow(config, state)
-    state.memory.answers.embedder = embedder
+    _follow(config, state, embedder)
     state.memory.learner.predictor = predictor
     return Engine(
         state=state,
@@ -336,9 +336,9 @@ def _providers(rows: Mapping[str, ProviderConfig], env: Mapping[str, str], state
     }
 
 
-def _follow(config: Config, state: State) -> None:
+def _follow(config: Config, state: State, embedder: Embedder | None) -> None:
     """Let what outlives a config go by this one."""
-    state.memory.answers.rules = config.answers
+    state.memory.answers.rules, state.memory.answers.embedder = config.answers, embedder
     state.memory.learner.follow(config.learning)
     state.alerts.follow(config)
     state.memory.signals.on_brake = state.alerts.braked
