@@ -257,7 +257,7 @@ class Connection(asyncio.Protocol):
         self._waiting: deque[Request] = deque()
         self._drained: asyncio.Future[None] | None = None
         self._full_s = float("inf")
-        self._unread = -1
+        self._unread: int = -1
         self._due_s = self._loop.time() + self.head_s
         self._idle = False
 
@@ -502,7 +502,7 @@ class Connection(asyncio.Protocol):
 
     def _look_at_unread(self, now_s: float) -> None:
         """A close, too, waits for a reader."""
-        left = self.transport.get_write_buffer_size()
+        left: int = self.transport.get_write_buffer_size()
         if left != self._unread:  # the caller takes some
             self._unread, self._full_s = left, now_s
         elif now_s - self._full_s >= UNREAD_S:
