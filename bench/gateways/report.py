@@ -36,7 +36,7 @@ class Run(Struct, kw_only=True):
     rounds: int = 0
     absent: dict[str, str] = {}
     slow: dict[str, Told] = {}
-    decisions: tuple[tuple[str, float, float], ...] = ()
+    decisions: Mapping[int, Mapping[str, float]] = {}
 
 
 def write(run: Run, path: Path) -> None:
@@ -145,8 +145,8 @@ def streams(run: Run, shown: Sequence[Peer]) -> str:
     events = run.plan.slow_pace.partition("x")[0]
     return (
         f"CPU of an event in microseconds ({STREAMS} streams of {EVENTS} events at 2 ms); then {run.plan.slow:,} "
-        f"streams at once, begun within {BEGUN_IN_S:g} s, of {events} events, one each half second: how many came whole, "
-        "CPU of an event with its share of the request, and memory at the end.\n\n"
+        f"streams at once, begun within {BEGUN_IN_S:g} s, of {events} events, one each half second: how many came "
+        "whole, CPU of an event with its share of the request, and memory at the end.\n\n"
         + table(["", "us an event", "slow streams whole", "us an event then", "MB then"], rows)
     )
 
@@ -184,7 +184,14 @@ def memory(run: Run, shown: Sequence[Peer]) -> str:
 def decisions(run: Run) -> str:
     if not run.decisions:
         return ""
-    rows = [[body, whole(ours), whole(beside)] for body, ours, beside in run.decisions]
+    rows = [
+        [
+            f"{length / 1e3:.0f} KB",
+            whole(us["conversation"] + us["decide"]),
+            whole(us["decode"] + us["estimate"]),
+        ]
+        for length, us in run.decisions.items()
+    ]
     return (
         "## The decision alone\n\n"
         "Microseconds of CPU with twelve deployments in the midst of a session (`python bench/decision.py`): finding "
