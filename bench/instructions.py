@@ -25,7 +25,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from importlib.metadata import version
+from importlib.metadata import requires, version
 from pathlib import Path
 
 import msgspec
@@ -46,7 +46,6 @@ STREAMS = 2
 EVENTS = 200
 QUIET_S = 5
 QUIET = "quiet second"
-PACKAGES = ("msgspec", "uvicorn", "httptools", "uvloop", "wreq", "xxhash")
 
 ANSWER = msgspec.json.encode(
     {
@@ -279,7 +278,9 @@ async def measure(profiles: Path) -> dict[str, Count]:
 def machine() -> dict[str, str]:
     """What a count depends on beside our own code."""
     told = {"machine": platform.machine(), "python": platform.python_version(), "compiler": platform.python_compiler()}
-    return told | {name: version(name) for name in PACKAGES}
+    needed = requires("turnout") or ()
+    names = sorted({re.split(r"[^\w.-]", one, maxsplit=1)[0] for one in needed if "extra ==" not in one})
+    return told | {name: version(name) for name in names}
 
 
 def compared(now: Counted, before: Counted) -> tuple[list[str], bool]:

@@ -13,7 +13,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable
-from importlib.metadata import version
+
+import uvloop
 
 from turnout.providers.http import HttpTransport
 from turnout.providers.transport import UpstreamRequest
@@ -93,7 +94,7 @@ async def cost_us(work: Callable[[HttpTransport, str], Awaitable[int]], url: str
 
 
 async def measure(url: str) -> None:
-    print(f"{platform.machine()}, Python {platform.python_version()}, wreq {version('wreq')}, asyncio's own loop")
+    print(f"{platform.machine()}, Python {platform.python_version()}, uvloop {uvloop.__version__}")
     print(f"1 KB out, 1 KB back, {AT_ONCE} at once: {await cost_us(requests, url)} a request")
     print(f"{STREAMS} streams at once: {await cost_us(streams, url)} a chunk of {len(CHUNK)} bytes")
 
@@ -102,7 +103,7 @@ def main() -> None:
     provider = subprocess.Popen([sys.executable, __file__, "provide"], stdout=subprocess.PIPE, text=True)
     assert provider.stdout is not None
     try:
-        asyncio.run(measure(f"http://127.0.0.1:{provider.stdout.readline().strip()}"))
+        uvloop.run(measure(f"http://127.0.0.1:{provider.stdout.readline().strip()}"))
     finally:
         provider.terminate()
         provider.wait(10)

@@ -40,5 +40,12 @@ def test_what_is_told_later_is_the_request_as_it_came():
     assert dict(zip(DENSE, found.dense, strict=True))["step"] > 0
 
 
+def test_a_message_that_was_read_already_is_not_read_again():
+    asked = ctx("Port the parser to Rust")
+    asked.newest = 0, CHAT.decode_messages(ctx("Write a test").outline.messages)[0]
+    assert Look(asked, CHAT, Signs())() == features_of("Write a test", "", State(context=10, turns=1, step=2))
+    assert asked.newest is None
+
+
 def test_what_cannot_be_read_has_no_words():
     assert Look(ctx("Hi"), None, Signs())().buckets == ()

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -56,10 +56,13 @@ Use = Literal["auto", "on", "off", "refresh"]
 
 
 class SemanticRules(Struct, frozen=True, kw_only=True):
-    """Questions that mean the same: `model` embeds them, `threshold` is the least cosine of two of them."""
+    """Questions that mean the same: `model` embeds them, or the plug-in `plugin` with its `options`
+    (docs/guides/plug-ins.md); `threshold` is the least cosine of two of them."""
 
-    model: str
+    model: str = ""
     threshold: float = 0.95
+    plugin: str | None = None
+    options: dict[str, Any] = {}
 
 
 class AnswerRules(Struct, frozen=True, kw_only=True):
@@ -153,9 +156,15 @@ def without_controls(body: bytes) -> tuple[bytes, Raw | None]:
     return join_fields(fields), controls
 
 
+_SAY = frozenset({"cache-control", "x-turnout-cache", *_FOREIGN})
+_NOTHING = CacheWishes()
+
+
 def read_cache_wishes(headers: Mapping[str, str], controls: Raw | None = None) -> CacheWishes:
     """Of `x-turnout-cache`, else `cache-control` (RFC 9111, section 5.2.1), other gateways' headers and a body's
     `cache`. `no-store` is `off`: such a request is neither kept nor answered from what is. Raises InvalidRequest."""
+    if controls is None and headers.keys().isdisjoint(_SAY):
+        return _NOTHING
     wishes = _of_body(controls)
     for name, meanings in _FOREIGN.items():
         if (use := meanings.get(headers.get(name, "").strip().lower())) is not None:

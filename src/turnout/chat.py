@@ -232,7 +232,8 @@ class RequestOutline(Struct, frozen=True, kw_only=True):
     `fields` are the body's top-level values as raw bytes, in order: a patch rejoins them untouched.
     `*_bytes` count bytes of JSON. `prefix` is what precedes the first message (system, tools) and
     `messages` each message, as raw bytes, for prefix hashes. `roles` is one role a message;
-    `tool_result_last` says that the newest message carries a tool's result, whatever its role.
+    `tool_result_last` says that the newest message carries a tool's result, whatever its role. `acts` numbers the
+    messages that may hold a tool's call or result; None: nobody looked.
 
     What decides the price beside tokens: `service_tier` is the tier asked for in `Usage`'s words (None: the
     provider's default); `caches` the longest lifetime of cache writes that may have been asked for (it may say so
@@ -258,6 +259,7 @@ class RequestOutline(Struct, frozen=True, kw_only=True):
     json_schema: bool = False
     reasoning: bool = False
     tool_result_last: bool = False
+    acts: tuple[int, ...] | None = None
     metadata: dict[str, Json] = {}
     user: str | None = None
     prompt_cache_key: str | None = None

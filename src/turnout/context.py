@@ -9,9 +9,9 @@ from typing import Literal
 from msgspec import Struct, field
 
 from turnout.catalog.models import Deployment, Target
-from turnout.chat import FinishReason, RequestOutline, Usage
+from turnout.chat import FinishReason, Message, RequestOutline, Usage
 from turnout.keys import Key
-from turnout.shared_state import Admission
+from turnout.shared_state import KeyAdmission
 from turnout.trace import Trace
 
 __all__ = [
@@ -20,6 +20,7 @@ __all__ = [
     "Attempt",
     "CacheState",
     "Candidate",
+    "Counted",
     "Decision",
     "Outcome",
     "Parts",
@@ -169,9 +170,32 @@ class Parts(Struct, frozen=True, kw_only=True):
 
     def scaled(self, total: int) -> Parts:
         """The same shares of `total`."""
-        mine = sum(getattr(self, name) for name in self.__struct_fields__)
+        mine = self.system + self.tools + self.history + self.tool_results + self.attachments + self.reasoning
         factor = total / mine if mine else 0.0
-        return Parts(**{name: round(getattr(self, name) * factor) for name in self.__struct_fields__})
+        return Parts(
+            system=round(self.system * factor),
+            tools=round(self.tools * factor),
+            history=round(self.history * factor),
+            tool_results=round(self.tool_results * factor),
+            attachments=round(self.attachments * factor),
+            reasoning=round(self.reasoning * factor),
+        )
+
+
+class Counted(Struct, frozen=True):
+    """o200k tokens of a request, by what models weigh differently. `text`: system and messages as JSON; `tools`: their
+    definitions as JSON; `media`: attachments, by plain figures. `messages`: each by itself, in order; `size`: bytes of
+    all, by which it is seen whether a request is still the one that was counted."""
+
+    text: int
+    tools: int
+    media: int
+    messages: tuple[float, ...] = ()
+    size: int = 0
+
+    @property
+    def total(self) -> int:
+        return max(1, self.text + self.tools + self.media)
 
 
 class Pressure(Struct, frozen=True, kw_only=True):
@@ -226,6 +250,7 @@ class RequestContext(Struct, kw_only=True):
     """One request from decode to settle. `volatile_part` is the part of the prefix that is another at every request.
     `baseline_nano_usd`: what the model that savings are reported against would have cost, without a cache and with one.
     `admission`: at the gate that all gateways have in common, which it has to leave.
+    `counted`: as it was counted when it came in. `newest`: its newest message, by number, where somebody has read that.
     `look` tells its `features`, of those requests that are learned from. `first` is asked before those that the
     decision names, its answer checked (`cascade.py`).
     `received_at` is UTC; the `*_s` fields are seconds of the
@@ -240,7 +265,7 @@ class RequestContext(Struct, kw_only=True):
     started_s: float
     key_id: str | None = None
     key: Key | None = None
-    admission: Admission | None = None
+    admission: KeyAdmission | None = None
     tags: dict[str, str] = {}
     mode: str | None = None
     cache: CacheState = "bypass"
@@ -255,6 +280,8 @@ class RequestContext(Struct, kw_only=True):
     kept_at: str | None = None
     session: SessionView
     input_tokens_estimate: int = 0
+    counted: Counted | None = None
+    newest: tuple[int, Message] | None = None
     look: Callable[[], bytes] = bytes
     deadline_s: float | None = None
     decision: Decision | None = None

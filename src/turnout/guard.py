@@ -11,11 +11,11 @@ from msgspec.structs import replace
 
 from turnout.call import Call
 from turnout.context import Decision, RequestContext, Spender
-from turnout.dialects.ends import newest, noted
+from turnout.dialects.ends import acting, noted
 from turnout.errors import BudgetExhausted, InvalidRequest, NoCapacity, RateLimited, RunPaused
 from turnout.keys import Key
 from turnout.memory import Memory
-from turnout.shared_state import Admission
+from turnout.shared_state import KeyAdmission
 from turnout.spend.brakes import BY_HAND, AgentRun, BrakeRules, Verdict
 
 __all__ = ["Guard", "spender_of", "thrifty"]
@@ -55,7 +55,7 @@ class Guard:
         """Whether it is in by the limits that hold over all gateways; False where none do. Raises RateLimited."""
         if self._peers is None or (key.rpm is None and key.tpm is None and key.max_concurrency is None):
             return False
-        admission = Admission(
+        admission = KeyAdmission(
             key=key.name,
             request_id=ctx.request_id,
             tokens=ctx.input_tokens_estimate,
@@ -117,13 +117,15 @@ class Guard:
         before, begun = agent.tokens, agent.seen
         start = agent.unseen(len(outline.messages), session.shared)
         agent.tokens = ctx.input_tokens_estimate
-        ctx.parts = self._tokens.parts(outline, agent.tokens)
+        ctx.parts = self._tokens.parts(outline, agent.tokens, ctx.counted)
         # A conversation that was rewritten still begins as it did.
         ctx.repeated_tokens = before if start == begun else min(before, ctx.parts.system + ctx.parts.tools)
         if chat is not None:
             with contextlib.suppress(InvalidRequest):  # whoever answers it will say what is wrong
                 watched = self._contexts
-                told = newest(chat, outline, start) if watched is None else watched.look(ctx, chat, start)
+                told = acting(chat, outline, start) if watched is None else watched.look(ctx, chat, start)
+                if told:
+                    ctx.newest = len(outline.messages) - 1, told[-1]
                 agent.trail.feed(told)
                 trajectory = self._sessions.trajectory(owner, session)
                 was = trajectory.signs.recovered

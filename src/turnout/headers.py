@@ -21,8 +21,14 @@ class Wishes(Struct, frozen=True, kw_only=True):
     max_cost_nano_usd: int | None = None
 
 
+_WISHES = frozenset({"x-turnout-quality", "x-turnout-latency", "x-turnout-max-cost-usd"})
+_NONE = Wishes()
+
+
 def read_wishes(headers: Mapping[str, str]) -> Wishes:
     """The `x-turnout-quality`, `-latency` and `-max-cost-usd` headers. Raises InvalidRequest naming one."""
+    if headers.keys().isdisjoint(_WISHES):
+        return _NONE
     quality = _number(headers, "x-turnout-quality")
     if quality is not None and not 0 <= quality <= 1:
         raise _bad("x-turnout-quality", "a number from 0 to 1")
@@ -80,9 +86,13 @@ def usd(nano: int | None) -> str:
     """Exact US dollars as plain decimal text; `unpriced` where no price is known."""
     if nano is None:
         return "unpriced"
-    return f"{Decimal(nano) / NANO_PER_USD:f}"
+    whole, rest = divmod(abs(nano), NANO_PER_USD)
+    text = f"{whole}.{rest:09}".rstrip("0").removesuffix(".")
+    return f"-{text}" if nano < 0 else text
 
 
 def _ascii(text: str) -> str:
     """Header-safe text: what is not printable ASCII becomes `?`."""
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(c if " " <= c <= "~" else "?" for c in text)

@@ -139,8 +139,12 @@ class Pipeline:
 
     async def run(self, call: Call) -> Reply:
         """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
-        call = await self.resume(controlled(call))
-        ctx = self.open(call, await self.meet(call))  # decode, identify
+        call = await self.resume(call)
+        read = self.read(call)  # decode
+        asked, call = call, controlled(call, read.outline)
+        if call.body is not asked.body:
+            read = self.read(call)
+        ctx = self.open(call, await self.meet(call, read))  # identify
         await self._guard.admit(ctx)
         try:
             agent = self._guard.brake(ctx, call)
@@ -271,9 +275,8 @@ class Pipeline:
             hints = replace(hints, session=call.resumes.session, session_source="previous_response_id")
         return Read(outline, hints)
 
-    async def meet(self, call: Call) -> Read:
-        """The same, and its conversation as far as other gateways have served it. Raises InvalidRequest."""
-        read = self.read(call)
+    async def meet(self, call: Call, read: Read) -> Read:
+        """The same, and its conversation as far as other gateways have served it."""
         if self._peers is None or call.ours:
             return read
         asked = self._sessions.ask(call.key_id or "", read.hints, read.outline)
@@ -285,7 +288,8 @@ class Pipeline:
         read = read or self.read(call)
         outline, hints = read.outline, read.hints
         wishes = read_wishes(call.headers)
-        tokens = self._tokens.estimate(outline)
+        counted = self._tokens.counted(outline)
+        tokens = counted.total
         return RequestContext(
             request_id=call.request_id,
             dialect=call.operation.name,
@@ -303,6 +307,7 @@ class Pipeline:
             kept_at=call.resumes.provider if call.resumes and call.resumes.items is None else None,
             session=self.identify(call, read, tokens, peek=peek),
             input_tokens_estimate=tokens,
+            counted=counted,
             trace=None if peek else self._signals.trace(call.headers),
         )
 
@@ -318,7 +323,7 @@ class Pipeline:
         """Whom to try, in order. A budget that leaves only small models decides a second time."""
         owner = ctx.key_id or ""
         signs = self._sessions.trajectory(owner, ctx.session).signs
-        look = Look(ctx, call.operation.chat, signs)
+        look = Look(ctx, call.operation.chat, signs, self._learner.texts)
         ask = Ask(
             outline=ctx.outline,
             input_tokens=ctx.input_tokens_estimate,
@@ -345,7 +350,9 @@ class Pipeline:
         decision = self._router.decide(ask)
         if self._learner.samples(ctx):
             ctx.look = look.packed
-        budget = self._budgets.left_to_small(spender_of(ctx, decision), self.worst_costs(ctx, decision))
+        budget = None
+        if self._budgets.keep_for_small:
+            budget = self._budgets.left_to_small(spender_of(ctx, decision), self.worst_costs(ctx, decision))
         if budget is not None:
             decision = self._router.decide(replace(ask, small_only=budget))
             ctx.warn(f"budget {budget} leaves only small models")
@@ -355,11 +362,10 @@ class Pipeline:
 
     def well_first(self, decision: Decision, tokens: int) -> Decision:
         """`decision` with those candidates last that are not well now."""
-        noted = [
-            replace(c, unhealthy=self._delivery.board.unhealthy(c.deployment, tokens)) for c in decision.candidates
-        ]
-        if all(c.unhealthy is None for c in noted):
+        why = [self._delivery.board.unhealthy(c.deployment, tokens) for c in decision.candidates]
+        if not any(why):
             return decision
+        noted = [replace(c, unhealthy=told) for c, told in zip(decision.candidates, why, strict=True)]
         return replace(decision, candidates=tuple(sorted(noted, key=lambda c: c.unhealthy is not None)))
 
     def cascading(self, ctx: RequestContext, call: Call) -> Cascading | None:

@@ -69,7 +69,7 @@ class Settling:
             ctx.usage, ctx.finish = exchange.usage, exchange.finish
             # What a provider keeps of the conversation is billed and not in the request: nothing to learn from.
             if ctx.served_by is not None and ctx.kept_at is None and exchange.usage is not None:
-                self._tokens.observe(ctx.outline, ctx.served_by.upstream_model, exchange.usage.input)
+                self._tokens.observe(ctx.outline, ctx.served_by.upstream_model, exchange.usage.input, ctx.counted)
             cut = exchange.body is None and exchange.finish is None
             if cut or ctx.usage is None or None in (ctx.usage.input, ctx.usage.output):
                 ctx.usage, ctx.usage_estimated = usage_so_far(ctx, stream or exchange), True

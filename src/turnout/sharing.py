@@ -27,6 +27,7 @@ from turnout.answers import (
 )
 from turnout.call import Call
 from turnout.catalog.models import Deployment
+from turnout.chat import RequestOutline
 from turnout.context import CACHE_HIT, CacheState, Candidate, Decision, RequestContext
 from turnout.dialects.base import Dialect
 from turnout.providers.exchange import Exchange
@@ -89,6 +90,7 @@ class AnswerCache:
 
     def __init__(self, stores: Mapping[str, AnswerStore], *, clock: Callable[[], float]) -> None:
         self.rules = AnswerRules()
+        self.embedder: Embedder | None = None  # a plug-in, in place of the one that callers bring
         self._stores = stores
         self._clock = clock
         self._neighbours = Neighbours()
@@ -111,7 +113,7 @@ class AnswerCache:
             shared = self._shared[key] = Shared()
         if shared is not None and wishes.use != "refresh":
             try:
-                found, place = await self._look_up(key, ctx, call, embed)
+                found, place = await self._look_up(key, ctx, call, self.embedder or embed)
             except BaseException:
                 self._end(key, shared, "left")
                 raise
@@ -269,11 +271,11 @@ class AnswerCache:
         shared.end(how)
 
 
-def controlled(call: Call) -> Call:
+def controlled(call: Call, outline: RequestOutline) -> Call:
     """`call` with what it says of the response cache read. Raises InvalidRequest."""
-    body, controls = without_controls(call.body)
+    body, controls = without_controls(call.body) if "cache" in outline.fields else (call.body, None)
     wishes = read_cache_wishes(call.headers, controls)
-    return call if controls is None and wishes == CacheWishes() else replace(call, body=body, cache=wishes)
+    return call if controls is None and wishes == call.cache else replace(call, body=body, cache=wishes)
 
 
 def answered_from(ctx: RequestContext, found: Found) -> None:

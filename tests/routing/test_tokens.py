@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from turnout.chat import RequestOutline
+from turnout.context import Counted
 from turnout.dialects import DIALECTS
 from turnout.lab.o200k import load_o200k
 from turnout.routing.calibration import FAMILIES, FamilyFactors, TokenEstimator, family_of
 from turnout.routing.tokens import (
     IMAGE_TOKENS,
-    Counted,
     TokenCounter,
     approximate,
     sample,
@@ -270,6 +270,25 @@ def test_the_estimator_counts_for_a_model_and_learns() -> None:
     assert estimator.estimate(asked, "command-r") == neutral
     estimator.observe(asked, "command-r", neutral * 2)
     assert estimator.estimate(asked, "command-r") > neutral
+
+
+def test_a_request_is_counted_once_for_all_who_ask() -> None:
+    estimator = TokenEstimator()
+    system = {"role": "system", "content": ENGLISH}
+    asked = outline_of(system, user(ENGLISH * 100), {"role": "tool", "tool_call_id": "1", "content": ENGLISH * 9})
+    counted = estimator.counted(asked)
+    assert estimator.parts(asked, counted.total, counted) == estimator.parts(asked, counted.total)
+    told = estimator.parts(asked, counted.total, counted)
+    assert told.history > told.tool_results > told.system > 0
+    assert told.system + told.history + told.tool_results == pytest.approx(counted.total, abs=2)
+
+
+def test_what_was_counted_before_a_request_was_changed_is_not_learned_from() -> None:
+    before, now = outline_of(user(ENGLISH * 100)), outline_of(user(ENGLISH * 100), user(ENGLISH * 100))
+    told, anew = TokenEstimator(), TokenEstimator()
+    told.observe(now, "m", 5_000, told.counted(before))
+    anew.observe(now, "m", 5_000)
+    assert told.factors.factor("m") == anew.factors.factor("m") != 1
 
 
 # ---- the exact tokenizer, where it is installed ------------------------------------------------------------

@@ -38,6 +38,9 @@ async def test_told_to_end_it_first_says_so_and_serves_on(tmp_path, workers):
         kept = await asyncio.open_connection("127.0.0.1", gateway.port)
         assert (await look_again(*kept, "/readyz"))[2] == {"status": "ready", "models": 1, "ledger": True}
         streaming = asyncio.create_task(post(f"x:{gateway.port}", PATH, STREAMED))
+        async with asyncio.timeout(5):  # the first at the provider: it answers in the script's order
+            while not up.requests:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
         gateway.end()
         await drains(gateway.port)
         assert (await look(gateway.port))[2] == {"status": "draining", "models": 1, "ledger": True}

@@ -16,7 +16,7 @@ from support.upstream import Script, ScriptedUpstream, answer, stream
 from turnout.cli.serve import reload
 from turnout.config import parse_config
 from turnout.errors import ConfigError
-from turnout.server.listener import GuardedProtocol
+from turnout.server.connection import Connection
 
 ASK = {"model": "lab/small", "messages": [{"role": "user", "content": "hi"}]}
 BODY = json.dumps(ASK).encode()
@@ -47,7 +47,7 @@ async def test_more_than_it_can_serve_are_told_to_come_again(tmp_path):
 
 @pytest.mark.parametrize("sent", [b"", b"POST /v1/chat/completions HTTP/1.1\r\nx-slow: "])
 async def test_headers_that_do_not_come_are_not_waited_for(tmp_path, monkeypatch, sent):
-    monkeypatch.setattr(GuardedProtocol, "head_timeout_s", 0.2)
+    monkeypatch.setattr(Connection, "head_s", 0.2)
     async with gateway(lab("http://127.0.0.1:9"), tmp_path) as gw:
         reader, writer = await connect(gw, sent)
         got = await asyncio.wait_for(reader.read(), 3)
@@ -56,7 +56,7 @@ async def test_headers_that_do_not_come_are_not_waited_for(tmp_path, monkeypatch
 
 
 async def test_a_second_request_s_headers_are_not_waited_for_either(tmp_path, monkeypatch):
-    monkeypatch.setattr(GuardedProtocol, "head_timeout_s", 0.2)
+    monkeypatch.setattr(Connection, "head_s", 0.2)
     async with gateway(lab("http://127.0.0.1:9"), tmp_path) as gw:
         reader, writer = await connect(gw, b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n")
         assert b"200 OK" in await reader.readuntil(b'ok"}')

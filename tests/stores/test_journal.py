@@ -1,10 +1,11 @@
 """The journal: money held for open requests outlives the process that held it."""
 
+import errno
 import os
 import signal
 import subprocess
 import sys
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import turnout
 from turnout.context import Reservation, Spender
 from turnout.errors import ConfigError, NoCapacity
 from turnout.spend.ledger import LedgerRow, iso_utc
+from turnout.stores import journal as module
 from turnout.stores.journal import COMPACT_BYTES, FileJournal
 from turnout.stores.sqlite import SqliteLedger
 
@@ -104,18 +106,45 @@ def test_the_file_stays_small_however_many_requests_come(tmp_path):
         assert "open" in {e.id for e in ledger.entries(MONTH)}
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
-def test_a_full_disk_stops_spending(tmp_path):
+def test_a_full_disk_stops_spending(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     with books(tmp_path / "t.db") as (_, journal):
-        full = os.open("/dev/full", os.O_WRONLY)
-        journal._file, kept = full, journal._file
-        try:
-            with pytest.raises(NoCapacity, match="No space left on device"):
-                journal.hold(held("r1"))
-        finally:
-            journal._file = kept
-            os.close(full)
-        journal.hold(held("r2"))
+        monkeypatch.setattr(os, "pwrite", full)
+        kept = 0
+        with pytest.raises(NoCapacity, match="No space left on device"):
+            for kept in range(100_000):
+                journal.hold(held(f"r{kept}"))
+        monkeypatch.undo()
+        journal.hold(held("later"))
+    with books(tmp_path / "t.db") as (ledger, _):
+        assert {e.id for e in ledger.entries(MONTH)} == {"later", *(f"r{n}" for n in range(kept))}
+
+
+def left_by_a_dead_one(file, waiting, monkeypatch):
+    """A journal to be claimed when `waiting` says that nothing is on its way any more."""
+    monkeypatch.setattr(module, "SETTLED_S", 0.3)
+    with books(file) as (_, journal):
+        journal.hold(held("r1"))
+    return FileJournal(str(file), unsettled=waiting)
+
+
+def test_a_start_waits_for_rows_on_their_way_as_long_as_they_become_fewer(tmp_path, monkeypatch):
+    left = iter([n for n in range(20, 0, -1) for _ in range(2)])  # two looks, 50 ms apart, for each: two seconds
+    journal = left_by_a_dead_one(tmp_path / "t.db", lambda _: next(left, 0), monkeypatch)
+    with closing(SqliteLedger(tmp_path / "t.db")) as ledger:
+        journal.claim(ledger)
+        assert [e.id for e in ledger.entries(MONTH)] == ["r1"]
+        journal.close()
+
+
+def test_a_start_does_not_wait_for_rows_that_nobody_takes(tmp_path, monkeypatch):
+    journal = left_by_a_dead_one(tmp_path / "t.db", lambda _: 1, monkeypatch)
+    with closing(SqliteLedger(tmp_path / "t.db")) as ledger:
+        with pytest.raises(ConfigError, match="still wait in the spool"):
+            journal.claim(ledger)
+        assert ledger.entries(MONTH) == []
 
 
 KILLED = """

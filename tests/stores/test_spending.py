@@ -155,7 +155,6 @@ def test_an_answer_is_of_the_moment_and_what_comes_later_is_told_apart(ledger: S
     assert sum(s.cost_nano_usd for s in later.spent[0]) == sum(row.cost_nano_usd or 0 for row in after)
     assert (told.entries, later.entries) == (entries[:1], entries[1:])
     ledger.append(rows(1, 5)[0])
-    assert ledger._followers == ()
     both = Counter[object]()
     for s in (*told.spent[0], *later.spent[0]):
         both[s.at, s.spender.key, s.deployment, tuple(s.spender.tags.items()), s.gateway] += s.cost_nano_usd

@@ -11,7 +11,7 @@ import pytest
 
 import turnout
 from turnout.stores import spool as room
-from turnout.stores.spool import Spool
+from turnout.stores.spool import Spool, left_by, left_by_lone, left_to
 
 HEAD = b'{"row":["a"]}'
 
@@ -164,3 +164,51 @@ def test_records_that_are_in_nobodys_memory_come_back(tmp_path: Path) -> None:
     spool.shipped(found, 2)
     assert spool.waiting == 1
     spool.close()
+
+
+def test_what_is_read_again_is_behind_until_it_is_shipped(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, HEAD)
+    first, second = spool.write(b"in memory"), spool.write(b"not in memory", spilled=True)
+    assert first is second
+    assert first is not None
+    assert spool.backlog() == {first}
+    assert spool.write(b"later", spilled=True) is not first
+    spool.shipped(first, 1)
+    assert spool.spilled() is first
+    first.read()
+    assert first in spool.backlog()
+    assert spool.holds(first)
+    spool.shipped(first, 2)
+    assert first not in spool.backlog()
+    assert not spool.holds(first)
+    spool.close()
+
+
+def test_a_segment_that_cannot_be_read_is_left_and_found_again_later(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, HEAD)
+    spool.write(b"kept", spilled=True)
+    segment = spool.spilled()
+    assert segment is not None
+    spool.put_aside(segment)
+    assert spool.spilled() is None
+    assert spool.adopt() is None
+    spool._aside_until_s = dict.fromkeys(spool._aside_until_s, 0.0)  # a minute later
+    assert adopted(spool) == [b"kept"]
+    spool.close()
+
+
+def test_the_smallest_spool_takes_records(tmp_path: Path) -> None:
+    spool = Spool(tmp_path, HEAD, most_bytes=1 << 20)
+    assert spool.taking
+    assert spool.write(b"x" * 1_000) is not None
+    assert spool.taking
+    spool.close()
+
+
+def test_whose_records_wait_is_told_by_the_owners_whole_name(tmp_path: Path) -> None:
+    for owner in ("gw", "gw.1", "gw.1", "alone-a"):
+        left = Spool(tmp_path, HEAD, owner=owner)
+        left.write(b"record")
+        left.close()
+    assert [left_by(tmp_path, owner) for owner in ("gw", "gw.1", "g")] == [1, 2, 0]
+    assert (left_to(tmp_path, "gw"), left_by_lone(tmp_path)) == (3, 1)

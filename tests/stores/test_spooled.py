@@ -41,6 +41,17 @@ def test_an_entry_comes_back() -> None:
     assert decode(encode(entry)) == (entry, None)
 
 
+def test_an_entrys_values_are_told_by_their_names_too() -> None:
+    entry = BudgetEntry(id="e", budget="company", at=datetime(2026, 11, 23, tzinfo=UTC), kind="lost", amount_nano_usd=5)
+    _, *values = msgspec.msgpack.decode(encode(entry))
+    names = msgspec.json.decode(HEAD)
+    first = {name: told for name, told in names.items() if name != "entry"}
+    assert decode(encode(entry), msgspec.json.encode(first)) == (entry, None)
+    names["entry"] = ["new_field", *reversed(names["entry"])]
+    later = msgspec.msgpack.encode(["entry", "?", *reversed(values)])
+    assert decode(later, msgspec.json.encode(names)) == (entry, None)
+
+
 def test_another_turnouts_fields_are_told_by_their_names() -> None:
     row = rows(4, 1)[0]
     names = msgspec.json.decode(HEAD)

@@ -181,24 +181,26 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
     are said to exceed the input, they are billed and no plain input is.
     """
     read, write = _count(usage.cache_read), _count(usage.cache_write)
-    write_1h = min(_count(usage.cache_write_1h), write)
-    total = max(_count(usage.input), read + write)
-    rates = rates_for(price, usage.service_tier, total)
-    write_rate = rates.input if rates.cache_write is None else rates.cache_write
-    pico = (
-        (total - read - write) * rates.input
-        + read * (rates.input if rates.cache_read is None else rates.cache_read)
-        + (write - write_1h) * write_rate
-        + write_1h * (write_rate if rates.cache_write_1h is None else rates.cache_write_1h)
-        + _count(usage.output) * rates.output
-    )
+    total = _count(usage.input)
+    total = max(total, read + write)
+    rates: Rates = price if not price.tiers and not price.service else rates_for(price, usage.service_tier, total)
+    pico = (total - read - write) * rates.input + _count(usage.output) * rates.output
+    if read:
+        pico += read * (rates.input if rates.cache_read is None else rates.cache_read)
+    if write:
+        write_1h = min(_count(usage.cache_write_1h), write)
+        write_rate = rates.input if rates.cache_write is None else rates.cache_write
+        pico += (write - write_1h) * write_rate
+        pico += write_1h * (write_rate if rates.cache_write_1h is None else rates.cache_write_1h)
     nano, rest = divmod(pico, PICO_PER_NANO)
     half = PICO_PER_NANO // 2
     return nano + (rest > half or (rest == half and nano % 2 == 1))
 
 
 def _count(tokens: int | None) -> int:
-    return 0 if tokens is None else min(max(tokens, 0), MAX_TOKENS)
+    if not tokens or tokens < 0:
+        return 0
+    return min(tokens, MAX_TOKENS)
 
 
 def format_usd(nano: int) -> str:

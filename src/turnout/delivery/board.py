@@ -115,13 +115,22 @@ class Board:
         self._probing: set[str] = set()
         self._durations: dict[str, deque[float]] = {}
         self._limits_told: dict[str, float] = {}
+        # As they were made last: the same for every request until the config changes.
+        self._targets: dict[str, tuple[Deployment, Mapping[str, tuple[str, ...]], tuple[Target, ...]]] = {}
         self.tell: Callable[[str, Told], None] | None = None
         """Who is told when a breaker opens or closes, or a place's limits are known: a target or account, and what."""
 
-    def targets(self, deployment: Deployment) -> list[Target]:
+    def targets(self, deployment: Deployment) -> tuple[Target, ...]:
         """Every place where `deployment` can be asked."""
+        known = self._targets.get(deployment.id)
+        if known is not None and known[0] is deployment and known[1] is self.accounts:
+            return known[2]
         accounts = self.accounts.get(deployment.provider) or (deployment.provider,)
-        return [Target.at(deployment, account) for account in accounts]
+        targets = tuple(Target.at(deployment, account) for account in accounts)
+        if len(self._targets) >= CAPACITY:
+            self._targets.clear()
+        self._targets[deployment.id] = deployment, self.accounts, targets
+        return targets
 
     def health(self, target_id: str) -> Health:
         return self._states.get(target_id, WELL)
@@ -148,7 +157,10 @@ class Board:
         """The best that a place of `deployment` has shown."""
         if not self._states:
             return WELL.pace
-        paces = [self.health(t.id).pace for t in self.targets(deployment)]
+        targets = self.targets(deployment)
+        if len(targets) == 1:
+            return self.health(targets[0].id).pace
+        paces = [self.health(t.id).pace for t in targets]
         return min(paces, key=lambda p: (p.ttft_s is None, p.ttft_s or 0.0))
 
     def story(self, deployment: Deployment) -> list[dict[str, object]]:
@@ -183,6 +195,9 @@ class Board:
         """Whom to ask next: the first place that is ready, in the order given; of several that share a place the one
         that has the session's cache (`home`), else the less busy of two. Where none is ready: one that may be asked all
         the same, else the one that is ready the soonest. None where `places` is empty."""
+        if len(places) == 1:
+            only = self._look(places[0][1], tokens)
+            return Choice(target=only.target, why=only.why) if only.wait_s > 0 and self._may_insist(only) else only
         looks = [(place, self._look(target, tokens)) for place, target in places]
         ready = [(place, look) for place, look in looks if look.wait_s <= 0]
         if ready:
@@ -261,12 +276,12 @@ class Board:
 
     def _look(self, target: Target, tokens: int) -> Choice:
         """For how long a target should be left alone, and why."""
+        known = [health for key in _keys(target) if (health := self._states.get(key)) is not None]
+        if not any(health.trips or health.limits is not None for health in known):
+            return Choice(target=target)
         now = self._clock()
         wait, why = 0.0, None
-        for key in _keys(target):
-            health = self._states.get(key)
-            if health is None:
-                continue
+        for health in known:
             breaker = standing(health, now)
             if breaker == "open" and health.open_until - now > wait:
                 wait, why = health.open_until - now, health.why

@@ -6,15 +6,16 @@ A dialect is one row of functions. Adding one means one folder with these functi
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from turnout.chat import (
     ChatRequest,
     ChatResponse,
     FinishReason,
+    Message,
     RequestOutline,
     StreamError,
     StreamEvent,
@@ -136,13 +137,15 @@ class Dialect(Struct, frozen=True, kw_only=True):
 
     `encode_request` raises `NotTranslatable` for what must not be dropped silently (server-side tools, audio out).
     `summarise` reads usage and finish of a whole answer by partial decoding. `marks`: how a request says what to cache;
-    None where it cannot.
+    None where it cannot. `decode_messages`: messages alone, each as `decode_request` reads it; None where one says what
+    another means.
     """
 
     name: str
     outline: Callable[[bytes], RequestOutline]
     patch_request: PatchRequest
     decode_request: Callable[[bytes], ChatRequest]
+    decode_messages: Callable[[Sequence[Raw]], tuple[Message, ...]] | None = None
     encode_request: Callable[[ChatRequest], Encoded]
     decode_response: Callable[[bytes], ChatResponse]
     encode_response: Callable[[ChatResponse], Encoded]

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from turnout.chat import Json
 
-__all__ = ["answers_in", "asked_cache", "has_hosted_tools", "tier_word", "wished_tier"]
+__all__ = ["answers_in", "asked_cache", "has_hosted_tools", "may_mark", "tier_word", "wished_tier"]
 
 _WORDS = {
     "": None,
@@ -73,10 +73,26 @@ _ESCAPED_LETTER = re.compile(rb"\\u00(?:5[fF]|[46][1-9a-fA-F]|[57][0-9aA]|3[0-9]
 def asked_cache(body: bytes) -> Literal["5m", "1h"] | None:
     """The longest lifetime of cache writes that a body may ask for, by looking for the words alone. It may see them in
     a text; it never misses them: nobody escapes plain letters in JSON but to hide them."""
-    escaped = b"\\u00" in body and _ESCAPED_LETTER.search(body) is not None
+    # Most bodies hold neither: then they are gone through twice and no more.
+    hidden = b"\\u00" in body
+    if not hidden and b"cache" not in body:
+        return None
+    escaped = hidden and _ESCAPED_LETTER.search(body) is not None
     if b"cache_control" in body or b"cachePoint" in body or escaped:
         return "1h" if b'"1h"' in body or escaped else "5m"
     return None
+
+
+_ROOM = len(',"cachePoint":0')
+
+
+def may_mark(message: Raw, content: Raw, role: str) -> bool:
+    """Whether a message of that role and content may ask for the cache: not where that is a string and nothing beside
+    it has room for the words."""
+    if bytes(memoryview(content)[:1]) != b'"':
+        return True
+    beside = len(memoryview(message)) - len(memoryview(content)) - len(role)
+    return beside >= len('{"role":"","content":}') + _ROOM
 
 
 _HOSTED = re.compile(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 
 import msgspec
 import xxhash
@@ -13,7 +14,7 @@ from turnout.dialects.base import Dialect
 from turnout.dialects.fields import join_fields
 from turnout.errors import InvalidRequest
 
-__all__ = ["newest", "noted", "opened", "said_in", "said_of"]
+__all__ = ["acting", "newest", "noted", "opened", "picked", "said_in", "said_of"]
 
 LISTS = ("messages", "input", "contents")
 """Where the APIs keep the conversation."""
@@ -32,12 +33,35 @@ def opened(dialect: Dialect, outline: RequestOutline) -> ChatRequest:
 def newest(dialect: Dialect, outline: RequestOutline, start: int) -> tuple[Message, ...]:
     """The messages from the wire's `start`-th on, decoded; a conversation that is no list is decoded whole. Raises
     InvalidRequest."""
-    name = next((name for name in LISTS if name in outline.fields), None)
-    if name is None or start >= max(1, len(outline.messages)):
+    if start >= max(1, len(outline.messages)):
         return ()
-    told = bytes(outline.fields[name])
-    if told.lstrip().startswith(b"["):
-        told = b"[" + b",".join(bytes(message) for message in outline.messages[start:]) + b"]"
+    return picked(dialect, outline, range(start, len(outline.messages)))
+
+
+def acting(dialect: Dialect, outline: RequestOutline, start: int) -> tuple[Message, ...]:
+    """Of those messages, what agents do and what comes of it: those that call tools or bring their results, and the
+    newest. What was only said is not decoded. Raises InvalidRequest."""
+    last = len(outline.messages) - 1
+    if outline.acts is None or start > last:
+        return newest(dialect, outline, start)
+    numbers = list(outline.acts[bisect_left(outline.acts, start) :])
+    if not numbers or numbers[-1] != last:
+        numbers.append(last)
+    return picked(dialect, outline, numbers)
+
+
+def picked(dialect: Dialect, outline: RequestOutline, numbers: Sequence[int]) -> tuple[Message, ...]:
+    """The messages of these numbers, decoded; a conversation that is no list is decoded whole. Raises
+    InvalidRequest."""
+    name = next((name for name in LISTS if name in outline.fields), None)
+    if name is None:
+        return ()
+    told: Raw | bytes = outline.fields[name]
+    if bytes(memoryview(told)[:1]) == b"[":
+        raws = [outline.messages[number] for number in numbers]
+        if dialect.decode_messages is not None:
+            return dialect.decode_messages(raws)
+        told = b"[" + b",".join(map(bytes, raws)) + b"]"
     kept = {key: outline.fields[key] for key in ("model", "max_tokens") if key in outline.fields}
     return dialect.decode_request(join_fields({**kept, name: told})).messages
 
@@ -70,9 +94,8 @@ def said_of(parts: Iterable[Part]) -> int:
 
 def said_in(dialect: Dialect, outline: RequestOutline, number: int) -> int:
     """The same of a request's `number`-th message; 0 where it cannot be read."""
-    alone = msgspec.structs.replace(outline, messages=outline.messages[: number + 1])
     try:
-        messages = newest(dialect, alone, number)
+        messages = picked(dialect, outline, (number,)) if number < len(outline.messages) else ()
     except InvalidRequest:
         return 0
     return said_of(part for message in messages for part in message.parts)

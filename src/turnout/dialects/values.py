@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar, cast
 
 import msgspec
+from msgspec import Raw
 
 from turnout.chat import Extras, Json
 from turnout.errors import InvalidRequest
@@ -14,6 +15,7 @@ __all__ = [
     "bad",
     "checked",
     "count_or_none",
+    "decode_each",
     "decode_object",
     "keys_of",
     "list_at",
@@ -44,6 +46,14 @@ def decode_object(body: bytes) -> dict[str, Json]:
     if not isinstance(raw, dict):
         raise InvalidRequest("the body must be a JSON object")
     return cast("dict[str, Json]", raw)
+
+
+def decode_each(raws: Iterable[bytes | Raw], path: str, decode: Callable[[Json, str], T]) -> tuple[T, ...]:
+    """The values of a list, each decoded in full. Raises InvalidRequest."""
+    try:
+        return tuple(decode(msgspec.json.decode(raw), f"{path}[{i}]") for i, raw in enumerate(raws))
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InvalidRequest(f"{path} is not valid JSON: {error}") from None
 
 
 def text_at(value: Json, path: str) -> str:
@@ -87,8 +97,9 @@ def object_or_empty(value: Json) -> dict[str, Json]:
 
 def count_or_none(value: Json) -> int | None:
     """A count that a provider tells; strange values count as not told: believed, a single one would use up a budget."""
-    whole = isinstance(value, int) and not isinstance(value, bool)
-    return value if whole and 0 <= value <= MOST_TOKENS else None
+    if type(value) is not int:  # True is none
+        return None
+    return value if 0 <= value <= MOST_TOKENS else None
 
 
 def keys_of(extras: Extras, dialect: str) -> dict[str, Json]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote, unquote
 
 from msgspec import Struct
@@ -69,6 +70,7 @@ APIS: Mapping[str, tuple[Api, ...]] = {
 """What a host offers that speaks a format as its maker does."""
 
 
+@lru_cache(maxsize=4096)  # callers choose model names
 def url_of(base_url: str, path: str, model: str) -> str:
     """The URL of an API. A base is written with and without the path's first segment (`/v1`): both are meant.
 

@@ -7,7 +7,6 @@ owns a table: no locks.
 
 from __future__ import annotations
 
-import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from copy import deepcopy
@@ -18,6 +17,7 @@ from msgspec.structs import replace
 
 from turnout.chat import RequestOutline
 from turnout.context import SessionView, Visit
+from turnout.ids import Ids
 from turnout.routing.identity import Hints, agent_hash, chain_of, message_digests
 from turnout.routing.threads import MOST_HEADS, Head, Key, Thread, ThreadRecord
 from turnout.routing.trajectory import Trajectory
@@ -68,6 +68,7 @@ class SessionTable:
     ) -> None:
         self._on_end = on_end
         self._clock = clock
+        self._ids = Ids()
         self._capacity = capacity
         self._ttl_s = ttl_s
         self._threads: OrderedDict[Key, Thread] = OrderedDict()
@@ -319,7 +320,7 @@ class SessionTable:
 
     def _fresh(self, asked: Asked) -> Thread:
         """A conversation that nobody knows; in a session that the caller named, its agent's model stays."""
-        name = secrets.token_hex(8)
+        name = self._ids.hex(8)
         session = asked.hints.session
         thread = Thread(
             owner=asked.owner,

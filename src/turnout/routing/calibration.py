@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import re
 from collections import OrderedDict
+from functools import lru_cache
 
 from msgspec import Struct
 
 from turnout.chat import RequestOutline
-from turnout.context import Parts
-from turnout.routing.tokens import Counted, TokenCounter
+from turnout.context import Counted, Parts
+from turnout.routing.tokens import TokenCounter, parts_of
 
 __all__ = ["FAMILIES", "Family", "FamilyFactors", "TokenEstimator", "family_of"]
 
@@ -53,6 +54,7 @@ _NAMES = (
 )
 
 
+@lru_cache(maxsize=2_000)
 def family_of(model: str) -> str:
     """The key of `FAMILIES` for a model's name, with or without a provider before it."""
     name = model.lower().rpartition("/")[2]
@@ -142,11 +144,23 @@ class TokenEstimator:
             return self.counter.count(outline)
         return self.factors.tokens(self.counter.counted(outline), model)
 
-    def parts(self, outline: RequestOutline, total: int) -> Parts:
-        """What the tokens are of a request that was estimated at `total` o200k tokens."""
-        return self.counter.parts(outline, total)
+    def counted(self, outline: RequestOutline) -> Counted:
+        """A request in o200k tokens: what the other questions take, so that it is counted once."""
+        return self.counter.counted(outline)
 
-    def observe(self, outline: RequestOutline, model: str, reported: int | None) -> None:
+    def parts(self, outline: RequestOutline, total: int, counted: Counted | None = None) -> Parts:
+        """What the tokens are of a request that was estimated at `total` o200k tokens."""
+        return parts_of(outline, self._of(outline, counted), total)
+
+    def observe(
+        self, outline: RequestOutline, model: str, reported: int | None, counted: Counted | None = None
+    ) -> None:
         """Learn from what the provider reported for a request; nothing where it reported nothing."""
         if reported:
-            self.factors.observe(model, self.counter.counted(outline), reported)
+            self.factors.observe(model, self._of(outline, counted), reported)
+
+    def _of(self, outline: RequestOutline, counted: Counted | None) -> Counted:
+        """`counted`, where the request is still as it was then."""
+        if counted is not None and counted.size == outline.messages_bytes:
+            return counted
+        return self.counter.counted(outline)

@@ -14,10 +14,13 @@ from turnout.errors import NotFound
 
 __all__ = ["BUILTIN_ALIASES", "ModeTarget", "Names", "Selection"]
 
-BUILTIN_ALIASES: Mapping[str, str] = {"claude-auto": "auto"}
-"""Claude Code offers only gateway models whose name contains `claude` or `anthropic`."""
+BUILTIN_ALIASES: Mapping[str, str] = {"claude-auto": "auto", "gemini-auto": "auto"}
+"""Claude Code offers only gateway models whose name contains `claude` or `anthropic`; to Gemini CLI `auto` is a word of
+its own."""
 
 _MAX_HOPS = 5
+
+_MOST_RESOLVED = 1_000
 
 
 class ModeTarget(Struct, frozen=True, kw_only=True):
@@ -57,6 +60,7 @@ class Names:
         self._aliases = {**BUILTIN_ALIASES, **aliases}
         self._fallbacks = fallbacks
         self._default = default
+        self._resolved: dict[tuple[str, str | None], Selection] = {}
 
     def listing(self) -> list[str]:
         """Every name a caller may use, for `GET /v1/models`."""
@@ -77,6 +81,15 @@ class Names:
 
         Raises NotFound that names near ones.
         """
+        known = self._resolved.get((name, mode))
+        if known is None:
+            known = self._resolve(name, mode)
+            if len(self._resolved) >= _MOST_RESOLVED:  # callers choose names
+                self._resolved.clear()
+            self._resolved[name, mode] = known
+        return known
+
+    def _resolve(self, name: str, mode: str | None) -> Selection:
         effort: str | None = None
         declared = mode if mode is not None and mode in self._modes else None
         name = f"mode/{declared}" if declared else name

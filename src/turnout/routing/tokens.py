@@ -8,24 +8,24 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import xxhash
-from msgspec import Raw, Struct
+from msgspec import Raw
 
 from turnout.chat import RequestOutline
-from turnout.context import Parts
+from turnout.context import Counted, Parts
 
 __all__ = [
     "AUDIO_TOKENS",
     "FILE_TOKENS",
     "IMAGE_TOKENS",
     "WEIGHTS",
-    "Counted",
     "Measure",
     "TokenCounter",
     "approximate",
     "features",
+    "parts_of",
     "sample",
     "without_base64",
 ]
@@ -45,19 +45,6 @@ SLICE_BYTES = 256
 """16 KB in all. As many bytes in 16 slices of 1 KB are twice as far off on texts of many kinds, and no quicker."""
 ONE_BY_ONE = 8
 """So many new messages of a conversation are measured each by itself; more share the mean of all."""
-
-
-class Counted(Struct, frozen=True):
-    """Tokens of a request, by what models weigh differently. `text`: system and messages as JSON; `tools`: their
-    definitions as JSON; `media`: attachments, by plain figures."""
-
-    text: int
-    tools: int
-    media: int
-
-    @property
-    def total(self) -> int:
-        return max(1, self.text + self.tools + self.media)
 
 
 class TokenCounter:
@@ -80,62 +67,63 @@ class TokenCounter:
         return self.counted(outline).total
 
     def counted(self, outline: RequestOutline) -> Counted:
-        """As `count`, in its parts."""
+        """As `count`, in its parts. Hashes every message: once a request is enough (`RequestContext.counted`)."""
         # The prefix holds the tools first, where there are any: `RequestOutline` says so by their size alone.
         split = 1 if outline.tools_bytes and outline.prefix else 0
         tools, system = outline.prefix[:split], outline.prefix[split:]
+        messages = self._tokens(outline.messages)
         return Counted(
-            text=round(self._tokens(system) + self._tokens(outline.messages)),
-            tools=round(self._tokens(tools)),
+            text=round(sum(self._tokens(system)) + sum(messages)),
+            tools=round(sum(self._tokens(tools))),
             media=media_tokens(outline),
+            messages=tuple(messages),
+            size=outline.messages_bytes,
         )
 
-    def parts(self, outline: RequestOutline, total: int) -> Parts:
-        """`total`, what `count` said of this request, by what the tokens are. A message is of one kind: a system
-        prompt, a tool's result, thinking, or history."""
-        sums = {"system": 0.0, "history": 0.0, "tool_results": 0.0, "reasoning": 0.0}
-        for raw, role in zip(outline.messages, outline.roles, strict=False):
-            sums[_kind(bytes(memoryview(raw)[:400]), role)] += self._tokens((raw,))
-        tools = self._tokens(outline.prefix[:1]) if outline.tools_bytes else 0.0
-        media = media_tokens(outline)
-        # What is left is the prefix that is no tools.
-        sums["system"] += max(0.0, total - tools - media - sum(sums.values()))
-        return Parts(
-            tools=round(tools),
-            attachments=media,
-            **{name: round(tokens) for name, tokens in sums.items()},
-        )
-
-    def _tokens(self, raws: Sequence[Raw]) -> float:
+    def _tokens(self, raws: Sequence[Raw]) -> list[float]:
+        """Tokens of each."""
+        if not raws:
+            return []
         known = self._known
-        total = 0.0
-        fresh: list[tuple[bytes, Raw]] = []
-        for raw in raws:
-            key = xxhash.xxh3_128_digest(memoryview(raw))
-            tokens = known.get(key)
-            if tokens is None:
-                fresh.append((key, raw))
-            else:
-                known.move_to_end(key)
-                total += tokens
+        keys = [xxhash.xxh3_128_digest(memoryview(raw)) for raw in raws]
+        fresh = {key: raw for key, raw in zip(keys, raws, strict=True) if key not in known}
         if fresh:
-            total += self._learn(fresh)
-        return total
+            self._learn(fresh)
+        for key in keys:
+            known.move_to_end(key)
+        counts = [known[key] for key in keys]
+        while len(known) > self._capacity:
+            known.popitem(last=False)
+        return counts
 
-    def _learn(self, fresh: list[tuple[bytes, Raw]]) -> float:
-        """Tokens of messages not met before; remembers them."""
-        texts = [without_base64(bytes(raw)) for _, raw in fresh]
+    def _learn(self, fresh: Mapping[bytes, Raw]) -> None:
+        """Measure messages not met before, and remember them."""
+        texts = [without_base64(bytes(raw)) for raw in fresh.values()]
         size = sum(map(len, texts))
         if len(texts) <= ONE_BY_ONE and size <= SLICES * SLICE_BYTES:
             counts = [self._measure(_decoded(text)) for text in texts]
         else:
             whole = sample(b"\n".join(texts), self._measure)
             counts = [whole * len(text) / max(1, size) for text in texts]
-        for (key, _), tokens in zip(fresh, counts, strict=True):
-            self._known[key] = tokens
-        while len(self._known) > self._capacity:
-            self._known.popitem(last=False)
-        return sum(counts)
+        self._known.update(zip(fresh, counts, strict=True))
+
+
+def parts_of(outline: RequestOutline, counted: Counted, total: int) -> Parts:
+    """`total`, what was counted of this request, by what the tokens are. A message is of one kind: a system prompt, a
+    tool's result, thinking, or history."""
+    sums = {"system": 0.0, "history": 0.0, "tool_results": 0.0, "reasoning": 0.0}
+    for raw, role, tokens in zip(outline.messages, outline.roles, counted.messages, strict=False):
+        sums[_kind(raw, role)] += tokens
+    # What is left is the prefix that is no tools.
+    sums["system"] += max(0.0, total - counted.tools - counted.media - sum(sums.values()))
+    return Parts(
+        tools=counted.tools,
+        attachments=counted.media,
+        system=round(sums["system"]),
+        history=round(sums["history"]),
+        tool_results=round(sums["tool_results"]),
+        reasoning=round(sums["reasoning"]),
+    )
 
 
 def media_tokens(outline: RequestOutline) -> int:
@@ -143,11 +131,14 @@ def media_tokens(outline: RequestOutline) -> int:
     return outline.images * IMAGE_TOKENS + outline.files * FILE_TOKENS + outline.audio * AUDIO_TOKENS
 
 
-def _kind(start: bytes, role: str) -> str:
+def _kind(raw: Raw, role: str) -> str:
     """What a message is, by its role and its beginning: the APIs name types there."""
     if role in {"system", "developer"}:
         return "system"
-    if role == "tool" or b'"tool_result"' in start or b'_call_output"' in start or b'"functionResponse"' in start:
+    if role == "tool":
+        return "tool_results"
+    start = bytes(memoryview(raw)[:400])
+    if b'"tool_result"' in start or b'_call_output"' in start or b'"functionResponse"' in start:
         return "tool_results"
     if b'"thinking"' in start or b'"reasoning"' in start:
         return "reasoning"

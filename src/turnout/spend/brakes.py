@@ -102,12 +102,14 @@ class SessionRun(Struct, kw_only=True):
     """One session, all its agents: what it has taken since it began or was last resumed. `calls_s` are monotonic times.
     `begun`: it has been served. `paused` is the verdict that holds it. `limits`: what a person set for it alone, in the
     units of `Brake`; 0: none. `version` counts what was done to it (paused, resumed, limited), `epoch` how often it was
-    resumed: of two gateways' words the later one holds. `elsewhere_s`: its calls at other gateways, by their names."""
+    resumed: of two gateways' words the later one holds. `elsewhere_s`: its calls at other gateways, by their names.
+    `learnt_nano_usd`: with what it counts among this gateway's `LearntCosts`."""
 
     steps: int = 0
     tokens: int = 0
     cost_nano_usd: int = 0
     total_nano_usd: int = 0
+    learnt_nano_usd: int = 0
     begun: bool = False
     feature: str = ""
     calls_s: deque[float] = msgspec.field(default_factory=lambda: deque(maxlen=256))
@@ -117,6 +119,11 @@ class SessionRun(Struct, kw_only=True):
     version: int = 0
     epoch: int = 0
     elsewhere_s: dict[str, list[float]] = {}
+
+    def belong(self, feature: str) -> None:
+        """The first feature that is named is its own, unless its cost was learnt before that."""
+        if not self.feature and not self.learnt_nano_usd:
+            self.feature = feature
 
     def hold(self, verdict: Verdict) -> None:
         """Hold it until it is resumed."""
@@ -175,7 +182,7 @@ class Brakes(Struct, frozen=True, kw_only=True):
             tool = agent.trail.repeated[0]
             why = f"tool {tool!r} gave the same result to the same arguments for the second time"
             found.append(Verdict(brake="repeat_call", action="warn", why=why))
-        return sorted(found, key=lambda v: -ACTIONS.index(v.action))
+        return sorted(found, key=lambda v: -ACTIONS.index(v.action)) if len(found) > 1 else found
 
     def _of(self, run: SessionRun) -> dict[BrakeName, Brake]:
         """The brakes of one session: a limit that was set for it alone pauses."""
@@ -223,10 +230,13 @@ def _doubled(name: BrakeName, limit: float, agent: AgentRun) -> bool:
     return counted.get(name, 0) >= 2 * limit
 
 
+_LOOPS = frozenset({"repeat_call", "cycle", "tool_errors", "no_progress"})
+
+
 def _why(
     name: BrakeName, limit: float, run: SessionRun, agent: AgentRun, *, now_s: float, p99: int | None
 ) -> str | None:
-    if name in {"repeat_call", "cycle", "tool_errors", "no_progress"}:
+    if name in _LOOPS:
         return _loop(name, limit, agent.trail)
     if name == "calls_per_second":
         recent = sum(at > now_s - 10 for calls in (run.calls_s, *run.elsewhere_s.values()) for at in calls)
@@ -243,8 +253,9 @@ def _why(
 def _loop(name: BrakeName, limit: float, trail: Trail) -> str | None:
     if name == "repeat_call":
         tool, count = trail.repeated
-        told = f"tool {tool!r} was called {count} times with the same arguments and the same result"
-        return told if count >= limit else None
+        if count < limit:
+            return None
+        return f"tool {tool!r} was called {count} times with the same arguments and the same result"
     if name == "cycle":
         length, rounds = trail.cycle
         return f"the last {length} calls were made {rounds} times over" if rounds >= limit else None
@@ -257,7 +268,8 @@ def _loop(name: BrakeName, limit: float, trail: Trail) -> str | None:
 
 def _limit(name: BrakeName, limit: float, run: SessionRun) -> str | None:
     if name == "max_session_usd":
-        told = f"it has spent {format_usd(run.cost_nano_usd)} of {format_usd(int(limit))}"
-        return told if run.cost_nano_usd >= limit else None
+        if run.cost_nano_usd < limit:
+            return None
+        return f"it has spent {format_usd(run.cost_nano_usd)} of {format_usd(int(limit))}"
     count, unit = (run.steps, "steps") if name == "max_session_steps" else (run.tokens, "tokens")
     return f"it has taken {count:,} of {limit:,.0f} {unit}" if count >= limit else None

@@ -52,6 +52,9 @@ class Match(Struct, frozen=True, kw_only=True):
     session: str | None = None
 
 
+_ALL = Match()
+
+
 class BudgetRule(Struct, frozen=True, kw_only=True):
     """`on_exhausted`: `small` leaves the last `small_reserve_nano_usd` to the small tier; `pause` and `block` refuse;
     `warn` never refuses: a soft budget. `alerts`: shares of the amount that are told when reached."""
@@ -59,7 +62,7 @@ class BudgetRule(Struct, frozen=True, kw_only=True):
     name: str
     amount_nano_usd: int
     period: Period = Period()
-    match: Match = Match()
+    match: Match = _ALL
     on_exhausted: OnExhausted = "block"
     small_reserve_nano_usd: int = 0
     alerts: tuple[float, ...] = ()
@@ -71,6 +74,8 @@ class BudgetRule(Struct, frozen=True, kw_only=True):
     def covers(self, spender: Spender, model: str, provider: str) -> bool:
         """Whether this spending counts here. `model` is a deployment's id."""
         wanted = self.match
+        if wanted is _ALL or wanted == _ALL:
+            return True
         name, _, value = (wanted.tag or "").partition("=")
         return (
             wanted.key in {None, spender.key}
@@ -136,6 +141,7 @@ class Budgets:
         self._purses: dict[PurseKey, Purse] = {}
         # The period of each budget that was asked for last: what time zones make of an instant is not cheap.
         self._bounds: dict[str, tuple[datetime, datetime | None]] = {}
+        self._current: dict[str, tuple[datetime, datetime, Purse]] = {}
         self._open: set[str] = set()
 
     @property
@@ -146,6 +152,11 @@ class Budgets:
     @property
     def rules(self) -> tuple[BudgetRule, ...]:
         return tuple(self._rules.values())
+
+    @property
+    def keep_for_small(self) -> bool:
+        """Whether any of them leaves its last money to small models."""
+        return any(rule.on_exhausted == "small" for rule in self._rules.values())
 
     def reconfigure(self, rules: Iterable[BudgetRule]) -> list[BudgetRule]:
         """Take new rules over; what is held and spent is kept where the same spending counts in the same periods.
@@ -158,6 +169,7 @@ class Budgets:
                 purse.clear()
         self._rules = new
         self._bounds.clear()
+        self._current.clear()
         return fresh
 
     def state(self, name: str) -> BudgetState:
@@ -322,8 +334,8 @@ class Budgets:
             if (purse := self._purses.get((name, start))) is not None:
                 purse.held -= amount
         for deployment, cost in charges:
-            for rule in self._rules.values():
-                if cost and rule.covers(reservation.spender, deployment.id, deployment.provider):
+            for rule in self._rules.values() if cost else ():
+                if rule.covers(reservation.spender, deployment.id, deployment.provider):
                     self._book(rule, cost, reservation.at)
                     self._tell(rule, self._now())
 
@@ -393,13 +405,20 @@ class Budgets:
         self._purse(rule, at).book(amount, piece_of(rule, at))
 
     def _purse(self, rule: BudgetRule, at: datetime) -> Purse:
+        current = self._current.get(rule.name)
+        if current is not None and current[0] <= at < current[1]:
+            return current[2]
         key = rule.name, self._period(rule, at)[0]
         purse = self._purses.get(key)
         if purse is None:
             purse = self._purses[key] = LeasedPurse() if self._leased else OwnPurse()
             self._drop_old(rule.name)
-        if rule.period.kind == "rolling" and (piece := piece_of(rule, self._latest)) is not None:
-            purse.sweep(piece)
+        start, end = self._bounds[rule.name]
+        if rule.period.kind == "rolling":
+            if (piece := piece_of(rule, self._latest)) is not None:
+                purse.sweep(piece)
+        elif end is not None:  # one that is swept is looked up each time
+            self._current[rule.name] = start, end, purse
         return purse
 
     def _drop_old(self, name: str) -> None:
@@ -408,6 +427,7 @@ class Budgets:
         for start in mine[:-KEPT_PURSES]:
             if self._purses[name, start].held == 0:
                 del self._purses[name, start]
+                self._current.pop(name, None)
 
     def _tell(self, rule: BudgetRule, now: datetime, share: float | None = None) -> None:
         """Alert once a period for each share that has been reached."""

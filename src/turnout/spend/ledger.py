@@ -283,7 +283,8 @@ class Ledger(Protocol):
 
     def ask_spending(self, questions: Sequence[Question]) -> Asked:
         """Put questions that are answered as of now: of what was appended and entered before, and of nothing after.
-        Returns at once; call it where rows are appended. While rows cannot be written, of those that are."""
+        Returns at once; call it where rows are appended. While rows cannot be written, of those that are, or Internal
+        where it is not known what else waits."""
         ...
 
     def sums(self, since: datetime, until: datetime, by: str, *, sessions: bool = True) -> list[Summed]:
@@ -369,7 +370,12 @@ def _volume(ctx: RequestContext) -> dict[str, int]:
         return {}
     parts = ctx.parts.scaled(total)
     return {
-        **{f"part_{name}": getattr(parts, name) for name in parts.__struct_fields__},
+        "part_system": parts.system,
+        "part_tools": parts.tools,
+        "part_history": parts.history,
+        "part_tool_results": parts.tool_results,
+        "part_attachments": parts.attachments,
+        "part_reasoning": parts.reasoning,
         "repeated_tokens": repeated_of(ctx, total),
     }
 

@@ -102,6 +102,8 @@ class Trail:
     def cycle(self) -> tuple[int, int]:
         """How many calls long the cycle is in which the agent goes round now (1 to 5), and how many rounds it has made.
         The shortest cycle counts; (0, 0) for none: one round is none."""
+        if len(self._latest) < 2:
+            return 0, 0
         calls = list(self._latest)
         for length in range(1, LONGEST_CYCLE + 1):
             rounds = 1

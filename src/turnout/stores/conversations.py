@@ -15,7 +15,7 @@ from msgspec import Raw
 from turnout.conversations import Turn
 from turnout.stores.schema import open_database
 
-__all__ = ["KEPT_DAYS", "SqliteConversations"]
+__all__ = ["KEPT_DAYS", "MAX_TURNS", "SqliteConversations", "items_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -87,12 +87,13 @@ class SqliteConversations:
         if not rows:
             return None
         _, previous, provider, session, items = rows[-1]
-        own = _items(items)
+        own = items_of(items)
         turn = Turn(owner=owner, id=response_id, previous=previous, provider=provider, session=session, items=own)
-        return turn, () if own is None else tuple(item for row in rows for item in _items(row[4]) or ())
+        return turn, () if own is None else tuple(item for row in rows for item in items_of(row[4]) or ())
 
 
-def _items(stored: bytes | None) -> tuple[bytes, ...] | None:
+def items_of(stored: bytes | None) -> tuple[bytes, ...] | None:
+    """A turn's items as they are kept, each by itself."""
     if stored is None:
         return None
     return tuple(bytes(item) for item in msgspec.json.decode(stored, type=list[Raw]))

@@ -1,6 +1,6 @@
 """Money that is held for open requests, on disk before any of it is spent: a killed process leaves it to be counted.
 
-One line a reservation, appended by the request itself: a few microseconds, and with the kernel once `write` returns,
+One line a reservation, appended by the request itself: a few microseconds, and with the kernel at once (`pages.py`),
 so it outlives the process (not the machine's power, as the ledger's newest rows do not either). A line goes when
 the request's row is in the ledger. At the start what stands here and is in no ledger was open when the process
 died: how much of it was spent nobody knows, so budgets count all of it (`BudgetEntry`, kind `lost`).
@@ -9,7 +9,6 @@ died: how much of it was spent nobody knows, so budgets count all of it (`Budget
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import glob
 import logging
@@ -23,6 +22,7 @@ import msgspec
 from turnout.context import Reservation
 from turnout.errors import ConfigError, NoCapacity
 from turnout.spend.ledger import BudgetEntry, Ledger, LedgerRow, iso_utc
+from turnout.stores.pages import Pages
 
 __all__ = ["FileJournal"]
 
@@ -32,11 +32,12 @@ COMPACT_BYTES = 1 << 20
 """A file of this size is written anew, with what is still held and as much room again."""
 
 SETTLED_S = 30.0
-"""How long a start waits for rows that one that died had settled, where nobody else would ask again."""
+"""How long a start waits, without any of them coming, for rows that one that died had settled, where nobody else would
+ask again."""
 
 
-def _nobody(_: str) -> bool:
-    return False
+def _nobody(_: str) -> int:
+    return 0
 
 
 class FileJournal:
@@ -44,10 +45,10 @@ class FileJournal:
 
     `gateway`: the name of one of several that keep them together. Each has a file of its own, locked for as long as it
     lives; whoever can lock another's knows that it died, and takes it over. The system's locks tell, no clock.
-    `unsettled`: whether rows of one that died, by its name, may still be on their way to the ledger.
+    `unsettled`: in how many places rows of one that died, by its name, may still be on their way to the ledger.
     """
 
-    def __init__(self, path: str, gateway: str | None = None, unsettled: Callable[[str], bool] = _nobody) -> None:
+    def __init__(self, path: str, gateway: str | None = None, unsettled: Callable[[str], int] = _nobody) -> None:
         self._path = Path(f"{path}.held" if gateway is None else f"{path}.held.{gateway}")
         self._base = Path(f"{path}.held")
         self._claim_path = Path(f"{path}.lock")
@@ -55,7 +56,7 @@ class FileJournal:
         self._unsettled = unsettled
         self._claim: int | None = None
         self._file: int | None = None
-        self._bytes = 0
+        self._pages: Pages | None = None
         self._adopted: list[str] = []
         # What is held or not in the ledger yet; the ledger's thread takes lines out.
         self._lines: dict[str, bytes] = {}
@@ -118,7 +119,7 @@ class FileJournal:
             return
         line = msgspec.json.encode(reservation) + b"\n"
         try:
-            if self._bytes > COMPACT_BYTES:
+            if self._pages is not None and self._pages.size > COMPACT_BYTES:
                 self._compact()
             self._append(line)
         except OSError as error:
@@ -142,42 +143,39 @@ class FileJournal:
         self._let_go()
 
     def _append(self, line: bytes) -> None:
-        if self._file is None:
-            return
-        try:
-            _write_whole(self._file, line)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(self._file, self._bytes)  # half a line must not spoil the next
-            raise
-        self._bytes += len(line)
+        if self._pages is not None:
+            self._pages.append(line)
 
     def _compact(self) -> None:
         """Keep only what is still held, in a new file that takes the old one's place."""
         whole = b"".join(list(self._lines.values()))  # a copy: the ledger's thread takes lines out
-        if 2 * len(whole) > self._bytes:
+        if self._pages is None or 2 * len(whole) > self._pages.size:
             return
         self._rewrite(whole)
 
     def _rewrite(self, whole: bytes) -> None:
         """Put a new file in the own one's place: locked before anybody can find it."""
         new = self._path.with_name(f"new-{self._path.name}")
-        file = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600)
+        file = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
+        pages = Pages(file)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            _write_whole(file, whole)
+            pages.append(whole or b"\n")  # room for the first lines is there before the first request
             new.replace(self._path)
         except OSError:
+            pages.close()
             os.close(file)
             raise
-        if self._file is not None:
-            os.close(self._file)
-        self._file, self._bytes = file, len(whole)
+        self._let_go_of_file()
+        self._file, self._pages = file, pages
 
     def _await(self, name: str) -> bool:
-        """Nobody else will ask again: wait until the ledger has what was settled. Raises ConfigError."""
-        until_s = time.monotonic() + SETTLED_S
-        while self._unsettled(name):
+        """Nobody else will ask again: wait until the ledger has what was settled, as long as it becomes less. Raises
+        ConfigError."""
+        least, until_s = self._unsettled(name), time.monotonic() + SETTLED_S
+        while left := self._unsettled(name):
+            if left < least:
+                least, until_s = left, time.monotonic() + SETTLED_S
             if time.monotonic() > until_s:
                 raise ConfigError(
                     f"store.ledger: rows of a process that died still wait in the spool beside {self._base}; see why "
@@ -204,7 +202,7 @@ class FileJournal:
     def _recover(self, left: bytes, ledger: Ledger) -> None:
         """Enter what was held when the last keeper died, then a row that says so; only then may the file go."""
         lost = 0
-        for text in left.splitlines():
+        for text in left.rstrip(b"\0").splitlines():
             try:
                 line = msgspec.json.decode(text, type=Reservation)
             except msgspec.DecodeError:
@@ -230,10 +228,17 @@ class FileJournal:
             )
 
     def _let_go(self) -> None:
-        for file in (self._file, self._claim):
-            if file is not None:
-                os.close(file)
-        self._file = self._claim = None
+        self._let_go_of_file()
+        if self._claim is not None:
+            os.close(self._claim)
+            self._claim = None
+
+    def _let_go_of_file(self) -> None:
+        if self._pages is not None:
+            self._pages.close()
+        if self._file is not None:
+            os.close(self._file)
+        self._file = self._pages = None
 
 
 @contextlib.contextmanager
@@ -250,11 +255,6 @@ def _locked_if_dead(path: Path) -> Generator[bytes | None]:
         yield path.read_bytes() if same else None
     finally:
         os.close(file)
-
-
-def _write_whole(file: int, data: bytes) -> None:
-    if os.write(file, data) != len(data):  # the disk filled up in the midst of it
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _lost_row(line: Reservation) -> LedgerRow:

@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
 import msgspec
 
@@ -19,12 +20,9 @@ __all__ = [
     "ASKED_COLUMNS",
     "MOST_KEPT_BYTES",
     "OUTCOME_COLUMNS",
-    "TEXTS",
     "Cell",
     "OutcomeQueue",
-    "asked_of",
     "cells_of",
-    "outcome_of",
     "size_of",
 ]
 
@@ -45,11 +43,21 @@ ASKED_COLUMNS = tuple(Asked.__struct_fields__)
 
 TEXTS = frozenset({"request", "answer"})
 
+_TEXTS_AT = tuple(ASKED_COLUMNS.index(name) for name in TEXTS)
+
+_OUTCOMES = f"SELECT {', '.join(OUTCOME_COLUMNS)} FROM outcomes"  # noqa: S608 - our own column names
+_ASKED = f"SELECT {', '.join(ASKED_COLUMNS)} FROM asked"  # noqa: S608 - our own column names
+_TEXTLESS = f"SELECT {', '.join('NULL' if name in TEXTS else name for name in ASKED_COLUMNS)} FROM asked"  # noqa: S608 - as above
+
 Cell = str | int | float | bytes | datetime | None
 
 
 class OutcomeQueue(ABC):
-    """The half of an `OutcomeStore` that takes rows. `written` and `read` are the other half, which knows the store."""
+    """What an `OutcomeArchive` does wherever its rows are kept: rows are taken, and asked for. `written` and `read` are
+    the rest, which knows the store; `number`: its column that tells rows of the same moment apart, by which came
+    first."""
+
+    number: ClassVar[str]
 
     def __init__(self, *, flush_interval_s: float) -> None:
         self._lock = threading.Lock()
@@ -68,8 +76,32 @@ class OutcomeQueue(ABC):
         Called by one thread at a time."""
 
     @abstractmethod
+    def read(self, query: str, values: Sequence[Cell]) -> Sequence[Sequence[Cell]]:
+        """The rows of a query, `?` standing for each value. Raises Internal with the cause and the next step."""
+
+    @abstractmethod
     def let_go(self) -> None:
         """Close the store itself."""
+
+    def recent(self, limit: int, model: str | None = None) -> list[Outcome]:
+        chosen, values = ("", ()) if model is None else ("WHERE model = ?", (model,))
+        order = f"ORDER BY at DESC, {self.number} DESC LIMIT ?"
+        return [outcome_of(row) for row in self._told(f"{_OUTCOMES} {chosen} {order}", (*values, limit))]
+
+    def since(self, at: datetime) -> list[Outcome]:
+        return [outcome_of(row) for row in self._told(f"{_OUTCOMES} WHERE at >= ? ORDER BY at, {self.number}", (at,))]
+
+    def find(self, request_id: str) -> Asked | None:
+        rows = self._told(f"{_ASKED} WHERE request_id = ? ORDER BY at LIMIT 1", (request_id,))
+        return asked_of(rows[0]) if rows else None
+
+    def texts_since(self, at: datetime) -> list[Asked]:
+        query = f"{_TEXTLESS} WHERE at >= ? AND size > 0 ORDER BY at, {self.number}"
+        return [asked_of(row) for row in self._told(query, (at,))]
+
+    def text(self, request_id: str, model: str) -> Asked | None:
+        rows = self._told(f"{_ASKED} WHERE request_id = ? AND model = ?", (request_id, model))
+        return asked_of(rows[0]) if rows else None
 
     def add(self, outcome: Outcome) -> None:
         self._take(outcome)
@@ -115,12 +147,17 @@ class OutcomeQueue(ABC):
         """What is too old was forgotten for today."""
         self._pruned_on = datetime.now(UTC).date().isoformat()
 
+    def _told(self, query: str, values: Sequence[Cell]) -> Sequence[Sequence[Cell]]:
+        self.flush()
+        return self.read(query, values)
+
     def _take(self, row: Outcome | Asked) -> None:
         if len(self._waiting) >= MOST_WAITING or self._closing.is_set():
             self.tell("too many wait to be written")
             return
         self._waiting.append(row)
-        self._wake.set()
+        if not self._wake.is_set():  # to set it takes a lock, and the writer comes anyway
+            self._wake.set()
 
     def _run(self) -> None:
         """The writer's thread: asleep until there is something, then a little longer, so that more comes with it."""
@@ -136,13 +173,12 @@ class OutcomeQueue(ABC):
 
 def cells_of(row: Outcome | Asked) -> tuple[Cell, ...]:
     """A row's values as stores keep them; texts are compressed."""
-    return tuple(_cell(name, value) for name, value in zip(row.__struct_fields__, msgspec.structs.astuple(row)))  # noqa: B905
+    return tuple(map(_cell, row.__struct_fields__, msgspec.structs.astuple(row)))
 
 
 def size_of(cells: Sequence[Cell]) -> int:
     """Bytes of a request's text and its answer's, as they are kept; 0 where they are not."""
-    texts = dict(zip(ASKED_COLUMNS, cells, strict=True))
-    return sum(len(text) for name in TEXTS if isinstance(text := texts[name], bytes))
+    return sum(len(text) for i in _TEXTS_AT if isinstance(text := cells[i], bytes))
 
 
 def asked_of(row: Sequence[Cell]) -> Asked:
@@ -160,8 +196,10 @@ def outcome_of(row: Sequence[Cell]) -> Outcome:
 
 
 def _cell(name: str, value: object) -> Cell:
+    if value is None:
+        return None
+    if isinstance(value, str):  # a lone surrogate of a caller's must not hold up the batch
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if name in TEXTS and isinstance(value, bytes):
         return zlib.compress(value, 1)
-    if isinstance(value, str):  # a lone surrogate of a caller's must not hold up the batch
-        return value.encode("utf-8", "replace").decode()
     return value if isinstance(value, int | float | bytes | datetime) else None

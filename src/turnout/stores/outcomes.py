@@ -15,12 +15,9 @@ from turnout.stores.outcome_queue import (
     ASKED_COLUMNS,
     MOST_KEPT_BYTES,
     OUTCOME_COLUMNS,
-    TEXTS,
     Cell,
     OutcomeQueue,
-    asked_of,
     cells_of,
-    outcome_of,
     size_of,
 )
 from turnout.stores.schema import cause_of, open_database
@@ -28,8 +25,6 @@ from turnout.stores.schema import cause_of, open_database
 __all__ = ["SqliteOutcomes"]
 
 TRIES = 3
-
-TEXTLESS_COLUMNS = tuple("NULL" if name in TEXTS else name for name in ASKED_COLUMNS)
 
 _ADD = (
     f"INSERT OR REPLACE INTO outcomes ({', '.join(OUTCOME_COLUMNS)}) "  # noqa: S608 - our own column names
@@ -39,9 +34,6 @@ _KEEP = (
     f"INSERT OR REPLACE INTO asked ({', '.join(ASKED_COLUMNS)}, size) "  # noqa: S608 - our own column names
     f"VALUES ({', '.join('?' * (len(ASKED_COLUMNS) + 1))})"
 )
-_RECENT = f"SELECT {', '.join(OUTCOME_COLUMNS)} FROM outcomes"  # noqa: S608 - our own column names
-_FIND = f"SELECT {', '.join(ASKED_COLUMNS)} FROM asked"  # noqa: S608 - our own column names
-_TEXTS = f"SELECT {', '.join(TEXTLESS_COLUMNS)} FROM asked WHERE at >= ? AND size > 0 ORDER BY at, rowid"  # noqa: S608
 # Those with whom, counted from the newest on, the bound is passed.
 _TRIM = """
     DELETE FROM asked WHERE rowid IN (
@@ -56,33 +48,12 @@ class SqliteOutcomes(OutcomeQueue):
     """An `OutcomeArchive` in the file `path`, or in memory for `:memory:`. Raises ConfigError for a file that cannot be
     opened. What the disk does not take after a few tries is logged and lost."""
 
+    number = "rowid"
+
     def __init__(self, path: str | Path, *, flush_interval_s: float = 0.2) -> None:
         self._path = str(path)
         self._db = open_database(self._path)
         super().__init__(flush_interval_s=flush_interval_s)
-
-    def recent(self, limit: int, model: str | None = None) -> list[Outcome]:
-        order = "ORDER BY at DESC, rowid DESC LIMIT ?"
-        if model is None:
-            rows = self._read(f"{_RECENT} {order}", (limit,))
-        else:
-            rows = self._read(f"{_RECENT} WHERE model = ? {order}", (model, limit))
-        return [outcome_of(row) for row in rows]
-
-    def since(self, at: datetime) -> list[Outcome]:
-        rows = self._read(f"{_RECENT} WHERE at >= ? ORDER BY at, rowid", (iso_utc(at),))
-        return [outcome_of(row) for row in rows]
-
-    def find(self, request_id: str) -> Asked | None:
-        rows = self._read(f"{_FIND} WHERE request_id = ? ORDER BY at LIMIT 1", (request_id,))
-        return asked_of(rows[0]) if rows else None
-
-    def texts_since(self, at: datetime) -> list[Asked]:
-        return [asked_of(row) for row in self._read(_TEXTS, (iso_utc(at),))]
-
-    def text(self, request_id: str, model: str) -> Asked | None:
-        rows = self._read(f"{_FIND} WHERE request_id = ? AND model = ?", (request_id, model))
-        return asked_of(rows[0]) if rows else None
 
     def written(self, batch: Sequence[Outcome | Asked]) -> bool:
         for last in (False,) * (TRIES - 1) + (True,):
@@ -97,11 +68,10 @@ class SqliteOutcomes(OutcomeQueue):
     def let_go(self) -> None:
         self._db.close()
 
-    def _read(self, query: str, values: Sequence[Cell]) -> list[Sequence[Cell]]:
-        self.flush()
+    def read(self, query: str, values: Sequence[Cell]) -> list[Sequence[Cell]]:
         try:
             with self._lock:
-                return self._db.execute(query, values).fetchall()
+                return self._db.execute(query, _plain(values)).fetchall()
         except sqlite3.Error as error:
             raise Internal(f"outcomes in {self._path} cannot be read: {cause_of(error)}") from error
 
@@ -112,8 +82,9 @@ class SqliteOutcomes(OutcomeQueue):
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.executemany(_ADD, [_cells(row) for row in batch if isinstance(row, Outcome)])
-            self._db.executemany(_KEEP, [(*cells, size_of(cells)) for cells in asked])
-            if any(size_of(cells) for cells in asked):
+            sizes = list(map(size_of, asked))
+            self._db.executemany(_KEEP, [(*cells, size) for cells, size in zip(asked, sizes, strict=True)])
+            if any(sizes):
                 self._db.execute(_TRIM, (MOST_KEPT_BYTES,))
             if oldest is not None:
                 self._db.execute("DELETE FROM outcomes WHERE at < ?", (iso_utc(oldest),))
@@ -126,5 +97,9 @@ class SqliteOutcomes(OutcomeQueue):
 
 
 def _cells(row: Outcome | Asked) -> tuple[Cell, ...]:
+    return _plain(cells_of(row))
+
+
+def _plain(cells: Sequence[Cell]) -> tuple[Cell, ...]:
     """Times as text: SQLite has no type for them."""
-    return tuple(iso_utc(cell) if isinstance(cell, datetime) else cell for cell in cells_of(row))
+    return tuple(iso_utc(cell) if isinstance(cell, datetime) else cell for cell in cells)

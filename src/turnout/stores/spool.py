@@ -16,17 +16,24 @@ import os
 import secrets
 import struct
 import threading
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["Segment", "Spool", "left_by", "left_to"]
+__all__ = ["LONE", "Segment", "Spool", "left_by", "left_by_lone", "left_to"]
 
 logger = logging.getLogger(__name__)
 
 SEGMENT_BYTES = 8 << 20
 """At this size the next segment begins: what is freed and read at a time."""
+
+ASIDE_S = 60.0
+"""A segment that could not be read is tried again after so long."""
+
+LONE = "alone-"
+"""So begins the owner's name where a gateway is one by itself."""
 
 _FRAME = struct.Struct("<II")
 
@@ -34,7 +41,8 @@ _MAGIC = b'{"turnout-spool":1}'
 
 
 class Segment:
-    """One file. `records` were written to it; `shipped` are in the database, `spilled` in nobody's memory."""
+    """One file. `records` were written to it; `shipped` are in the database, `spilled` in nobody's memory. `came_back`:
+    they were read from it."""
 
     def __init__(self, path: Path, file: int, size: int) -> None:
         self.path = path
@@ -42,8 +50,9 @@ class Segment:
         self.records = 0
         self.shipped = 0
         self.spilled = 0
+        self.came_back = False
         self.begun = size
-        """What the file's first line took."""
+        """Its size when it was opened: of a new one, and only such a one is emptied, what its first line took."""
         self._file = file
 
     def write(self, record: bytes) -> None:
@@ -61,6 +70,7 @@ class Segment:
         content = self.path.read_bytes()
         head, _, rest = content.partition(b"\n")
         found = list(_frames(rest))
+        self.came_back = True  # before it is not `spilled` any more: others ask for both
         self.records, self.shipped, self.spilled = len(found), 0, 0
         return _of(head), found
 
@@ -116,6 +126,7 @@ class Spool:
         self._others = 0
         self._rest = 0
         self._begun: dict[Path, Segment] = {}
+        self._aside_until_s: dict[Path, float] = {}
         self._error: str | None = None
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._current: Segment | None = None
@@ -125,7 +136,7 @@ class Spool:
     @property
     def taking(self) -> bool:
         """Whether a record would be taken now, as far as is known."""
-        return self._error is None and self.bytes + SEGMENT_BYTES // 8 < self._most
+        return self._error is None and self.bytes + min(SEGMENT_BYTES, self._most) // 8 < self._most
 
     @property
     def error(self) -> str | None:
@@ -172,6 +183,28 @@ class Spool:
                     return segment
         return None
 
+    def backlog(self) -> frozenset[Segment]:
+        """The segments with records that were in nobody's memory and are not shipped, each of them complete: what is
+        written from now on is in others."""
+        with self._lock:
+            if self._current is not None and self._current.spilled:
+                self._current = None
+                self._weigh()
+            return frozenset(one for one in self._begun.values() if one.spilled or one.came_back)
+
+    def holds(self, segment: Segment) -> bool:
+        """Whether it is not shipped yet, and not put aside."""
+        return segment.path in self._begun
+
+    def put_aside(self, segment: Segment) -> None:
+        """Leave a segment that cannot be read where it is: `adopt` finds it again, but not for `ASIDE_S`."""
+        with self._lock:
+            segment.spilled = 0
+            self._aside_until_s[segment.path] = time.monotonic() + ASIDE_S
+            self._begun.pop(segment.path, None)
+            segment.let_go()
+        self._count_others()
+
     def shipped(self, segment: Segment, records: int) -> None:
         """So many more of the segment's records are in the database; a segment with no others goes."""
         segment.shipped += records
@@ -204,8 +237,12 @@ class Spool:
     def adopt(self) -> Segment | None:
         """A segment that its process left when it died, now ours; None when there is none."""
         self._count_others()
+        now_s = time.monotonic()
+        self._aside_until_s = {path: until_s for path, until_s in self._aside_until_s.items() if until_s > now_s}
         for path in sorted(self._folder.glob("*.spool")):
-            if path not in self._begun and (segment := _take(path)) is not None:
+            if path in self._begun or path in self._aside_until_s:
+                continue
+            if (segment := _take(path)) is not None:
                 with self._lock:
                     self._begun[path] = segment
                 self._count_others()
@@ -268,14 +305,24 @@ class Spool:
         self._error = said
 
 
-def left_by(folder: Path, owner: str) -> bool:
-    """Whether records of `owner`, who died, may still wait in `folder`."""
-    return any(folder.glob(f"{owner}.*.spool"))
+def left_by(folder: Path, owner: str) -> int:
+    """How many segments of `owner`, who died, may still wait in `folder`."""
+    return sum(_owner_of(path) == owner for path in folder.glob("*.spool"))
 
 
-def left_to(folder: Path, owner: str) -> bool:
-    """Whether records of anybody but `owner` may still wait in `folder`."""
-    return any(not path.name.startswith(f"{owner}.") for path in folder.glob("*.spool"))
+def left_by_lone(folder: Path) -> int:
+    """How many segments of gateways that were each one by itself may still wait in `folder`."""
+    return sum(path.name.startswith(LONE) for path in folder.glob("*.spool"))
+
+
+def left_to(folder: Path, owner: str) -> int:
+    """How many segments of anybody but `owner` may still wait in `folder`."""
+    return sum(_owner_of(path) != owner for path in folder.glob("*.spool"))
+
+
+def _owner_of(segment: Path) -> str:
+    """The name may hold dots; what else stands in a segment's does not."""
+    return segment.stem.rpartition(".")[0]
 
 
 def _take(path: Path) -> Segment | None:

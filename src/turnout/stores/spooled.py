@@ -27,10 +27,16 @@ _NAMES: dict[str, tuple[str, ...]] = {
     "decision": Decision.__struct_fields__,
     "candidate": Candidate.__struct_fields__,
     "attempt": Attempt.__struct_fields__,
+    "entry": BudgetEntry.__struct_fields__,
 }
 
 HEAD = msgspec.json.encode(_NAMES)
 """What the values of a record are, by name: to stand before those that are written."""
+
+_ENTERED_AT = _NAMES["entry"].index("at")
+
+_FIRST_ENTRY = ("id", "budget", "at", "kind", "amount_nano_usd")
+"""What an entry's values are where the head says nothing of entries, as the first did not."""
 
 _PRICE, _DECISION, _ATTEMPTS = (_ROW.index(name) for name in ("price", "decision", "attempt_log"))
 
@@ -43,7 +49,9 @@ _encode = msgspec.msgpack.Encoder().encode
 def encode(item: LedgerRow | BudgetEntry) -> bytes:
     """Raises TypeError, ValueError or OverflowError for what no database would take either."""
     if isinstance(item, BudgetEntry):
-        return _encode(("entry", item.id, item.budget, iso_utc(item.at), item.kind, item.amount_nano_usd))
+        entered: list[Any] = list(astuple(item))
+        entered[_ENTERED_AT] = iso_utc(item.at)
+        return _encode(("entry", *entered))
     values: list[Any] = list(astuple(item))
     if isinstance(item.price, Price):
         values[_PRICE] = price_record(item.price)
@@ -68,9 +76,9 @@ def _by_id(value: Attempt | Candidate, at: int) -> list[Any]:
 def decode(record: bytes, head: bytes = HEAD) -> tuple[LedgerRow | BudgetEntry, tuple[str, str] | None]:
     """What `encode` was given, and the price that the row names by its digest. Raises msgspec.MsgspecError."""
     kind, *told = msgspec.msgpack.decode(record, type=list[Any])
-    if kind == "entry":
-        return msgspec.convert(dict(zip(BudgetEntry.__struct_fields__, told, strict=True)), BudgetEntry), None
     names = msgspec.json.decode(head, type=dict[str, list[str]])
+    if kind == "entry":
+        return msgspec.convert(dict(zip(names.get("entry", _FIRST_ENTRY), told, strict=True)), BudgetEntry), None
     values: dict[str, Any] = dict(zip(names["row"], told[0], strict=True))
     price = values.get("price")
     if isinstance(price, list):

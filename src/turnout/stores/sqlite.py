@@ -15,7 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,6 @@ from msgspec import structs
 from turnout.catalog.prices import Price
 from turnout.context import Spender
 from turnout.errors import ConfigError, Internal, InvalidRequest
-from turnout.spend.focus import Charged
 from turnout.spend.ledger import (
     ATTEMPT_COLUMNS,
     COLUMNS,
@@ -44,11 +43,12 @@ from turnout.spend.ledger import (
     to_record,
 )
 from turnout.spend.spent import Asked, Past, Question, answer
-from turnout.spend.volume import PastRun, StepSum, Summed, Volume
-from turnout.stores.charges import CHARGES_QUERY
+from turnout.spend.volume import Volume
+from turnout.stores.questions import LedgerQuestions, Value
 from turnout.stores.schema import BUSY_TIMEOUT_S, MEMORY, cause_of, code_of, identity_of, open_database
 from turnout.stores.spending import past_of, spending_query, spent_of_record
-from turnout.stores.sums import MEASURES, PAST_QUERY, STEPS_QUERY, roll, sessions_query, span_of, sums_query
+from turnout.stores.sums import roll
+from turnout.stores.taking import Followers, Losses
 from turnout.stores.totals import TOTALS
 from turnout.stores.usage import usage_query
 
@@ -70,9 +70,6 @@ ROLL_WAIT_S = 10.0
 LOCK_PATIENCE_S = 5.0
 """Others write to the file too: so long one may hold its lock before that is a fault that budgets must hear of."""
 
-_A_MOMENT = timedelta(milliseconds=1)
-"""What lies before a time that is no longer meant."""
-
 _SELECT = f"SELECT {', '.join(COLUMNS)} FROM requests"  # noqa: S608 - our own column names
 # Not INSERT OR IGNORE: that would also swallow a row with a hole where none may be.
 _INSERT = (
@@ -91,8 +88,6 @@ _INSERT_ENTRY = (
     f"INSERT INTO budget_entries ({', '.join(_ENTRY_COLUMNS)}) VALUES (?, ?, ?, ?, ?) "  # noqa: S608
     "ON CONFLICT (id, budget) DO NOTHING"
 )
-_SELECT_ENTRIES = f"SELECT {', '.join(_ENTRY_COLUMNS)} FROM budget_entries WHERE at >= ? ORDER BY at"  # noqa: S608
-
 _SPENDING = """
     SELECT substr(r.received_at, 1, 16) AS minute, r.key_id, r.team, r.tags, r.mode, ifnull(r.session_id, ''),
         a.deployment, sum(a.cost_nano_usd), r.gateway
@@ -124,7 +119,7 @@ class _Marker(threading.Event):
 _Queued = LedgerRow | BudgetEntry | _Marker
 
 
-class SqliteLedger:
+class SqliteLedger(LedgerQuestions):
     """A `Ledger` in the SQLite file `path`, or in memory alone for `:memory:`.
 
     The file is made if there is none; its folder is not. Raises ConfigError, with the path and the next step,
@@ -150,15 +145,12 @@ class SqliteLedger:
         self._max_waiting = max_waiting
         self._queue: deque[_Queued] = deque()
         self._asked: deque[_Marker] = deque()
-        # Who wants to know what is appended from some moment on.
-        self._followers: tuple[list[LedgerRow | BudgetEntry], ...] = ()
+        self._followers = Followers()
         # Rows taken from the queue whose transaction has not succeeded yet. The writer's own.
         self._batch: list[_Queued] = []
         self._unsummed = ROLL_EVERY  # nobody knows: look at the first chance
-        self._drop_lock = threading.Lock()
-        self._dropped = 0
+        self._losses = Losses(self._path, logger)
         self._failing = False
-        self._last_error: str | None = None
         self._closing = threading.Event()
         self._wake = threading.Event()
         self._deadline = float("inf")
@@ -177,27 +169,27 @@ class SqliteLedger:
 
     @property
     def last_error(self) -> str | None:
-        return self._last_error
+        return self._losses.last_error
 
     @property
     def dropped(self) -> int:
-        return self._dropped
+        return self._losses.rows
 
     @property
     def waiting(self) -> int:
         return len(self._queue) + len(self._batch)
 
     def append(self, row: LedgerRow) -> None:
-        for follower in self._followers:
-            follower.append(row)
+        self._followers.tell(row)
         if len(self._queue) >= self._max_waiting or self._closing.is_set():
-            self._drop(1, "the ledger is closed" if self._closing.is_set() else "too many rows wait to be written")
+            self._losses.drop(
+                1, "the ledger is closed" if self._closing.is_set() else "too many rows wait to be written"
+            )
             return
         self._queue.append(row)
 
     def enter(self, entry: BudgetEntry) -> None:
-        for follower in self._followers:
-            follower.append(entry)
+        self._followers.tell(entry)
         self._queue.append(entry)
 
     def flush(self, timeout_s: float = 5.0) -> bool:
@@ -245,21 +237,15 @@ class SqliteLedger:
     def ask_spending(self, questions: Sequence[Question]) -> Asked:
         told: Future[Past] = Future()
         since = min(question.since for question in questions)
-        later: list[LedgerRow | BudgetEntry] = []
-
-        def followed() -> Past:
-            self._followers = tuple(one for one in self._followers if one is not later)
-            return past_of(later)
-
         marker = _Marker(answer=lambda: answer(told, lambda: self._past(questions, since)))
-        self._followers = (*self._followers, later)
+        heard = self._followers.follow()
         if self._writer.is_alive() and not self._closing.is_set():
             self._asked.append(marker)
             self._queue.append(marker)
             self._wake.set()
         else:
             marker.passed()
-        return Asked(told=told, later=followed)
+        return Asked(told=told, later=lambda: past_of(heard()))
 
     def _past(self, questions: Sequence[Question], since: datetime) -> Past:
         spent = tuple([spent_of_record(r) for r in self._query(*spending_query(q))] for q in questions)
@@ -270,63 +256,24 @@ class SqliteLedger:
         rows = self._read(query, (iso_utc(since), iso_utc(until), path))
         return [msgspec.convert(dict(zip(Volume.__struct_fields__, r, strict=True)), Volume) for r in rows]
 
-    def sums(self, since: datetime, until: datetime, by: str, *, sessions: bool = True) -> list[Summed]:
-        span = span_of(by)
-        times = iso_utc(since)[:span], iso_utc(until - _A_MOMENT)[:span]
-        names = ("group", "deployment", "tier", *MEASURES)
-        volumes = [dict(zip(names, row, strict=True)) for row in self._summed(sums_query(by), times)]
-        if sessions and (query := sessions_query(by)):
-            for group, count, growth in self._query(query, (iso_utc(since), iso_utc(until))):
-                for volume in volumes:
-                    if volume["group"] == group:
-                        volume |= {"sessions": count, "growth_per_step": growth}
-        return [msgspec.convert(volume, Summed) for volume in volumes]
-
-    def steps(self, since: datetime, until: datetime) -> list[StepSum]:
-        rows = self._summed(STEPS_QUERY, (iso_utc(since)[:10], iso_utc(until - _A_MOMENT)[:10]))
-        return [msgspec.convert(dict(zip(StepSum.__struct_fields__, r, strict=True)), StepSum) for r in rows]
-
-    def past_sessions(self, since: datetime, until: datetime, limit: int, *, name: str | None = None) -> list[PastRun]:
-        rows = self._summed(PAST_QUERY, (iso_utc(since), iso_utc(until), name, limit))
-        return [msgspec.convert(dict(zip(PastRun.__struct_fields__, r, strict=True)), PastRun) for r in rows]
-
-    def charges(self, since: datetime, until: datetime) -> list[Charged]:
-        """What each deployment was paid a day, by key, mode and tags; whole days of UTC."""
-        rows = self._read(CHARGES_QUERY, (iso_utc(since), iso_utc(until)))
-        return [msgspec.convert(dict(zip(Charged.__struct_fields__, r, strict=True)), Charged) for r in rows]
-
-    def price(self, digest: str) -> str | None:
-        """The JSON of a price that was applied; None for an unknown digest."""
-        found = self._read("SELECT price FROM prices WHERE digest = ?", (digest,))
-        return str(found[0][0]) if found else None
-
-    def entries(self, since: datetime) -> list[BudgetEntry]:
-        if not self._closing.is_set() and not self._failing:
-            self.flush()
-        return self._entries(since)
-
-    def _entries(self, since: datetime) -> list[BudgetEntry]:
-        records = self._query(_SELECT_ENTRIES, (iso_utc(since),))
-        return [msgspec.convert(dict(zip(_ENTRY_COLUMNS, record, strict=True)), BudgetEntry) for record in records]
-
-    def _read(self, query: str, values: Sequence[str | int | None]) -> list[Record]:
+    def _read(self, query: str, values: Sequence[Value]) -> list[Record]:
         # While the disk fails, a reader gets what is there and does not wait for it.
         if not self._closing.is_set() and not self._failing:
             self.flush()
         return self._query(query, values)
 
-    def _summed(self, query: str, values: Sequence[str | int | None]) -> list[Record]:
+    def _summed(self, query: str, values: Sequence[Value]) -> list[Record]:
         """As `_read`, of the sums, which are brought up to the newest row first."""
         if not self._closing.is_set() and not self._failing:
             self._await(_Marker(sums=True), ROLL_WAIT_S)
         return self._query(query, values)
 
-    def _query(self, query: str, values: Sequence[str | int | None]) -> list[Record]:
+    def _query(self, query: str, values: Sequence[Value]) -> list[Record]:
         try:
             with self._read_lock:
                 return self._read_db.execute(query, values).fetchall()
         except sqlite3.Error as error:
-            why = self._last_error if self._failing else cause_of(error)
+            why = self._losses.last_error if self._failing else cause_of(error)
             raise Internal(f"the ledger {self._path} cannot be read: {why}") from error
 
     def _rows(self, records: Sequence[Record]) -> list[LedgerRow]:
@@ -411,7 +358,7 @@ class SqliteLedger:
                 try:
                     self._insert([(record, attempts)], [])
                 except (sqlite3.IntegrityError, ValueError) as error:
-                    self._drop(1, f"request {record[0]!a} cannot be written ({type(error).__name__})")
+                    self._losses.drop(1, f"request {record[0]!a} cannot be written ({type(error).__name__})")
 
     def _insert(
         self,
@@ -451,7 +398,7 @@ class SqliteLedger:
         try:
             return to_record(row), attempts_to_records(row)
         except (TypeError, ValueError, OverflowError) as error:
-            self._drop(1, f"request {row.request_id!a} cannot be written ({type(error).__name__})")
+            self._losses.drop(1, f"request {row.request_id!a} cannot be written ({type(error).__name__})")
             return None
 
     def _moved(self) -> bool:
@@ -479,9 +426,8 @@ class SqliteLedger:
             if time.monotonic() - self._locked_s < self._patience_s:
                 return
         said = error.message if isinstance(error, ConfigError) else f"{self._path}: {cause_of(error)}"
-        self._last_error = f"the ledger cannot be written: {said}. Rows wait in memory, up to {self._max_waiting:,}."
-        if not self._failing:
-            logger.error("%s", self._last_error)
+        waits = f"Rows wait in memory, up to {self._max_waiting:,}."
+        self._losses.say(f"the ledger cannot be written: {said}. {waits}", again=self._failing)
         self._failing = True
         # A connection that met damage stays damaged; one that met a lock or a full disk is as good as ever.
         if self._path != MEMORY and code_of(error) not in _PASSING:
@@ -492,19 +438,10 @@ class SqliteLedger:
             logger.warning("the ledger %s is written again", self._path)
         self._failing, self._locked_s = False, None
 
-    def _drop(self, rows: int, why: str) -> None:
-        with self._drop_lock:
-            first = self._dropped == 0
-            self._dropped += rows
-        if first:
-            # Kept beside what made the rows wait: that is the cause, this the effect.
-            self._last_error = f"{self._last_error or ''} Rows of the ledger are lost: {why}.".strip()
-            logger.error("rows of the ledger %s are lost: %s", self._path, why)
-
     def _end(self) -> None:
         lost = sum(isinstance(row, LedgerRow) for row in (*self._batch, *self._queue))
         if lost:
-            self._drop(lost, "the ledger was closed before the disk took them")
+            self._losses.drop(lost, "the ledger was closed before the disk took them")
         while self._asked:
             self._asked.popleft().passed()
         if self._path != MEMORY:

@@ -10,7 +10,7 @@ import pytest
 
 from support.postgres import database, own_server
 from turnout.errors import ConfigError
-from turnout.stores.postgres.database import Database, cause_of, open_database, place_of
+from turnout.stores.postgres.database import Database, cause_of, lock_named, open_database, place_of
 
 ROOM = (("CREATE TABLE things (name text PRIMARY KEY)", "INSERT INTO things VALUES ('first')"),)
 
@@ -90,6 +90,21 @@ def test_what_cannot_be_reached_is_said_without_the_password() -> None:
             open_database(wrong, "ledger", ROOM)
         assert "hun" not in caught.value.message
     assert place_of("postgresql://me:hunter2@a:1,b:2/x") == "postgresql://me@a:1,b:2/x"
+
+
+def test_each_name_is_a_lock_of_its_own_in_each_schema(url: str) -> None:
+    names = ("migrations", "partitions", "sums", "outcomes", "answers", "budgets")
+    numbers: list[int] = []
+    with psycopg.connect(url) as db:
+        for schema in ("turnout", "team_a"):
+            db.execute(f"SET search_path TO {schema}".encode())
+            before = db.execute(f"SELECT {lock_named('migrations')}".encode()).fetchone()
+            db.execute(f"CREATE SCHEMA {schema}".encode())
+            for name in names:
+                numbers += db.execute(f"SELECT {lock_named(name)}".encode()).fetchone() or ()
+            if schema == "turnout":  # who comes to an empty database waits for who is making it
+                assert before == (numbers[0],)
+    assert len(set(numbers)) == 2 * len(names)
 
 
 def test_an_unknown_database_is_said_in_the_servers_words(url: str) -> None:

@@ -2,10 +2,14 @@
 
 import pytest
 
+from stores.test_journal import held
 from support.postgres import database
 from turnout.errors import ConfigError
 from turnout.store_rules import StoreConfig
 from turnout.stores.opening import open_stores
+from turnout.stores.postgres import journal
+from turnout.stores.postgres.database import Database
+from turnout.stores.postgres.journal import PostgresJournal
 
 
 def stores(url, folder, gateway=None):
@@ -31,3 +35,36 @@ def test_nobody_keeps_budgets_alone_beside_others_on_whatever_machine(tmp_path, 
         finally:
             one.close()
             two.close()
+
+
+def test_what_one_by_itself_held_is_taken_over_by_several_that_share_its_folder(tmp_path):
+    with database() as url:
+        alone = stores(url, tmp_path)
+        alone.journal.claim(alone.ledger)
+        alone.journal.hold(held("r1"))
+        alone.close()
+        others = [stores(url, tmp_path, name) for name in ("gw-1", "gw-2")]
+        try:
+            for other in others:
+                _ = other.ledger  # has a segment in the folder for as long as it lives
+            others[0].journal.claim(others[0].ledger)
+            assert others[0].ledger.get("r1").outcome == "lost"
+        finally:
+            for other in others:
+                other.close()
+
+
+def test_a_claim_that_fails_leaves_no_connection(tmp_path, monkeypatch):
+    made = []
+
+    class Watched(Database):
+        def connect(self, **options):
+            made.append(super().connect(**options))
+            return made[-1]
+
+    monkeypatch.setattr(journal, "_LOCK", "1 / 0")
+    with database() as url:
+        claim = PostgresJournal(str(tmp_path / "ledger"), None, lambda _: 0, lambda: Watched(url))
+        with pytest.raises(ConfigError, match="PostgreSQL says"):
+            claim.claim(None)
+    assert [db.closed for db in made] == [True]

@@ -20,8 +20,13 @@ from support.postgres import database, own_server
 from support.random_rows import rows
 from turnout.errors import ConfigError, Internal
 from turnout.spend.ledger import LedgerRow, iso_utc
-from turnout.spend.spent import BudgetEntry
+from turnout.spend.spent import BudgetEntry, Question
+from turnout.stores.postgres import ledger as module
+from turnout.stores.postgres import sums, writer
 from turnout.stores.postgres.ledger import PostgresLedger
+from turnout.stores.postgres.sums import roll
+from turnout.stores.spool import Spool
+from turnout.stores.spooled import HEAD, encode
 from turnout.stores.sqlite import SqliteLedger
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -117,6 +122,58 @@ def test_more_rows_than_memory_may_hold_wait_in_the_spool_alone(tmp_path: Path) 
         assert (count(server.url())[0], ledger.dropped) == (2_050, 0)
         ledger.close()
         assert list((tmp_path / "spool").iterdir()) == []
+
+
+def test_a_segment_that_cannot_be_read_is_said_and_holds_up_nobody(tmp_path: Path) -> None:
+    with own_server() as server:
+        ledger = PostgresLedger(server.url(), spool=tmp_path / "spool", flush_interval_s=0.01, max_waiting=100)
+        server.stop()
+        for number in range(2_000):
+            ledger.append(row(f"r{number}"))
+        for segment in list((tmp_path / "spool").glob("*.spool")):
+            segment.unlink()
+            segment.mkdir()  # whoever reads it is told that it is no file
+        server.start()
+        assert ledger.flush(60)
+        assert "cannot be read: Is a directory; it is left there and tried again" in (ledger.last_error or "")
+        assert ledger.dropped > 0
+        assert count(server.url())[0] == 2_000 - ledger.dropped
+        ledger.append(row("later"))
+        assert ledger.get("later") is not None
+        assert ledger.waiting == 0
+        ledger.close()
+
+
+def test_a_question_about_money_waits_for_rows_that_are_in_the_spool_alone(url: str, tmp_path: Path) -> None:
+    with closing(PostgresLedger(url, spool=tmp_path / "spool", flush_interval_s=0.01, max_waiting=100)) as ledger:
+        ledger.append(row("before"))
+        assert ledger.flush()
+        with psycopg.connect(url) as db:
+            db.execute("LOCK TABLE turnout.requests IN ACCESS EXCLUSIVE MODE")  # until the block ends
+            for number in range(2_000):
+                ledger.append(row(f"r{number}"))
+            asked = ledger.ask_spending([Question(since=NOON - timedelta(days=1))])
+            for number in range(50):
+                ledger.append(row(f"later{number}"))
+        told, later = asked.told.result(60), asked.later()
+        assert sum(s.cost_nano_usd for s in told.spent[0]) == 2_001 * 1_000
+        assert sum(s.cost_nano_usd for s in later.spent[0]) == 50 * 1_000
+        assert ledger.flush(30)
+        assert (count(url)[0], ledger.dropped) == (2_051, 0)
+
+
+def test_a_question_about_money_is_refused_where_rows_stay_unwritten(tmp_path: Path) -> None:
+    with own_server() as server:
+        ledger = PostgresLedger(server.url(), spool=tmp_path / "spool", flush_interval_s=0.01)
+        question = Question(since=NOON - timedelta(days=1))
+        server.stop()
+        ledger.append(row("r"))
+        with pytest.raises(Internal, match=r"cannot say what was spent: .* cannot be written: no server answers"):
+            ledger.ask_spending([question]).told.result(60)
+        ledger.close(0.5)
+        server.start()
+        with pytest.raises(Internal, match="cannot say what was spent: the ledger is closed"):
+            ledger.ask_spending([question]).told.result(60)
 
 
 def test_a_spool_that_is_full_is_told_and_hard_budgets_stop(tmp_path: Path) -> None:
@@ -236,6 +293,18 @@ def test_what_a_killed_gateway_left_is_written_at_the_next_start(url: str, tmp_p
         assert until(lambda: count(url)[0] == 300)
 
 
+def test_all_that_dead_gateways_left_is_taken_over_at_once(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "TEND_EVERY_S", 3_600.0)  # the folder is looked at once
+    for number in range(20):
+        dead = Spool(tmp_path / "spool", HEAD, owner="dead")
+        dead.write(encode(row(f"r{number}")))
+        dead.close()
+    with closing(PostgresLedger(url, spool=tmp_path / "spool", flush_interval_s=0.01)):
+        assert until(lambda: count(url)[0] == 20)
+
+
 def test_a_segment_that_was_written_already_adds_nothing(url: str, tmp_path: Path) -> None:
     """As after a crash between the commit and the segment's end."""
     (tmp_path / "kept").mkdir()
@@ -284,6 +353,62 @@ def test_a_ledger_that_is_closed_while_the_server_is_away_keeps_its_rows(tmp_pat
         server.start()
         with closing(PostgresLedger(server.url(), spool=tmp_path / "spool")):
             assert until(lambda: count(server.url())[0] == 50)
+
+
+# Sums
+
+
+def test_sums_that_failed_are_made_though_no_row_comes_and_nobody_asks(
+    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    tries = 0
+
+    def failing(db: psycopg.Connection[tuple[object, ...]], *, wait_s: float = 0.0) -> bool:
+        nonlocal tries
+        tries += 1
+        if tries <= 3:
+            raise psycopg.OperationalError("gone")
+        return roll(db, wait_s=wait_s)
+
+    monkeypatch.setattr(module, "roll", failing)
+    monkeypatch.setattr(module, "ROLL_RETRY_S", 0.01)
+    with closing(PostgresLedger(url, flush_interval_s=0.01)) as ledger:
+        ledger.append(row("r"))
+        assert until(lambda: count(url) == (1, 1))
+    assert caplog.text.count("are behind") == 1
+
+
+def test_so_many_rows_are_summed_at_a_time_in_whatever_batches_they_came(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ROLL_EVERY", 10**9)
+    monkeypatch.setattr(sums, "MOST_ROWS", 50)
+    with closing(PostgresLedger(url, flush_interval_s=3_600)) as ledger:
+        ledger._unsummed = 0
+        for batch in range(3):
+            for number in range(40):
+                ledger.append(row(f"r{batch}-{number}"))
+            assert ledger.flush(30)
+        with psycopg.connect(url, autocommit=True, options="-csearch_path=turnout") as db:
+            summed = []
+            while roll(db):
+                summed.append(count(url)[1])
+    assert summed == [80, 120]
+
+
+def test_rows_that_an_older_turnout_wrote_are_summed(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "LEDGER_MIGRATIONS", module.LEDGER_MIGRATIONS[:1])
+    with closing(PostgresLedger(url)), psycopg.connect(url, options="-csearch_path=turnout") as db:
+        db.execute("INSERT INTO unsummed (batch, since, until) VALUES (1, '2026-11-23T12', '2026-11-23T13')")
+        db.execute(
+            "INSERT INTO requests (nr, step, usage_estimated, attempts, request_id, received_at, dialect, tags, "
+            "requested_model, outcome, warnings) VALUES (1 << 20, 0, 0, 0, 'old', '2026-11-23T12:00:00.000Z', "
+            "'openai', '{}', 'm', 'ok', '[]')"
+        )
+    monkeypatch.undo()
+    with closing(PostgresLedger(url)) as ledger:
+        (told,) = ledger.sums(SINCE, UNTIL, "all")
+        assert told.requests == 1
 
 
 # Rows that are odd

@@ -1,6 +1,7 @@
 """The smaller stores in PostgreSQL when the server ends and comes back, when it is silent, and when news get lost."""
 
 import asyncio
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -16,6 +17,7 @@ from turnout.errors import ConfigError, Internal
 from turnout.store_rules import StoreConfig
 from turnout.stores.opening import beside, open_stores
 from turnout.stores.postgres import asking, held
+from turnout.stores.postgres.database import Database
 
 
 @pytest.fixture
@@ -94,6 +96,21 @@ async def test_a_server_that_is_silent_holds_nobody_for_long(server, opened, mon
         stores.keys.put(key("meanwhile"))
     assert [stored.key.name for stored in stores.keys.all()] == ["ci"]
     server.thaw()
+
+
+async def test_nobody_waits_behind_others_who_wait_for_the_database(server, opened, monkeypatch):
+    monkeypatch.setattr(asking, "ANSWER_S", 0.2)
+    ends = threading.Event()
+    db = Database(server.url())
+    asked = asking.Asking(db, "things")
+    try:
+        for _ in range(asking.THREADS + 1):  # what goes on in the threads, and what waits for one
+            asked._away_until_s = 0.0
+            assert await asked.ask(lambda _: ends.wait(30), "otherwise") == "otherwise"
+    finally:
+        ends.set()
+        asked.close()
+        db.close()
 
 
 def test_outcomes_wait_for_the_server(server, opened):

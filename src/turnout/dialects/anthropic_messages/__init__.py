@@ -10,7 +10,7 @@ from turnout.dialects.anthropic_messages.blocks import NAME
 from turnout.dialects.anthropic_messages.encode import encode_request
 from turnout.dialects.anthropic_messages.marks import MARK_FORM
 from turnout.dialects.anthropic_messages.outline import outline, patch
-from turnout.dialects.anthropic_messages.request import decode_request
+from turnout.dialects.anthropic_messages.request import decode_messages, decode_request
 from turnout.dialects.anthropic_messages.response import decode_response, encode_response, summarise
 from turnout.dialects.base import Dialect, usage_always
 
@@ -21,6 +21,7 @@ ANTHROPIC_MESSAGES = Dialect(
     outline=outline,
     patch_request=patch,
     decode_request=decode_request,
+    decode_messages=decode_messages,
     encode_request=encode_request,
     decode_response=decode_response,
     encode_response=encode_response,

@@ -55,6 +55,7 @@ class _Seen(Struct):
     images: int = 0
     files: int = 0
     results: int = 0
+    calls: int = 0
 
 
 class _Thinking(Struct):
@@ -99,9 +100,12 @@ def outline(body: bytes) -> RequestOutline:
         raise InvalidRequest("max_tokens is missing: this API asks for it", param="max_tokens")
     heads = [_head(raw, f"messages[{i}]") for i, raw in enumerate(raws)]
     seen, before = _Seen(), 0
+    acts: list[int] = []
     for i, head in enumerate(heads):
-        before = seen.results
+        before, acted = seen.results, seen.results + seen.calls
         _look(head.content, f"messages[{i}].content", seen)
+        if seen.results + seen.calls > acted:
+            acts.append(i)
     tools = get(fields, "tools", _raws) or ()
     thinking = get(fields, "thinking", _thinking)
     output = get(fields, "output_config", _output_config)
@@ -124,6 +128,7 @@ def outline(body: bytes) -> RequestOutline:
         json_schema=get(fields, "output_format", _object) is not None or bool(output and output.format is not None),
         reasoning=thinking is not None and thinking.type != "disabled",
         tool_result_last=seen.results > before,
+        acts=tuple(acts),
         metadata=metadata,
         user=user if isinstance(user, str) else None,
         service_tier=_tier(fields),
@@ -166,6 +171,8 @@ def _look(content: Raw, path: str, seen: _Seen, *, nested: bool = False) -> None
             case "tool_result" if not nested:
                 seen.results += 1
                 _look(block.content, f"{path}[{i}].content", seen, nested=True)
+            case "tool_use" if not nested:
+                seen.calls += 1
             case _:
                 pass
 

@@ -7,9 +7,11 @@ Not kept, because the API reads them as left out or refuses them: null values, a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
+from msgspec import Raw
 
 from turnout.chat import (
     ChatRequest,
@@ -29,9 +31,9 @@ from turnout.dialects.anthropic_messages.blocks import (
     extras_of,
     odd_cache,
 )
-from turnout.dialects.values import bad, checked, decode_object, object_at, optional_list, text_at
+from turnout.dialects.values import bad, checked, decode_each, decode_object, object_at, optional_list, text_at
 
-__all__ = ["decode_request"]
+__all__ = ["decode_messages", "decode_request"]
 
 _PLAIN: dict[str, tuple[str, Any]] = {
     "model": ("model", str),
@@ -51,6 +53,11 @@ _TOP = frozenset({*_PLAIN, *_SPELLED, "messages", "system", "tools"})
 _MESSAGE = frozenset({"role", "content"})
 _TOOL = frozenset({"name", "description", "input_schema", "strict", "cache_control"})
 _CHOICES = {"auto": "auto", "any": "required", "none": "none", "tool": "tool"}
+
+
+def decode_messages(raws: Sequence[Raw]) -> tuple[Message, ...]:
+    """Messages alone. Raises InvalidRequest that names the field."""
+    return decode_each(raws, "messages", _message)
 
 
 def decode_request(body: bytes) -> ChatRequest:

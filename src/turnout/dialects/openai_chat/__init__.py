@@ -10,7 +10,7 @@ from turnout.dialects.openai_chat import errors, stream
 from turnout.dialects.openai_chat.encode import encode_request
 from turnout.dialects.openai_chat.marks import MARK_FORM
 from turnout.dialects.openai_chat.outline import outline, patch
-from turnout.dialects.openai_chat.request import NAME, decode_request
+from turnout.dialects.openai_chat.request import NAME, decode_messages, decode_request
 from turnout.dialects.openai_chat.response import decode_response, encode_response, summarise
 
 __all__ = ["OPENAI_CHAT"]
@@ -20,6 +20,7 @@ OPENAI_CHAT = Dialect(
     outline=outline,
     patch_request=patch,
     decode_request=decode_request,
+    decode_messages=decode_messages,
     encode_request=encode_request,
     decode_response=decode_response,
     encode_response=encode_response,

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import Meta, Raw, Struct
+from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from turnout.chat import RequestOutline
-from turnout.dialects.billing import answers_in, asked_cache, wished_tier
+from turnout.dialects.billing import answers_in, asked_cache, may_mark, wished_tier
 from turnout.dialects.fields import decode_fields, decode_value, encode, get, join_fields
 from turnout.errors import InvalidRequest
 
 __all__ = ["outline", "patch"]
 
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
+RESULTS = frozenset({"tool", "function"})
+_QUOTE, _BRACKET, _N = b'"[n'
 Positive = Annotated[int, Meta(ge=1)]
 
 
 class _MessageHead(Struct):
     role: str = ""
     content: Raw = Raw(b"null")
+    tool_calls: Raw | UnsetType = UNSET
 
 
 class _PartHead(Struct):
@@ -41,6 +44,7 @@ _positive = msgspec.json.Decoder(Positive)
 _object = msgspec.json.Decoder(dict[str, Any])
 _raws = msgspec.json.Decoder(list[Raw])
 _message = msgspec.json.Decoder(_MessageHead)
+_heads = msgspec.json.Decoder(list[_MessageHead])
 _parts = msgspec.json.Decoder(list[_PartHead])
 _stream_options = msgspec.json.Decoder(_StreamOptions)
 _response_format = msgspec.json.Decoder(_ResponseFormat)
@@ -55,7 +59,7 @@ def outline(body: bytes) -> RequestOutline:
     raws = get(fields, "messages", _raws)
     if not raws:
         raise InvalidRequest("messages must be a list with at least one message", param="messages")
-    heads = [_head(raw, f"messages[{i}]") for i, raw in enumerate(raws)]
+    heads = _heads_of(fields["messages"], raws)
     kinds = _part_kinds(heads)
     tools = get(fields, "tools", _raws) or ()
     options = get(fields, "stream_options", _stream_options)
@@ -78,15 +82,27 @@ def outline(body: bytes) -> RequestOutline:
         audio=kinds.count("input_audio"),
         json_schema=response_format is not None and response_format.type == "json_schema",
         reasoning=get(fields, "reasoning_effort", _string) not in {None, "none", "minimal"},
-        tool_result_last=heads[-1].role in {"tool", "function"},
+        tool_result_last=heads[-1].role in RESULTS,
+        acts=tuple(i for i, head in enumerate(heads) if head.tool_calls is not UNSET or head.role in RESULTS),
         metadata=get(fields, "metadata", _object) or {},
         user=get(fields, "user", _string),
         prompt_cache_key=get(fields, "prompt_cache_key", _string),
         service_tier=wished_tier(fields, "service_tier"),
-        caches=asked_cache(body),
+        caches=_asked_cache(fields, raws, heads),
         answers=answers_in(fields, "n"),
         unseen="web_search_options" in fields,
     )
+
+
+def _heads_of(whole: Raw, raws: list[Raw]) -> list[_MessageHead]:
+    """All heads in one go; one by one where something is wrong, to say which."""
+    try:
+        heads = _heads.decode(whole)
+    except (msgspec.DecodeError, RecursionError):
+        heads = []
+    if not heads or any(head.role not in ROLES for head in heads):
+        return [_head(raw, f"messages[{i}]") for i, raw in enumerate(raws)]
+    return heads
 
 
 def _head(raw: Raw, path: str) -> _MessageHead:
@@ -97,14 +113,23 @@ def _head(raw: Raw, path: str) -> _MessageHead:
     return head
 
 
+def _asked_cache(fields: dict[str, Raw], raws: list[Raw], heads: list[_MessageHead]) -> Literal["5m", "1h"] | None:
+    """What the body asks of the cache. Texts that are nothing else are not searched: they are most of it."""
+    marked = [raw for raw, head in zip(raws, heads, strict=True) if may_mark(raw, head.content, head.role)]
+    others = (piece for name, raw in fields.items() if name != "messages" for piece in (encode(name), raw))
+    return asked_cache(b"\n".join((*others, *marked)))
+
+
 def _part_kinds(heads: list[_MessageHead]) -> list[str]:
     """The types of all content parts; texts are passed over, not copied."""
     kinds: list[str] = []
     for i, head in enumerate(heads):
-        first = bytes(memoryview(head.content)[:1])
-        if first == b"[":
+        first = memoryview(head.content)[0]
+        if first == _QUOTE:
+            continue
+        if first == _BRACKET:
             kinds.extend(part.type for part in decode_value(head.content, f"messages[{i}].content", _parts))
-        elif first not in {b'"', b"n"}:
+        elif first != _N:
             raise InvalidRequest(
                 f"messages[{i}].content must be a string or a list of parts", param=f"messages[{i}].content"
             )

@@ -6,9 +6,11 @@ travels in `extras["openai-chat"]`: unknown keys as they are, `_form` for which 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import msgspec
+from msgspec import Raw
 
 from turnout.chat import (
     Audio,
@@ -31,10 +33,10 @@ from turnout.chat import (
     ToolSpec,
 )
 from turnout.dialects.media import known_source
-from turnout.dialects.values import bad, decode_object, object_at, optional_list, optional_text, text_at
+from turnout.dialects.values import bad, decode_each, decode_object, object_at, optional_list, optional_text, text_at
 from turnout.errors import InvalidRequest
 
-__all__ = ["NAME", "PLAIN", "decode_message", "decode_request", "rest_of"]
+__all__ = ["NAME", "PLAIN", "decode_message", "decode_messages", "decode_request", "rest_of"]
 
 NAME = "openai-chat"
 
@@ -81,6 +83,11 @@ def rest_of(value: dict[str, Json], known: frozenset[str], form: Json = None) ->
     if form is not None:
         rest["_form"] = form
     return {NAME: rest} if rest else {}
+
+
+def decode_messages(raws: Sequence[Raw]) -> tuple[Message, ...]:
+    """Messages alone. Raises InvalidRequest that names the field."""
+    return decode_each(raws, "messages", decode_message)
 
 
 def decode_request(body: bytes) -> ChatRequest:

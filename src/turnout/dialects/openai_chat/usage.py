@@ -21,17 +21,20 @@ def decode_usage(value: Json, tier: Json = None) -> Usage | None:
     if not isinstance(value, dict):
         return None
     told = cast("dict[str, Json]", value)
-    input_details = object_or_empty(told.get("prompt_tokens_details"))
-    output_details = object_or_empty(told.get("completion_tokens_details"))
-    cache_read = count_or_none(input_details.get("cached_tokens"))
+    cache_read = cache_write = reasoning = None
+    if details := object_or_empty(told.get("prompt_tokens_details")):
+        cache_read = count_or_none(details.get("cached_tokens"))
+        cache_write = count_or_none(details.get("cache_write_tokens"))
+    if details := object_or_empty(told.get("completion_tokens_details")):
+        reasoning = count_or_none(details.get("reasoning_tokens"))
     if cache_read is None:
         cache_read = count_or_none(told.get("prompt_cache_hit_tokens"))
     return Usage(
         input=count_or_none(told.get("prompt_tokens")),
         cache_read=cache_read,
-        cache_write=count_or_none(input_details.get("cache_write_tokens")),
+        cache_write=cache_write,
         output=count_or_none(told.get("completion_tokens")),
-        reasoning=count_or_none(output_details.get("reasoning_tokens")),
+        reasoning=reasoning,
         service_tier=tier_word(tier),
         raw=told,
     )

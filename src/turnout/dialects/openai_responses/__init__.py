@@ -11,7 +11,7 @@ from turnout.dialects.openai_responses.encode import encode_request
 from turnout.dialects.openai_responses.encoder import Encoder
 from turnout.dialects.openai_responses.items import NAME
 from turnout.dialects.openai_responses.outline import outline, patch
-from turnout.dialects.openai_responses.request import decode_request
+from turnout.dialects.openai_responses.request import decode_messages, decode_request
 from turnout.dialects.openai_responses.response import decode_response, encode_response, summarise
 
 __all__ = ["OPENAI_RESPONSES"]
@@ -21,6 +21,7 @@ OPENAI_RESPONSES = Dialect(
     outline=outline,
     patch_request=patch,
     decode_request=decode_request,
+    decode_messages=decode_messages,
     encode_request=encode_request,
     decode_response=decode_response,
     encode_response=encode_response,

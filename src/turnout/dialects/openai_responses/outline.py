@@ -85,6 +85,7 @@ def outline(body: bytes) -> RequestOutline:
         json_schema=bool(text and text.format and text.format.type == "json_schema"),
         reasoning=thinking is not None and thinking.effort not in {None, "none", "minimal"},
         tool_result_last=bool(heads) and heads[-1].type.endswith("_output"),
+        acts=tuple(i for i, head in enumerate(heads) if head.type not in {"message", "reasoning"}),
         metadata=get(fields, "metadata", _object) or {},
         user=get(fields, "user", _string),
         prompt_cache_key=get(fields, "prompt_cache_key", _string),

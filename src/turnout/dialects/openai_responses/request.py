@@ -5,9 +5,11 @@ Encoding what was decoded gives the same JSON, less null values of optional keys
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, cast
 
 import msgspec
+from msgspec import Raw
 from msgspec.structs import replace
 
 from turnout.chat import ChatRequest, Json, Message, ReasoningConfig, ResponseFormat, Text, ToolChoice, ToolSpec
@@ -15,6 +17,7 @@ from turnout.dialects.openai_responses.items import NAME, decode_item
 from turnout.dialects.values import (
     bad,
     checked,
+    decode_each,
     decode_object,
     list_at,
     object_at,
@@ -23,7 +26,7 @@ from turnout.dialects.values import (
     text_at,
 )
 
-__all__ = ["BOUND", "PLAIN", "decode_request"]
+__all__ = ["BOUND", "PLAIN", "decode_messages", "decode_request"]
 
 PLAIN: dict[str, Any] = {
     "model": str,
@@ -46,6 +49,11 @@ BOUND = ("background", "conversation", "previous_response_id", "prompt")
 _TOP = frozenset({*PLAIN, "input", "instructions", "tools", "tool_choice", "reasoning", "text"})
 _LOGPROBS = "message.output_text.logprobs"
 _MODES = ("auto", "none", "required")
+
+
+def decode_messages(raws: Sequence[Raw]) -> tuple[Message, ...]:
+    """Items alone. Raises InvalidRequest that names the field."""
+    return decode_each(raws, "input", decode_item)
 
 
 def decode_request(body: bytes) -> ChatRequest:

@@ -12,7 +12,7 @@ import psycopg
 
 from turnout.answers import Kept
 from turnout.stores.postgres.asking import Asking
-from turnout.stores.postgres.database import Database, Row
+from turnout.stores.postgres.database import Database, Row, lock_named
 
 __all__ = ["PostgresAnswers"]
 
@@ -22,7 +22,8 @@ USED_WITHIN_S = 60.0
 UNCOUNTED = 64
 """A gateway adds up to one part in so many of the bound before it counts again what is there."""
 
-_EVICTING = 0x7475726F  # an advisory lock: of several gateways one evicts
+_ALONE = f"SELECT pg_try_advisory_xact_lock({lock_named('answers')})".encode()
+"""Of several gateways one evicts."""
 
 _KEEP = b"""
     INSERT INTO answers (key, expires_s, used_s, size, record) VALUES (%s, %s, %s, %s, %s)
@@ -88,5 +89,5 @@ def _carelessly(db: psycopg.Connection[Row]) -> Generator[None]:
 
 def _alone(db: psycopg.Connection[Row]) -> bool:
     """Whether nobody else evicts, until the end of the transaction."""
-    found = db.execute(b"SELECT pg_try_advisory_xact_lock(%s)", (_EVICTING,)).fetchone()
+    found = db.execute(_ALONE).fetchone()
     return bool(found and found[0])

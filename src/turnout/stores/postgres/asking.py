@@ -43,10 +43,15 @@ class Asking:
         self._told = False
 
     async def ask(self, work: Callable[[Connection], T], otherwise: T) -> T:
-        """What `work` makes of a connection; `otherwise` where the database fails."""
+        """What `work` makes of a connection; `otherwise` where the database fails or takes longer than `ANSWER_S`."""
         if time.monotonic() < self._away_until_s:
             return otherwise
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, work, otherwise)
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                return await asyncio.get_running_loop().run_in_executor(self._threads, self._ask, work, otherwise)
+        except TimeoutError:  # what of it has begun goes on in its thread, which tells how it ends
+            self._away_until_s = time.monotonic() + PAUSE_S
+            return otherwise
 
     def close(self) -> None:
         self._threads.shutdown(wait=True, cancel_futures=True)
@@ -66,11 +71,12 @@ class Asking:
         return found
 
     def _failed(self, error: Exception) -> None:
+        if isinstance(error, psycopg.Error) and is_passing(error):
+            self._away_until_s = time.monotonic() + PAUSE_S
+        if self._told:
+            return
+        self._told = True
         why = str(error)
         if isinstance(error, psycopg.Error):
             why = self._database.why_not(error) if error.sqlstate is None else cause_of(error)
-            if is_passing(error):
-                self._away_until_s = time.monotonic() + PAUSE_S
-        if not self._told:
-            self._told = True
-            log.warning("%s are neither kept nor found in %s: %s", self._what, self._database.place, why)
+        log.warning("%s are neither kept nor found in %s: %s", self._what, self._database.place, why)

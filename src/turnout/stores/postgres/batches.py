@@ -17,8 +17,9 @@ from psycopg.errors import UniqueViolation
 from turnout.spend.ledger import LedgerRow, iso_utc
 from turnout.spend.spent import BudgetEntry
 from turnout.stores.postgres.database import Row
-from turnout.stores.postgres.lines import ATTEMPTS, NULL, ROWS, Lines, clean, exact_lines, line_bytes, lines_of
+from turnout.stores.postgres.lines import ATTEMPTS, NULL, ROWS, Lines, exact_lines, line_bytes, lines_of
 from turnout.stores.postgres.schema import IN_BATCH, make_partitions, month_of
+from turnout.stores.postgres.text import plain
 
 __all__ = ["Batch"]
 
@@ -86,7 +87,7 @@ class Batch(Struct, kw_only=True):
                 cursor.execute(_PRICE, ([digest for digest, _ in prices], [price for _, price in prices]))
             if not self.rows:
                 return
-            first = _number(cursor, spans)
+            first = _number(cursor, spans, len(self.rows))
             if not beside:
                 self._copy(cursor, first, "requests", "attempts")
                 return
@@ -120,8 +121,8 @@ class Batch(Struct, kw_only=True):
 
 def _columns(entries: Sequence[BudgetEntry]) -> tuple[list[str] | list[int], ...]:
     return (
-        [clean(entry.id) for entry in entries],
-        [clean(entry.budget) for entry in entries],
+        [plain(entry.id) for entry in entries],
+        [plain(entry.budget) for entry in entries],
         [iso_utc(entry.at) for entry in entries],
         [entry.kind for entry in entries],
         [entry.amount_nano_usd for entry in entries],
@@ -140,14 +141,14 @@ def _spans(times: Sequence[str]) -> list[tuple[str, str]]:
     return list(spans.values())
 
 
-def _number(cursor: psycopg.Cursor[Row], spans: Sequence[tuple[str, str]]) -> int:
+def _number(cursor: psycopg.Cursor[Row], spans: Sequence[tuple[str, str]], rows: int) -> int:
     """Take a number for this batch, and leave it for whoever sums; the first row's."""
     found = cursor.execute(
         b"WITH taken AS MATERIALIZED (SELECT nextval('batches') AS batch) "
-        b"INSERT INTO unsummed (batch, since, until) "
-        b"SELECT batch, since, until FROM taken, unnest(%s::text[], %s::text[]) AS s (since, until) "
+        b"INSERT INTO unsummed (batch, since, until, size) "
+        b"SELECT batch, since, until, %s FROM taken, unnest(%s::text[], %s::text[]) AS s (since, until) "
         b"RETURNING batch",
-        ([since for since, _ in spans], [until for _, until in spans]),
+        (rows, [since for since, _ in spans], [until for _, until in spans]),
     ).fetchone()
     assert found is not None  # noqa: S101 - RETURNING of at least one row
     return found[0] * IN_BATCH

@@ -5,12 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-import msgspec
 import psycopg
-from msgspec import Raw
 
 from turnout.conversations import Turn
-from turnout.stores.conversations import KEPT_DAYS, MAX_TURNS
+from turnout.stores.conversations import KEPT_DAYS, MAX_TURNS, items_of
 from turnout.stores.postgres.asking import Asking
 from turnout.stores.postgres.database import Database, Row
 from turnout.stores.postgres.text import plain
@@ -76,12 +74,6 @@ class PostgresConversations:
         if not rows:
             return None
         previous, provider, session, items = rows[-1]
-        own = _items(items)
+        own = items_of(items)
         turn = Turn(owner=owner, id=response_id, previous=previous, provider=provider, session=session, items=own)
-        return turn, () if own is None else tuple(item for row in rows for item in _items(row[3]) or ())
-
-
-def _items(stored: bytes | None) -> tuple[bytes, ...] | None:
-    if stored is None:
-        return None
-    return tuple(bytes(item) for item in msgspec.json.decode(stored, type=list[Raw]))
+        return turn, () if own is None else tuple(item for row in rows for item in items_of(row[3]) or ())

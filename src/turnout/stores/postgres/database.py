@@ -1,7 +1,8 @@
 """A PostgreSQL database of Turnout: connections by URL, what its errors mean, and how its schema is brought up to date.
 
 Everything is bounded in time: connecting, each statement (by the server), and the wait for a server that is silent
-(here). A connection that broke is thrown away and the next one is new, so a server that was away is met again.
+(`Database.within`, which whoever holds a connection of his own puts around what he asks). A connection that broke is
+thrown away and the next one is new, so a server that was away is met again.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ __all__ = [
     "Row",
     "cause_of",
     "is_passing",
+    "lock_named",
     "open_database",
     "place_of",
 ]
@@ -49,8 +51,6 @@ SILENCE_S = 10.0
 """How much longer than a statement may take an answer is waited for: then the server is taken for dead."""
 
 MIGRATION_TIMEOUT_S = 600.0
-
-_LOCK = 0x7475726E  # "turn": all gateways on one database take the same advisory lock to migrate
 
 Row = tuple[Any, ...]
 
@@ -130,6 +130,12 @@ def cause_of(error: psycopg.Error) -> str:
 def is_passing(error: psycopg.Error) -> bool:
     """Whether the same may succeed later: nothing is wrong with what was asked."""
     return error.sqlstate is None or error.sqlstate.startswith(_PASSING)
+
+
+def lock_named(name: str) -> str:
+    """The number of an advisory lock of Turnout's, as SQL: one for each name (our own words) and schema. Where there is
+    no schema yet it is that of the one that will be made: of NULL nobody would wait for anybody."""
+    return f"hashtext('turnout {name} ' || coalesce(current_schema(), '{SCHEMA}'))"
 
 
 class Database:
@@ -283,7 +289,7 @@ def migrate(db: psycopg.Connection[Row], room: str, migrations: Migrations) -> N
     if _version(db, room) == len(migrations):
         return
     with db.transaction():
-        db.execute(b"SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        db.execute(f"SELECT pg_advisory_xact_lock({lock_named('migrations')})".encode())
         _make_schema(db)
         version = _version(db, room) or 0
         if version > len(migrations):
@@ -301,7 +307,8 @@ def migrate(db: psycopg.Connection[Row], room: str, migrations: Migrations) -> N
 
 
 def _make_schema(db: psycopg.Connection[Row]) -> None:
-    if not _one(db, "SELECT current_schema()"):
+    # Asked of a table: that is when a session hears of a schema that another made while it waited for the lock.
+    if not _one(db, "SELECT nspname FROM pg_namespace WHERE nspname = current_schema()"):
         db.execute(f"CREATE SCHEMA {_one(db, 'SELECT quote_ident(%s)', SCHEMA)}".encode())
         if not _one(db, "SELECT current_schema()"):
             raise ConfigError("search_path of the URL names no schema that exists: create it, or leave it out")

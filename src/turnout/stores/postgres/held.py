@@ -54,8 +54,10 @@ class Held(Generic[T]):
 
     def changed(self) -> bool:
         """Whether others' changes were read since this was last asked."""
-        changed, self._changed = self._changed, False
-        return changed
+        if not self._changed:
+            return False
+        self._changed = False  # nothing is missed: what is held is newer than what is said of it
+        return True
 
     def look(self, db: Connection) -> None:
         """Read again if there was a change. Raises as the first reading does."""
@@ -69,20 +71,27 @@ class Held(Generic[T]):
     def write(self, sql: str, values: tuple[str, ...]) -> None:
         """Change the table, and tell the others. Raises Internal with the cause and the next step."""
         try:
-            with self._turn, self._database.connection() as db, self._database.within(db, ANSWER_S), db.transaction():
-                # Whoever changes has the table to himself until the end.
-                found = db.execute(
-                    b"UPDATE changes SET version = version + 1 WHERE room = %s RETURNING version", (self.room,)
-                ).fetchone()
-                version = int(found[0]) if found else 0
-                db.execute(sql.encode(), values)
-                value = self._read(db)
-                db.execute(b"SELECT pg_notify(%s, %s)", (CHANNEL, self.room))
+            with self._turn:
+                value, version = self._written(sql, values)
+                self.value = value
+                self._changed = self._changed or version != self._version + 1
+                self._version = version
         except psycopg.Error as error:
             why = self._database.why_not(error) if error.sqlstate is None else cause_of(error)
             raise Internal(f"the {self.room} in {self._database.place} cannot be written: {why}") from None
-        self._changed = self._changed or version != self._version + 1
-        self.value, self._version = value, version
+
+    def _written(self, sql: str, values: tuple[str, ...]) -> tuple[T, int]:
+        """The content and its version, once both are the database's. Raises psycopg.Error."""
+        with self._database.connection() as db, self._database.within(db, ANSWER_S), db.transaction():
+            # Whoever changes has the table to himself until the end.
+            found = db.execute(
+                b"UPDATE changes SET version = version + 1 WHERE room = %s RETURNING version", (self.room,)
+            ).fetchone()
+            version = int(found[0]) if found else 0
+            db.execute(sql.encode(), values)
+            value = self._read(db)
+            db.execute(b"SELECT pg_notify(%s, %s)", (CHANNEL, self.room))
+        return value, version
 
     def _newest(self, db: Connection) -> int:
         found = db.execute(b"SELECT version FROM changes WHERE room = %s", (self.room,)).fetchone()

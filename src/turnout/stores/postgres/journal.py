@@ -9,11 +9,14 @@ import psycopg
 from turnout.errors import ConfigError
 from turnout.spend.ledger import Ledger
 from turnout.stores.journal import FileJournal
-from turnout.stores.postgres.database import Database, Row
+from turnout.stores.postgres.database import Database, Row, lock_named
 
 __all__ = ["PostgresJournal"]
 
-_LOCK = "hashtext('turnout budgets ' || current_schema())"
+CLAIM_S = 10.0
+"""A start waits no longer than this for a server that is silent."""
+
+_LOCK = lock_named("budgets")
 
 
 class PostgresJournal(FileJournal):
@@ -25,7 +28,7 @@ class PostgresJournal(FileJournal):
         self,
         path: str,
         gateway: str | None,
-        unsettled: Callable[[str], bool],
+        unsettled: Callable[[str], int],
         database: Callable[[], Database],
     ) -> None:
         super().__init__(path, gateway, unsettled)
@@ -48,13 +51,17 @@ class PostgresJournal(FileJournal):
         self._unlock()
 
     def _locked_database(self) -> psycopg.Connection[Row]:
+        database = self._database()
         try:
-            db = self._database().connect()
-            function = "pg_try_advisory_lock_shared" if self._shares else "pg_try_advisory_lock"
-            got = db.execute(f"SELECT {function}({_LOCK})").fetchone()
+            db = database.connect()
+            try:
+                got = self._lock_in(database, db)
+            except BaseException:
+                db.close()
+                raise
         except psycopg.Error as error:
-            raise ConfigError(f"store.ledger: {self._database().why_not(error)}", param="store.ledger") from None
-        if got is None or not got[0]:
+            raise ConfigError(f"store.ledger: {database.why_not(error)}", param="store.ledger") from None
+        if not got:
             db.close()
             raise ConfigError(
                 "store.ledger: another Turnout keeps the budgets of this database: two would each spend the whole "
@@ -62,6 +69,12 @@ class PostgresJournal(FileJournal):
                 param="store.ledger",
             )
         return db
+
+    def _lock_in(self, database: Database, db: psycopg.Connection[Row]) -> bool:
+        function = "pg_try_advisory_lock_shared" if self._shares else "pg_try_advisory_lock"
+        with database.within(db, CLAIM_S):
+            got = db.execute(f"SELECT {function}({_LOCK})".encode()).fetchone()
+        return bool(got and got[0])
 
     def _unlock(self) -> None:
         if self._lock is not None:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,6 @@ from psycopg import ClientCursor
 from psycopg.adapt import Buffer, Loader
 
 from turnout.errors import ConfigError, Internal, InvalidRequest
-from turnout.spend.focus import Charged
 from turnout.spend.ledger import (
     ATTEMPT_COLUMNS,
     COLUMNS,
@@ -36,19 +35,19 @@ from turnout.spend.ledger import (
     parse_group_by,
 )
 from turnout.spend.spent import Asked, BudgetEntry, Past, Question, Spent, answer
-from turnout.spend.volume import PastRun, StepSum, Summed, Volume
-from turnout.stores.charges import CHARGES_QUERY
+from turnout.spend.volume import Volume
 from turnout.stores.postgres.database import Row, cause_of, open_database
 from turnout.stores.postgres.schema import LEDGER_MIGRATIONS
 from turnout.stores.postgres.spending import SPENDING, spending_query
 from turnout.stores.postgres.sums import roll
+from turnout.stores.postgres.text import plain
 from turnout.stores.postgres.totals import totals_query
 from turnout.stores.postgres.words import translated
 from turnout.stores.postgres.writer import Writer
+from turnout.stores.questions import LedgerQuestions, Value
 from turnout.stores.spending import past_of, spent_of_record
 from turnout.stores.spool import Spool
 from turnout.stores.spooled import HEAD
-from turnout.stores.sums import MEASURES, PAST_QUERY, STEPS_QUERY, sessions_query, span_of, sums_query
 from turnout.stores.usage import usage_query
 
 __all__ = ["PostgresLedger"]
@@ -61,11 +60,11 @@ ROLL_EVERY = 20_000
 ROLL_WAIT_S = 10.0
 """Beyond that sums are told as they are."""
 
+ROLL_RETRY_S = 5.0
+"""Sums that failed are tried again after so long."""
+
 MAX_WAITING = 20_000
 """Rows in memory; more wait in the spool alone."""
-
-_A_MOMENT = timedelta(milliseconds=1)
-"""What lies before a time that is no longer meant."""
 
 _SELECT = f"SELECT nr, {', '.join(COLUMNS)} FROM requests"  # noqa: S608 - our own column names
 _ORDER = "ORDER BY received_at DESC, nr DESC LIMIT ?2"
@@ -73,9 +72,6 @@ _ATTEMPTS = (
     f"SELECT nr, {', '.join(ATTEMPT_COLUMNS[1:])} FROM attempts "  # noqa: S608
     "WHERE nr = ANY(?1) AND received_at >= ?2 AND received_at <= ?3 ORDER BY nr, number"
 )
-_ENTRIES = "SELECT id, budget, at, kind, amount_nano_usd FROM budget_entries WHERE at >= ?1 ORDER BY at, id, budget"
-
-_Value = str | int | None | list[int] | list[str]
 
 
 class _Number(Loader):
@@ -86,7 +82,7 @@ class _Number(Loader):
         return float(text) if b"." in text else int(text)
 
 
-class PostgresLedger:
+class PostgresLedger(LedgerQuestions):
     """A `Ledger` in the PostgreSQL database at `url`, several gateways to one.
 
     `spool`: the folder where rows wait that the database does not have yet, up to `spool_mb` megabytes; without one
@@ -127,11 +123,11 @@ class PostgresLedger:
 
     @property
     def last_error(self) -> str | None:
-        return self._writer.last_error
+        return self._writer.losses.last_error
 
     @property
     def dropped(self) -> int:
-        return self._writer.dropped
+        return self._writer.losses.rows
 
     @property
     def waiting(self) -> int:
@@ -182,7 +178,12 @@ class PostgresLedger:
         told: Future[Past] = Future()
         since = min(question.since for question in questions)
 
-        heard = self._writer.ask(lambda: answer(told, lambda: self._past(questions, since)))
+        def past(why_not: str | None) -> Past:
+            if why_not:
+                raise Internal(f"the ledger {self._database.place} cannot say what was spent: {why_not}")
+            return self._past(questions, since)
+
+        heard = self._writer.ask(lambda why_not: answer(told, lambda: past(why_not)))
         return Asked(told=told, later=lambda: past_of(heard()))
 
     def usage(self, since: datetime, until: datetime, by: str) -> list[Volume]:
@@ -191,67 +192,29 @@ class PostgresLedger:
         rows = self._read(query, (iso_utc(since), iso_utc(until), name))
         return [msgspec.convert(dict(zip(Volume.__struct_fields__, r, strict=True)), Volume) for r in rows]
 
-    def sums(self, since: datetime, until: datetime, by: str, *, sessions: bool = True) -> list[Summed]:
-        span = span_of(by)
-        times = iso_utc(since)[:span], iso_utc(until - _A_MOMENT)[:span]
-        names = ("group", "deployment", "tier", *MEASURES)
-        volumes = [dict(zip(names, row, strict=True)) for row in self._summed(sums_query(by), times)]
-        if sessions and (query := sessions_query(by)):
-            told = {row[0]: row[1:] for row in self._query(query, (iso_utc(since), iso_utc(until)))}
-            for volume in volumes:
-                if (found := told.get(volume["group"])) is not None:
-                    volume |= {"sessions": found[0], "growth_per_step": found[1]}
-        return [msgspec.convert(volume, Summed) for volume in volumes]
-
-    def steps(self, since: datetime, until: datetime) -> list[StepSum]:
-        rows = self._summed(STEPS_QUERY, (iso_utc(since)[:10], iso_utc(until - _A_MOMENT)[:10]))
-        return [msgspec.convert(dict(zip(StepSum.__struct_fields__, r, strict=True)), StepSum) for r in rows]
-
-    def past_sessions(self, since: datetime, until: datetime, limit: int, *, name: str | None = None) -> list[PastRun]:
-        rows = self._summed(PAST_QUERY, (iso_utc(since), iso_utc(until), name, limit))
-        return [msgspec.convert(dict(zip(PastRun.__struct_fields__, r, strict=True)), PastRun) for r in rows]
-
-    def charges(self, since: datetime, until: datetime) -> list[Charged]:
-        """What each deployment was paid a day, by key, mode and tags; whole days of UTC."""
-        rows = self._read(CHARGES_QUERY, (iso_utc(since), iso_utc(until)))
-        return [msgspec.convert(dict(zip(Charged.__struct_fields__, r, strict=True)), Charged) for r in rows]
-
-    def price(self, digest: str) -> str | None:
-        """The JSON of a price that was applied; None for an unknown digest."""
-        found = self._read("SELECT price FROM prices WHERE digest = ?1", (digest,))
-        return str(found[0][0]) if found else None
-
-    def entries(self, since: datetime) -> list[BudgetEntry]:
-        self._caught_up()
-        return self._entries(since)
-
     def _past(self, questions: Sequence[Question], since: datetime) -> Past:
         spent = tuple([spent_of_record(r) for r in self._query(*spending_query(q))] for q in questions)
         return Past(spent=spent, entries=self._entries(since))
-
-    def _entries(self, since: datetime) -> list[BudgetEntry]:
-        records = self._query(_ENTRIES, (iso_utc(since),))
-        return [msgspec.convert(dict(zip(BudgetEntry.__struct_fields__, r, strict=True)), BudgetEntry) for r in records]
 
     def _caught_up(self) -> bool:
         """Wait for the rows appended before. While the database fails a reader does not wait: it is told so."""
         return not self._writer.closing.is_set() and not self._writer.failing and self.flush()
 
-    def _read(self, query: str, values: Sequence[_Value]) -> list[Row]:
+    def _read(self, query: str, values: Sequence[Value]) -> list[Row]:
         self._caught_up()
         return self._query(query, values)
 
-    def _summed(self, query: str, values: Sequence[_Value]) -> list[Row]:
+    def _summed(self, query: str, values: Sequence[Value]) -> list[Row]:
         """As `_read`, of the sums, which are brought up to the newest row first."""
         if self._caught_up():
             end = time.monotonic() + ROLL_WAIT_S
-            with suppress(psycopg.Error), self._database.connection() as db:
-                while time.monotonic() < end and roll(db, wait_s=ROLL_WAIT_S):
+            with suppress(psycopg.Error):
+                while time.monotonic() < end and self._rolled(wait_s=ROLL_WAIT_S):
                     pass
         return self._query(query, values)
 
-    def _query(self, query: str, values: Sequence[_Value]) -> list[Row]:
-        named = {f"v{n}": _clean(value) for n, value in enumerate(values, 1)}
+    def _query(self, query: str, values: Sequence[Value]) -> list[Row]:
+        named = {f"v{n}": plain(value) if isinstance(value, str) else value for n, value in enumerate(values, 1)}
         for last in (False, True):
             try:
                 with self._database.connection() as db:
@@ -259,7 +222,7 @@ class PostgresLedger:
             except psycopg.Error as error:
                 # A connection that broke since it was last used says nothing of the next.
                 if last or error.sqlstate is not None:
-                    why = self._writer.last_error if self._writer.failing else cause_of(error)
+                    why = self._writer.losses.last_error if self._writer.failing else cause_of(error)
                     raise Internal(f"the ledger {self._database.place} cannot be read: {why}") from None
         return []
 
@@ -286,18 +249,28 @@ class PostgresLedger:
 
     def _sum(self) -> None:
         """The thread that sums. What fails now is done the next time: the rows themselves are safe."""
+        behind = False
         while True:
             self._roll.wait()
             self._roll.clear()
             if self._writer.closing.is_set():
                 return
-            self._unsummed = 0
             try:
-                with self._database.connection() as db:
-                    while not self._writer.closing.is_set() and roll(db):
-                        pass
+                while not self._writer.closing.is_set() and self._rolled():
+                    pass
             except psycopg.Error as error:
-                logger.warning("the sums of the ledger %s are behind: %s", self._database.place, cause_of(error))
+                if not behind:
+                    logger.warning("the sums of the ledger %s are behind: %s", self._database.place, cause_of(error))
+                behind = True
+                self._writer.closing.wait(ROLL_RETRY_S)
+                self._roll.set()
+            else:
+                behind, self._unsummed = False, 0
+
+    def _rolled(self, *, wait_s: float = 0.0) -> bool:
+        """As `roll`, which has a connection, and so its time, for each."""
+        with self._database.connection() as db:
+            return roll(db, wait_s=wait_s)
 
 
 def _open_spool(folder: Path, megabytes: int, owner: str) -> Spool:
@@ -311,13 +284,8 @@ def _open_spool(folder: Path, megabytes: int, owner: str) -> Spool:
         ) from error
 
 
-def _ask(db: psycopg.Connection[Row], query: bytes, values: Mapping[str, _Value]) -> list[Row]:
+def _ask(db: psycopg.Connection[Row], query: bytes, values: Mapping[str, Value]) -> list[Row]:
     # Values are put into the text: the planner then sees which months are meant.
     with ClientCursor(db) as cursor:
         cursor.adapters.register_loader("numeric", _Number)
         return cursor.execute(query, values).fetchall()
-
-
-def _clean(value: _Value) -> _Value:
-    """As the writer has it: no text of PostgreSQL's holds NUL."""
-    return value.replace("\0", "\ufffd") if isinstance(value, str) else value

@@ -30,8 +30,9 @@ from turnout.spend.ledger import (
     price_record,
     to_record,
 )
+from turnout.stores.postgres.text import plain
 
-__all__ = ["ATTEMPTS", "NULL", "ROWS", "Lines", "clean", "exact_lines", "line_bytes", "lines_of"]
+__all__ = ["ATTEMPTS", "NULL", "ROWS", "Lines", "exact_lines", "line_bytes", "lines_of"]
 
 NULL = "None"
 """As Python writes it; a text of those letters is escaped."""
@@ -101,7 +102,7 @@ def exact_lines(row: LedgerRow) -> Lines:
     """As `lines_of`, with nothing that PostgreSQL refuses in a text, whatever it takes."""
     record = dict(zip(COLUMNS, map(_cleaned, to_record(row)), strict=True))
     told = msgspec.json.decode(str(record["tags"]), type=dict[str, str])
-    tags = {clean(name): clean(value) for name, value in told.items()}
+    tags = {plain(name): plain(value) for name, value in told.items()}
     record |= {"tags": _encode(tags).decode(), "feature": tags.get("feature")}
     for name in _INDEXED:
         if isinstance(cell := record[name], str):
@@ -111,11 +112,6 @@ def exact_lines(row: LedgerRow) -> Lines:
         "\t".join([_escaped(record[name]) for name in ROWS[1:]]),
         tuple([_exact_attempt(received, attempt) for attempt in attempts_to_records(row)]),
     )
-
-
-def clean(text: str) -> str:
-    """A text that PostgreSQL takes: without NUL and half surrogate pairs."""
-    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _quick_lines(row: LedgerRow) -> Lines | None:
@@ -210,7 +206,7 @@ def _exact_attempt(received: str, attempt: Record) -> str:
 
 
 def _cleaned(cell: str | int | None) -> str | int | None:
-    return clean(cell) if isinstance(cell, str) else cell
+    return plain(cell) if isinstance(cell, str) else cell
 
 
 def _escaped(cell: str | int | None) -> str:

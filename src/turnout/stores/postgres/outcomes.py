@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 
 import psycopg
 
@@ -14,15 +13,12 @@ from turnout.stores.outcome_queue import (
     ASKED_COLUMNS,
     MOST_KEPT_BYTES,
     OUTCOME_COLUMNS,
-    TEXTS,
     Cell,
     OutcomeQueue,
-    asked_of,
     cells_of,
-    outcome_of,
     size_of,
 )
-from turnout.stores.postgres.database import Database, Row, cause_of, is_passing
+from turnout.stores.postgres.database import Database, Row, cause_of, is_passing, lock_named
 from turnout.stores.postgres.text import plain
 
 __all__ = ["PostgresOutcomes"]
@@ -32,7 +28,8 @@ MOST_FORGOTTEN = 5_000
 UNCOUNTED = 64
 """A gateway keeps up to one part in so many of the bound before it counts again what is there."""
 
-_TRIMMING = 0x74757270  # an advisory lock: of several gateways one forgets
+_ALONE = f"SELECT pg_try_advisory_xact_lock({lock_named('outcomes')})".encode()
+"""Of several gateways one forgets."""
 
 
 def _upsert(table: str, columns: Sequence[str], key: Sequence[str]) -> bytes:
@@ -46,10 +43,6 @@ def _upsert(table: str, columns: Sequence[str], key: Sequence[str]) -> bytes:
 _ADD = _upsert("outcomes", OUTCOME_COLUMNS, ("request_id", "model", "source"))
 _KEEP = _upsert("asked", (*ASKED_COLUMNS, "size"), ("request_id", "model"))
 
-_RECENT = f"SELECT {', '.join(OUTCOME_COLUMNS)} FROM outcomes"  # noqa: S608 - our own column names
-_FIND = f"SELECT {', '.join(ASKED_COLUMNS)} FROM asked"  # noqa: S608 - our own column names
-_TEXTLESS = ", ".join("NULL" if name in TEXTS else name for name in ASKED_COLUMNS)
-_TEXTS = f"SELECT {_TEXTLESS} FROM asked WHERE at >= %s AND size > 0 ORDER BY at, number"  # noqa: S608 - as above
 # Those with whom, counted from the newest on, the bound is passed.
 _TRIM = b"""
     DELETE FROM asked WHERE number IN (
@@ -67,32 +60,12 @@ _FORGET = tuple(
 class PostgresOutcomes(OutcomeQueue):
     """An `OutcomeArchive`. While the database is away rows wait in memory, up to a bound."""
 
+    number = "number"
+
     def __init__(self, database: Database, *, flush_interval_s: float = 0.2) -> None:
         self._database = database
         self._uncounted = float("inf")
         super().__init__(flush_interval_s=flush_interval_s)
-
-    def recent(self, limit: int, model: str | None = None) -> list[Outcome]:
-        order = "ORDER BY at DESC, number DESC LIMIT %s"
-        if model is None:
-            rows = self._read(f"{_RECENT} {order}", (limit,))
-        else:
-            rows = self._read(f"{_RECENT} WHERE model = %s {order}", (plain(model), limit))
-        return [outcome_of(row) for row in rows]
-
-    def since(self, at: datetime) -> list[Outcome]:
-        return [outcome_of(row) for row in self._read(f"{_RECENT} WHERE at >= %s ORDER BY at, number", (at,))]
-
-    def find(self, request_id: str) -> Asked | None:
-        rows = self._read(f"{_FIND} WHERE request_id = %s ORDER BY at LIMIT 1", (plain(request_id),))
-        return asked_of(rows[0]) if rows else None
-
-    def texts_since(self, at: datetime) -> list[Asked]:
-        return [asked_of(row) for row in self._read(_TEXTS, (at,))]
-
-    def text(self, request_id: str, model: str) -> Asked | None:
-        rows = self._read(f"{_FIND} WHERE request_id = %s AND model = %s", (plain(request_id), plain(model)))
-        return asked_of(rows[0]) if rows else None
 
     def written(self, batch: Sequence[Outcome | Asked]) -> bool:
         try:
@@ -108,10 +81,9 @@ class PostgresOutcomes(OutcomeQueue):
     def let_go(self) -> None:
         """The database is its owner's."""
 
-    def _read(self, query: str, values: Sequence[Cell]) -> list[Row]:
-        self.flush()
+    def read(self, query: str, values: Sequence[Cell]) -> list[Row]:
         try:
-            return self._database.query(query, values)
+            return self._database.query(query.replace("?", "%s"), _plain(values))
         except psycopg.Error as error:
             why = self._database.why_not(error)
             raise Internal(f"outcomes in {self._database.place} cannot be read: {why}") from None
@@ -133,7 +105,7 @@ class PostgresOutcomes(OutcomeQueue):
         if oldest is None and not too_many:
             return
         with self._database.transaction() as db:
-            found = db.execute(b"SELECT pg_try_advisory_xact_lock(%s)", (_TRIMMING,)).fetchone()
+            found = db.execute(_ALONE).fetchone()
             if not found or not found[0]:
                 return
             if too_many:
@@ -144,4 +116,8 @@ class PostgresOutcomes(OutcomeQueue):
 
 
 def _cells(row: Outcome | Asked) -> tuple[Cell, ...]:
-    return tuple(plain(cell) if isinstance(cell, str) else cell for cell in cells_of(row))
+    return _plain(cells_of(row))
+
+
+def _plain(cells: Sequence[Cell]) -> tuple[Cell, ...]:
+    return tuple(plain(cell) if isinstance(cell, str) else cell for cell in cells)

@@ -28,7 +28,7 @@ from turnout.stores.postgres.journal import PostgresJournal
 from turnout.stores.postgres.keys import PostgresKeys
 from turnout.stores.postgres.ledger import PostgresLedger
 from turnout.stores.postgres.outcomes import PostgresOutcomes
-from turnout.stores.spool import left_by, left_to
+from turnout.stores.spool import LONE, left_by, left_by_lone, left_to
 
 __all__ = ["STORES_MIGRATIONS", "PostgresStores"]
 
@@ -129,21 +129,21 @@ class PostgresStores(Stores):
         self._url = url
         self._folder = folder
         self._spool_mb = spool_mb
-        self._owner = gateway or f"alone-{secrets.token_hex(6)}"
+        self._owner = gateway or f"{LONE}{secrets.token_hex(6)}"
         self._gateway = gateway
 
     @cached_property
     def journal(self) -> Journal:
         # Rows that a dead process settled come first: else they would count as lost, and then once more.
         spool = self._own("spool")
-        return self.kept(
-            PostgresJournal(
-                str(self._own("ledger")),
-                self._gateway,
-                lambda name: left_by(spool, name) if name else left_to(spool, self._owner),
-                lambda: self._database,
-            )
-        )
+
+        def unsettled(name: str) -> int:
+            if name:
+                return left_by(spool, name)
+            # Of several, those that live have segments too: only those of one by itself may be its rows.
+            return left_to(spool, self._owner) if self._gateway is None else left_by_lone(spool)
+
+        return self.kept(PostgresJournal(str(self._own("ledger")), self._gateway, unsettled, lambda: self._database))
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 import psycopg
 
-from turnout.stores.postgres.database import Row
+from turnout.stores.postgres.database import Row, lock_named
 
 __all__ = ["IN_BATCH", "LEDGER_MIGRATIONS", "make_partitions", "month_of"]
 
@@ -21,7 +21,8 @@ IN_BATCH = 1 << 20
 
 _MONTH = re.compile(r"\d{4}-(?:0[1-9]|1[0-2])(?=-)")
 
-_LOCK = 0x7475726F  # partitions are made by one gateway at a time
+_LOCK = f"SELECT pg_advisory_xact_lock({lock_named('partitions')})".encode()
+"""Partitions are made by one gateway at a time."""
 
 _TEXT = 'text COLLATE "C"'
 
@@ -175,6 +176,8 @@ LEDGER_MIGRATIONS: tuple[tuple[str, ...], ...] = (
             for table, span in (("spend_sums", "minute"), ("spend_hours", "hour"))
         ),
     ),
+    # How many rows a batch has; of those that are there already, the most.
+    ("ALTER TABLE unsummed ADD COLUMN size bigint NOT NULL DEFAULT 20000",),
 )
 """Only ever add to the end."""
 
@@ -188,7 +191,7 @@ def month_of(received_at: str) -> str | None:
 def make_partitions(db: psycopg.Connection[Row], months: Iterable[str]) -> None:
     """Partitions for these months, where they are missing; in one transaction. Raises psycopg.Error."""
     with db.transaction():
-        db.execute(b"SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
+        db.execute(_LOCK)
         for month in sorted(months):
             for table in ("requests", "attempts"):
                 name = f"{table}_{month.replace('-', '_')}"

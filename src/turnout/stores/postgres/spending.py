@@ -57,7 +57,7 @@ def spending_query(question: Question) -> tuple[str, tuple[str | list[str], ...]
         parts.append(_FIRST_MINUTE)
     values: list[str | list[str]] = [iso_utc(since), iso_utc(whole)]
     columns = (
-        _time(question.cuts),
+        _time(question.cuts, values),
         "key_id" if question.key else "NULL",
         "team" if question.team else "NULL",
         "mode" if question.mode else "NULL",
@@ -91,13 +91,17 @@ def _by_hour(cuts: Sequence[datetime] | None) -> bool:
     return cuts is not None and all(cut == cut.replace(minute=0, second=0, microsecond=0) for cut in cuts)
 
 
-def _time(cuts: Sequence[datetime] | None) -> str:
-    """The minute, or the last cut before it."""
+def _time(cuts: Sequence[datetime] | None, values: list[str | list[str]]) -> str:
+    """The minute, or the last cut before it; the cuts are added to the values: statements are few, moments are not."""
     if cuts is None:
         return "minute"
-    first, *later = (iso_utc(cut)[:16] for cut in cuts)
-    told = " ".join(f"WHEN minute >= '{cut}' THEN '{cut}'" for cut in reversed(later))
-    return f"CASE {told} ELSE '{first}' END" if told else f"'{first}'"
+    told: list[str] = []
+    for cut in cuts:
+        values.append(iso_utc(cut)[:16])
+        told.append(f"?{len(values)}::text")
+    first, *later = told
+    when = " ".join(f"WHEN minute >= {cut} THEN {cut}" for cut in reversed(later))
+    return f"CASE {when} ELSE {first} END" if when else first
 
 
 def _tags(names: Sequence[str] | None, values: list[str | list[str]]) -> str:

@@ -11,18 +11,21 @@ from collections.abc import Iterable, Sequence
 
 import psycopg
 
-from turnout.stores.postgres.database import Row
+from turnout.stores.postgres.database import Row, lock_named
 from turnout.stores.postgres.schema import IN_BATCH
 from turnout.stores.postgres.words import translated
 from turnout.stores.sums import CHOSEN, MEASURES, ROLLED_BY_KIND, ROLLING
 
-__all__ = ["ROLL_LOCK", "roll"]
-
-ROLL_LOCK = 0x74757270
-"""Who sums holds this advisory lock, until its transaction ends."""
+__all__ = ["roll"]
 
 MOST_BATCHES = 50
-"""Taken at a time: at most some hundred thousand rows."""
+"""Taken at a time, if they are small."""
+
+MOST_ROWS = 100_000
+"""No further batch is taken with so many: a batch may be some ten thousand rows, and its sums take seconds."""
+
+_LOCK = lock_named("sums")
+"""Who sums holds this advisory lock, until its transaction ends."""
 
 _USED = (
     "nr, request_id, received_at, key_id, team, mode, reason, tags, feature, deployment, tier, session_id, agent, "
@@ -34,7 +37,12 @@ _USED = (
 _TABLE = f"CREATE TEMP TABLE IF NOT EXISTS rolled ON COMMIT DELETE ROWS AS SELECT {_USED} FROM requests LIMIT 0"  # noqa: S608
 
 _TAKE = """
-    DELETE FROM unsummed WHERE batch IN (SELECT DISTINCT batch FROM unsummed ORDER BY batch LIMIT %s)
+    DELETE FROM unsummed WHERE batch IN (
+        SELECT batch FROM (
+            SELECT batch, sum(max(size)) OVER (ORDER BY batch) - max(size) AS before FROM unsummed
+            GROUP BY batch ORDER BY batch LIMIT %s
+        ) AS counted WHERE before < %s
+    )
     RETURNING batch, since, until
     """
 
@@ -118,10 +126,10 @@ def roll(db: psycopg.Connection[Row], *, wait_s: float = 0.0) -> bool:
     with db.transaction():
         if wait_s:
             db.execute(b"SELECT set_config('lock_timeout', %s, true)", (str(round(wait_s * 1_000)),))
-            db.execute(b"SELECT pg_advisory_xact_lock(%s)", (ROLL_LOCK,))
-        elif db.execute(b"SELECT pg_try_advisory_xact_lock(%s)", (ROLL_LOCK,)).fetchone() != (True,):
+            db.execute(f"SELECT pg_advisory_xact_lock({_LOCK})".encode())
+        elif db.execute(f"SELECT pg_try_advisory_xact_lock({_LOCK})".encode()).fetchone() != (True,):
             return False
-        taken = db.execute(_TAKE.encode(), (MOST_BATCHES,)).fetchall()
+        taken = db.execute(_TAKE.encode(), (MOST_BATCHES, MOST_ROWS)).fetchall()
         if not taken:
             return False
         batches = sorted({batch for batch, _, _ in taken})

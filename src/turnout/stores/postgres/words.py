@@ -24,8 +24,8 @@ _WORDS: tuple[tuple[str, str], ...] = (
     (r"\bmax\(step, 0\)", "greatest(step, 0)"),
     # Both are in partitions by time: each is told which.
     (r"a\.request_id = r\.request_id", "a.nr = r.nr AND a.received_at = r.received_at"),
-    (r"r\.received_at (>=|<) \?(\d)", r"r.received_at \1 ?\2 AND a.received_at \1 ?\2"),
-    (r"\?(\d)", r"%(v\1)s"),
+    (r"r\.received_at (>=|<) \?(\d+)", r"r.received_at \1 ?\2 AND a.received_at \1 ?\2"),
+    (r"\?(\d+)", r"%(v\1)s"),
 )
 
 

@@ -35,6 +35,7 @@ from turnout.stores.postgres.database import SILENCE_S, STATEMENT_TIMEOUT_S, Dat
 from turnout.stores.postgres.schema import make_partitions
 from turnout.stores.spool import Segment, Spool
 from turnout.stores.spooled import HEAD, decode, encode
+from turnout.stores.taking import Followers, Losses
 
 __all__ = ["Writer"]
 
@@ -48,6 +49,12 @@ MAX_RETRY_S = 5.0
 TEND_EVERY_S = 1.0
 """How often the spool's folder is looked at for what dead processes left."""
 
+BEHIND_S = 20.0
+"""A question about money waits no longer than this for rows that are in the spool alone."""
+
+LOOK_S = 0.05
+"""How soon somebody who waits for such rows is looked at again."""
+
 AHEAD_EVERY_S = 3_600.0
 
 AHEAD = timedelta(days=5)
@@ -58,17 +65,20 @@ _SPOILT = ("21", "22", "23", "54")
 
 
 class _Marker(threading.Event):
-    """Stands in the queue behind the rows that somebody waits for; `answer`: what is done when they are written and
-    none behind them is."""
+    """Stands in the queue behind the rows that somebody waits for; those in the spool alone are in the segments
+    `before`. `answer`: what is done when all are written and none behind them is, or, with the reason, when that is not
+    waited for."""
 
-    def __init__(self, answer: Callable[[], None] | None = None) -> None:
+    def __init__(self, before: frozenset[Segment], answer: Callable[[str | None], None] | None = None) -> None:
         super().__init__()
+        self.before = before
         self.answer = answer
+        self.patient_until_s = time.monotonic() + BEHIND_S
 
-    def passed(self) -> None:
+    def passed(self, why_not: str | None = None) -> None:
         """To be called by the writer, once or more."""
         if self.answer is not None and not self.is_set():
-            self.answer()
+            self.answer(why_not)
         self.set()
 
 
@@ -105,15 +115,13 @@ class Writer:
         self._batch: list[_Item] = []
         self._markers: list[_Marker] = []
         self._asked: deque[_Marker] = deque()
-        # Who wants to know what is taken from some moment on.
-        self._followers: tuple[list[LedgerRow | BudgetEntry], ...] = ()
+        self._kept_back = False
+        self._followers = Followers()
         self._db: psycopg.Connection[Row] | None = None
         self._made: set[str] = set()
         self._tended = self._looked_ahead = float("-inf")
-        self._drop_lock = threading.Lock()
-        self.dropped = 0
+        self.losses = Losses(database.place, logger)
         self.failing = False
-        self.last_error: str | None = None
         self.closing = threading.Event()
         self._wake = threading.Event()
         self._deadline = float("inf")
@@ -132,10 +140,9 @@ class Writer:
 
     def take(self, what: LedgerRow | BudgetEntry) -> None:
         """Into the spool and into memory: microseconds, never waiting for the database, never raising."""
-        for follower in self._followers:
-            follower.append(what)
+        self._followers.tell(what)
         if self.closing.is_set():
-            self._drop(1, "the ledger is closed")
+            self.losses.drop(1, "the ledger is closed")
             return
         full = len(self._queue) >= self._max_waiting and isinstance(what, LedgerRow)
         segment = None
@@ -145,33 +152,28 @@ class Writer:
             self._queue.append(_Item(what, segment))
         elif segment is None:
             why = self._spool.error if self._spool is not None else None
-            self._drop(1, why or "too many rows wait to be written")
+            self.losses.drop(1, why or "too many rows wait to be written")
 
     def flush(self, timeout_s: float) -> bool:
-        marker = _Marker()
+        marker = _Marker(self._backlog())
         if not self._thread.is_alive():
-            return not self._queue and not self._batch
+            return not self._left() and not marker.before
         self._queue.append(marker)
         self._wake.set()
         return marker.wait(timeout_s)
 
-    def ask(self, answer: Callable[[], None]) -> Callable[[], list[LedgerRow | BudgetEntry]]:
-        """Have `answer` called, in the writer's thread, when what was taken before this is written and nothing after
-        it is; at once while the database fails. Returns what, called once, tells all that was taken since."""
-        later: list[LedgerRow | BudgetEntry] = []
-
-        def heard() -> list[LedgerRow | BudgetEntry]:
-            self._followers = tuple(one for one in self._followers if one is not later)
-            return later
-
-        marker = _Marker(answer)
-        self._followers = (*self._followers, later)
+    def ask(self, answer: Callable[[str | None], None]) -> Callable[[], list[LedgerRow | BudgetEntry]]:
+        """Have `answer` called, in the writer's thread, when what was taken before this, and what dead processes left,
+        is written and nothing after it is; with the reason while the database fails, or where that takes longer than
+        `BEHIND_S`. Returns what, called once, tells all that was taken since."""
+        heard = self._followers.follow()
+        marker = _Marker(self._backlog(), answer)
         if self._thread.is_alive() and not self.closing.is_set():
             self._asked.append(marker)
             self._queue.append(marker)
             self._wake.set()
         else:
-            marker.passed()
+            marker.passed("the ledger is closed" if self._left() or marker.before else None)
         return heard
 
     def close(self, timeout_s: float) -> None:
@@ -193,8 +195,13 @@ class Writer:
             self._wake.clear()
             # Read before the rows are: what was appended before closing is in the queue by now.
             closing = self.closing.is_set()
-            self._tend()
-            wait = self._interval if self._drain() else min(max(wait, self._interval) * 2, MAX_RETRY_S)
+            adopted = self._tend()
+            if not self._drain():
+                wait = min(max(wait, self._interval) * 2, MAX_RETRY_S)
+            elif adopted:
+                wait = 0.0  # there may be more
+            else:
+                wait = min(self._interval, LOOK_S) if self._kept_back else self._interval
             left = self._deadline - time.monotonic()
             if closing and (not self._left() or left <= 0):
                 break
@@ -205,20 +212,43 @@ class Writer:
     def _left(self) -> bool:
         return bool(self._queue or self._batch or self._found)
 
-    def _tend(self) -> None:
-        """Look after the spool, and after next month's partitions."""
+    def _backlog(self) -> frozenset[Segment]:
+        return frozenset() if self._spool is None else self._spool.backlog()
+
+    def _tend(self) -> bool:
+        """Look after the spool, and after next month's partitions; whether something was adopted."""
         now = time.monotonic()
+        adopted = False
         if self._spool is not None and now - self._tended >= TEND_EVERY_S:
-            self._tended = now
             self._spool.revive()
-            if not self._found and not self.failing and not self.closing.is_set():
-                self._read(self._spool.adopt())
+            adopted = not self.failing and self._adopt()
+            if not adopted:
+                self._tended = now
         if self._db is not None and not self.failing and now - self._looked_ahead >= AHEAD_EVERY_S:
             self._looked_ahead = now
             months = {(datetime.now(UTC) + after).strftime("%Y-%m") for after in (timedelta(0), AHEAD)}
-            with suppress(psycopg.Error):  # a row that needs them will make them
-                make_partitions(self._db, months - self._made)
+            try:
+                with self._database.within(self._db, STATEMENT_TIMEOUT_S + SILENCE_S):
+                    make_partitions(self._db, months - self._made)
                 self._made |= months
+            except psycopg.Error:  # a row that needs them will make them
+                self._disconnect_if_broken()
+        return adopted
+
+    def _adopt(self) -> bool:
+        """Put in line what a dead process left in one segment; False where there is none."""
+        if self._spool is None or self._found or self.closing.is_set():
+            return False
+        segment = self._spool.adopt()
+        self._read(segment)
+        return segment is not None
+
+    def _spilled(self) -> Segment | None:
+        """A segment of rows that are in nobody's memory: none that came after a question that waits."""
+        segment = None if self._spool is None else self._spool.spilled()
+        # Looked at after it was chosen: what is asked later comes after all that is in it.
+        asked = self._asked[0] if self._asked else None
+        return None if asked is not None and segment not in asked.before else segment
 
     def _read(self, segment: Segment | None) -> None:
         """Put what a segment holds in line."""
@@ -227,13 +257,20 @@ class Writer:
         try:
             head, records = segment.read()
         except OSError as error:
-            self._say(f"the spool's {segment.path} cannot be read: {error.strerror}; check the disk")
+            lost = segment.spilled
+            self._spool.put_aside(segment)
+            self.losses.say(
+                f"the spool's {segment.path} cannot be read: {error.strerror}; it is left there and tried again, check "
+                "the disk"
+            )
+            if lost:  # whatever a later try may find: nothing counts on it
+                self.losses.drop(lost, f"the spool's {segment.path.name} cannot be read ({error.strerror})")
             return
         for record in records:
             try:
                 what, price = decode(record, head or HEAD)
             except (msgspec.MsgspecError, ValueError, KeyError, TypeError) as error:
-                self._drop(1, f"a record of {segment.path.name} is not Turnout's ({type(error).__name__})")
+                self.losses.drop(1, f"a record of {segment.path.name} is not Turnout's ({type(error).__name__})")
                 segment.records -= 1
             else:
                 self._found.append(_Item(what, segment, price))
@@ -241,39 +278,62 @@ class Writer:
             self._spool.shipped(segment, 0)
 
     def _drain(self) -> bool:
-        """Write all that waits; False when the database would not take it."""
+        """Write all that waits, but for what is not in reach yet (`_kept_back`); False when the database would not take
+        it."""
         while True:
             self._fill()
             if not self._batch and not self._markers:
                 return True
+            written = bool(self._batch)
             try:
                 self._write(self._batch)
             except psycopg.Error as error:
                 self._failed(error)
-                self._answer()  # they are not made to wait for a database
+                self._answer(self.losses.last_error)  # they are not made to wait for a database
                 return False
-            self._recovered()
+            if written:
+                self._recovered()
             self._shipped(self._batch)
             self._batch = []
-            self._pass()
+            passed = self._pass()
+            if not (written or passed or self._found):
+                return True
 
-    def _pass(self) -> None:
-        """The rows before these markers are written."""
-        behind = bool(self._found) or (self._spool is not None and self._spool.spilled() is not None)
+    def _pass(self) -> bool:
+        """The rows before these markers are written, or in the spool alone; whether one of them waits no longer."""
         markers, self._markers = self._markers, []
+        self._kept_back = passed = False
         for marker in markers:
-            if behind and marker.answer is None:
-                self._queue.append(marker)  # rows before it are in the spool alone
+            why_not = "rows still wait in the spool; try again" if self._is_behind(marker) else None
+            patient = not self.closing.is_set() and time.monotonic() < marker.patient_until_s
+            if why_not and marker.answer is None:
+                self._queue.append(marker)
+            elif why_not and patient and not marker.is_set():
+                self._markers.append(marker)  # nothing that came after it is written before it is answered
+            else:
+                marker.passed(why_not)
+                passed = True
+                if marker in self._asked:
+                    self._asked.remove(marker)
                 continue
-            marker.passed()
-            if marker in self._asked:
-                self._asked.remove(marker)
+            self._kept_back = True
+        return passed
 
-    def _answer(self) -> None:
+    def _is_behind(self, marker: _Marker) -> bool:
+        """Whether rows that it waits for are in the spool alone."""
+        if self._spool is None:
+            return False
+        if any(map(self._spool.holds, marker.before)):
+            return True
+        return marker.answer is not None and (bool(self._found) or self._adopt())
+
+    def _answer(self, why_not: str | None) -> None:
         while self._asked:
-            self._asked.popleft().passed()
+            self._asked.popleft().passed(why_not)
 
     def _fill(self) -> None:
+        if self.failing and self._batch:
+            return  # tried again as it is: what waits in memory stays within its bound
         while self._queue and len(self._batch) < BATCH and not any(marker.answer for marker in self._markers):
             item = self._queue.popleft()
             if isinstance(item, _Marker):
@@ -281,7 +341,7 @@ class Writer:
             else:
                 self._batch.append(item)
         if self._spool is not None and not self._found and len(self._batch) < BATCH:
-            self._read(self._spool.spilled())
+            self._read(self._spilled())
         while self._found and len(self._batch) < BATCH:
             self._batch.append(self._found.popleft())
 
@@ -318,7 +378,7 @@ class Writer:
                 Batch(entries=entries, prices=prices).write(db, self._made)
                 self._write_what_can_be(db, rows, refuse)
         for why in unfit.values():
-            self._drop(1, why)
+            self.losses.drop(1, why)
 
     def _write_what_can_be(
         self, db: psycopg.Connection[Row], rows: Sequence[LedgerRow], unfit: Callable[[LedgerRow, Exception], None]
@@ -329,7 +389,7 @@ class Writer:
             if not _spoilt(error):
                 raise
             if len(rows) == 1:
-                self._drop(1, f"request {rows[0].request_id!a} cannot be written ({cause_of(error)})")
+                self.losses.drop(1, f"request {rows[0].request_id!a} cannot be written ({cause_of(error)})")
                 return
             half = len(rows) // 2
             self._write_what_can_be(db, rows[:half], unfit)
@@ -342,30 +402,14 @@ class Writer:
         )
         if self._spool is not None and self._spool.error:
             said = f"{said} And {self._spool.error}."
-        self._say(said, again=self.failing)
+        self.losses.say(said, again=self.failing)
         self.failing = True
-        db = self._db
-        if db is not None and (db.closed or db.info.transaction_status != pq.TransactionStatus.IDLE):
-            self._disconnect()
+        self._disconnect_if_broken()
 
     def _recovered(self) -> None:
         if self.failing:
             logger.warning("the ledger %s is written again", self._database.place)
         self.failing = False
-
-    def _say(self, said: str, *, again: bool = False) -> None:
-        self.last_error = said
-        if not again:
-            logger.error("%s", said)
-
-    def _drop(self, rows: int, why: str) -> None:
-        with self._drop_lock:
-            first = self.dropped == 0
-            self.dropped += rows
-        if first:
-            # Kept beside what made the rows wait: that is the cause, this the effect.
-            self.last_error = f"{self.last_error or ''} Rows of the ledger are lost: {why}.".strip()
-            logger.error("rows of the ledger %s are lost: %s", self._database.place, why)
 
     def _end(self) -> None:
         lost = sum(
@@ -373,9 +417,14 @@ class Writer:
             for item in (*self._batch, *self._queue)
         )
         if lost:
-            self._drop(lost, "the ledger was closed before the database took them")
-        self._answer()
+            self.losses.drop(lost, "the ledger was closed before the database took them")
+        self._answer("the ledger was closed before its rows were written")
         self._disconnect()
+
+    def _disconnect_if_broken(self) -> None:
+        db = self._db
+        if db is not None and (db.closed or db.info.transaction_status != pq.TransactionStatus.IDLE):
+            self._disconnect()
 
     def _disconnect(self) -> None:
         if self._db is not None:

@@ -9,27 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from support.rawhost import raw_server
 from support.upstream import Script, ScriptedUpstream, answer, stream
 from turnout.errors import UpstreamFailure, UpstreamTimeout, UpstreamUnreachable
 from turnout.providers.http import HttpTransport, is_loopback
 from turnout.providers.transport import UpstreamRequest
 
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
-PROXY_VARIABLES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
-
-
-@pytest.fixture(autouse=True)
-def plain_environment(monkeypatch):
-    """The machine's own proxies and authorities are no part of a test."""
-    for name in (*PROXY_VARIABLES, *map(str.lower, PROXY_VARIABLES), "SSL_CERT_FILE"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-async def transport():
-    http = HttpTransport()
-    yield http
-    await http.aclose()
 
 
 def request(url, **more):
@@ -55,31 +41,6 @@ async def whole(transport, url, **more):
     body = await response.read(1_000_000)
     await response.aclose()
     return body
-
-
-@asynccontextmanager
-async def raw_server(serve, **more):
-    """What ScriptedUpstream cannot do: `serve(reader, writer)` for each connection. Gives the port."""
-    tasks = set()
-
-    async def one(reader, writer):
-        tasks.add(asyncio.current_task())
-        try:
-            await serve(reader, writer)
-        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            writer.transport.abort()  # what is unsent has no reader any more
-        finally:
-            writer.close()
-
-    server = await asyncio.start_server(one, "127.0.0.1", 0, **more)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # the transports close in the loop's next turn
 
 
 async def take_request(reader):

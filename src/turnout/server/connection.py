@@ -1,0 +1,441 @@
+"""HTTP/1.1 towards callers: one connection, the requests that come over it one by one, and their answers.
+
+httptools parses; what is bounded here is a head's size and time, a body's time, how long an answer is left unread, and
+how much is read ahead. Nothing sets a timer of its own: whoever runs the server looks at each connection now and then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from http import HTTPStatus
+from typing import cast
+from urllib.parse import unquote
+
+import httptools
+
+from turnout.errors import BodyTimeout, ClientClosed, Compressed, TooLarge, TurnoutError
+
+__all__ = ["Connection", "Handler", "Request", "Served"]
+
+Headers = Iterable[tuple[str, str]]
+
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a request's first line and headers together. The parser itself would take any amount."""
+
+HEAD_S = 10.0
+
+KEEP_ALIVE_S = 75.0
+"""Longer than the five seconds after which common clients let an idle connection go: a server that closes first closes
+on somebody's request."""
+
+LINGER_S = 0.5
+"""A connection that is refused is closed a little later: what is still coming would else reset the answer away."""
+
+READ_AHEAD_BYTES = 64 * 1024
+"""Of a body that nobody has asked for yet."""
+
+JOINED_BYTES = 64 * 1024
+"""An answer up to this size is put behind its head in one piece."""
+
+_NOT_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""RFC 9110, 5.5."""
+
+_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+
+log = logging.getLogger("turnout")
+
+Handler = Callable[["Request"], Awaitable[None]]
+"""Answers one request. What it raises is a fault of ours."""
+
+
+class Served:
+    """What all connections of a server have in common. `closing`: every answer bids its caller good-bye."""
+
+    def __init__(self, handler: Handler) -> None:
+        self.handler = handler
+        self.connections: set[Connection] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.closing = False
+
+
+class Request:
+    """One request, and the way to answer it: `respond`, or `start`, `write` and `finish`. Header names are lower-case,
+    of repeated ones the last counts. `on_lost` is called when the caller hangs up, or leaves an answer unread for
+    `idle_s` seconds."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.method = ""
+        self.path = ""
+        self.raw_path = ""
+        self.query = ""
+        self.headers: dict[str, str] = {}
+        self.keep_alive = True
+        self.chunked = True
+        self.expects = False
+        self.on_lost: Callable[[], None] | None = None
+        self.idle_s = float("inf")
+        self.started = self.answered = False
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._most: int | None = None
+        self._whole = False
+        self._waiter: asyncio.Future[None] | None = None
+        self.due_s = float("inf")
+
+    @property
+    def address(self) -> str:
+        """Where the connection comes from; a proxy's own address where one stands before us."""
+        return self._connection.peer
+
+    @property
+    def lost(self) -> bool:
+        """Whether the caller has hung up."""
+        return self._connection.lost
+
+    # ---- The body --------------------------------------------------------------------------------------------------
+
+    async def body(self, limit: int, timeout_s: float) -> bytes:
+        """The whole body, once. Raises TooLarge, Compressed, BodyTimeout or ClientClosed."""
+        if self.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Compressed("the body is compressed; send it with no content-encoding")
+        declared = self.headers.get("content-length", "0")
+        if declared.isdigit() and int(declared) > limit:
+            raise TooLarge(f"the body has {int(declared):,} bytes; at most {limit:,} are taken (server.max_body_bytes)")
+        self._most = limit
+        if not self._whole:
+            await self._rest(timeout_s)
+        if self._size > limit:
+            raise self._too_large()
+        pieces, self._pieces = self._pieces, []
+        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    async def _rest(self, timeout_s: float) -> None:
+        if self.lost:
+            raise ClientClosed("the caller hung up while sending")
+        loop = asyncio.get_running_loop()
+        if self.expects:
+            self._connection.go_on()
+        self._waiter, self.due_s = loop.create_future(), loop.time() + timeout_s
+        self._connection.resume()
+        try:
+            await self._waiter
+        except TimeoutError:
+            raise BodyTimeout(f"the body was not here within {timeout_s:g} s (server.body_timeout_s)") from None
+        finally:
+            self._waiter, self.due_s = None, float("inf")
+
+    def take(self, piece: bytes) -> None:
+        """More of the body has come."""
+        if self.answered:
+            return  # nobody asks for it any more
+        self._size += len(piece)
+        self._pieces.append(piece)
+        if self._most is None:
+            if self._size > READ_AHEAD_BYTES:
+                self._connection.pause()
+        elif self._size > self._most:
+            self._pieces.clear()
+            self._tell(self._too_large())
+
+    def complete(self) -> None:
+        """All of it is here."""
+        self._whole = True
+        self._tell(None)
+
+    def fail(self, error: TurnoutError | TimeoutError) -> None:
+        """The rest will not come, or not in time."""
+        self._tell(error)
+
+    def _tell(self, error: TurnoutError | TimeoutError | None) -> None:
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if error is None:
+            waiter.set_result(None)
+        else:
+            waiter.set_exception(error)
+
+    def _too_large(self) -> TooLarge:
+        return TooLarge(f"the body is over {self._most:,} bytes (server.max_body_bytes)")
+
+    # ---- The answer ------------------------------------------------------------------------------------------------
+
+    def respond(self, status: int, body: bytes, headers: Headers) -> None:
+        """A whole answer."""
+        head = self._head(status, headers, f"content-length: {len(body)}\r\n")
+        self._connection.send(head, b"" if self.method == "HEAD" else body)
+        self._done()
+
+    def start(self, status: int, headers: Headers) -> None:
+        """An answer that comes in pieces."""
+        if not self.chunked:  # HTTP/1.0 takes what comes until the end
+            self.keep_alive = False
+        self._connection.send(self._head(status, headers, "transfer-encoding: chunked\r\n" if self.chunked else ""))
+
+    async def write(self, data: bytes) -> None:
+        """One piece; waits while the caller does not take them."""
+        if not data or self.lost:
+            return
+        self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
+        if self._connection.full:
+            await self._connection.drain()
+
+    def finish(self) -> None:
+        """The last piece has gone."""
+        if self.chunked:
+            self._connection.send(b"0\r\n\r\n")
+        self._done()
+
+    def abort(self) -> None:
+        """Let go of the connection at once: a close would wait for a reader who does not read."""
+        self._connection.transport.abort()
+
+    def _head(self, status: int, headers: Headers, length: str) -> bytes:
+        self.started = True
+        told = [f"{name}: {value}\r\n" for name, value in headers]
+        if _NOT_IN_HEADERS.search("".join(line[:-2] for line in told)):
+            raise ValueError("a header holds what no header may")
+        if not self.keep_alive or self._connection.served.closing:
+            self.keep_alive = False
+            told.append("connection: close\r\n")
+        return f"{_STATUS[status]}{''.join(told)}{length}\r\n".encode("latin-1")
+
+    def _done(self) -> None:
+        self.answered = True
+        self._pieces.clear()
+        self._connection.answered(self)
+
+
+class Connection(asyncio.Protocol):
+    """One caller's connection. One request is served at a time; further ones wait where they came."""
+
+    head_s = HEAD_S
+
+    def __init__(self, served: Served) -> None:
+        self.served = served
+        self.transport: asyncio.Transport
+        self.peer = ""
+        self.lost = False
+        self.full = False
+        self._loop = asyncio.get_running_loop()
+        self._parser = httptools.HttpRequestParser(self)
+        # Some clients send a line break behind a body.
+        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._url = b""
+        self._in_head = True
+        self._head_bytes = 0
+        self._refused = self._paused = self._upgrades = False
+        self._coming: Request | None = None
+        self._serving: Request | None = None
+        self._waiting: deque[Request] = deque()
+        self._drained: asyncio.Future[None] | None = None
+        self._full_s = float("inf")
+        self._due_s = self._loop.time() + self.head_s
+        self._idle = False
+
+    # ---- What asyncio tells ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
+        peer = transport.get_extra_info("peername")
+        self.peer = str(peer[0]) if isinstance(peer, tuple) else ""
+        self.served.connections.add(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        self.lost = True
+        self.served.connections.discard(self)
+        self.resume_writing()
+        hung_up = ClientClosed("the caller hung up while sending")
+        for request in (self._serving, self._coming, *self._waiting):
+            if request is not None:
+                request.fail(hung_up)
+        serving = self._serving
+        if serving is not None and serving.on_lost is not None:
+            serving.on_lost()
+        self._waiting.clear()
+
+    def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
+        if self._idle:
+            self._idle, self._due_s = False, self._loop.time() + self.head_s
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._upgrades = True  # nothing else is spoken here: what follows is not HTTP
+        except httptools.HttpParserError:
+            self._refuse(400, "Invalid HTTP request received.")
+            return
+        if self._in_head and not self.transport.is_closing():
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._refuse(431, "The request's headers are too large.")
+
+    def pause_writing(self) -> None:
+        self.full, self._full_s = True, self._loop.time()
+
+    def resume_writing(self) -> None:
+        self.full, self._full_s = False, float("inf")
+        if self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
+
+    # ---- What the parser tells -------------------------------------------------------------------------------------
+
+    def on_message_begin(self) -> None:
+        self._in_head, self._head_bytes, self._url = True, 0, b""
+        self._coming = Request(self)
+
+    def on_url(self, url: bytes) -> None:
+        self._url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._coming is not None:
+            self._coming.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        request = self._coming
+        if request is None:
+            return
+        self._in_head, self._due_s = False, float("inf")
+        url = httptools.parse_url(self._url)
+        raw = url.path
+        path = raw.decode("ascii")
+        request.raw_path = path
+        request.path = unquote(path) if "%" in path else path
+        request.query = (url.query or b"").decode("latin-1")
+        request.method = self._parser.get_method().decode("ascii")
+        request.chunked = self._parser.get_http_version() != "1.0"
+        request.keep_alive = request.chunked and self._parser.should_keep_alive()
+        request.expects = request.headers.get("expect", "").lower() == "100-continue"
+        if self._serving is None and not self._waiting:
+            self._begin(request)
+        else:
+            self._waiting.append(request)
+            self.pause()
+
+    def on_body(self, body: bytes) -> None:
+        if self._coming is not None:
+            self._coming.take(body)
+
+    def on_message_complete(self) -> None:
+        if self._coming is not None:
+            self._coming.complete()
+            self._coming = None
+
+    # ---- What a request asks ---------------------------------------------------------------------------------------
+
+    def send(self, head: bytes, body: bytes = b"") -> None:
+        """Write; what nobody takes any more is dropped."""
+        if self.lost:
+            return
+        if len(body) <= JOINED_BYTES:
+            self.transport.write(head + body)
+        else:
+            self.transport.writelines((head, body))
+
+    async def drain(self) -> None:
+        """Until the caller has taken most of what was written."""
+        self._drained = self._loop.create_future()
+        try:
+            await self._drained
+        finally:
+            self._drained = None
+
+    def go_on(self) -> None:
+        """The caller waits to be asked for its body."""
+        self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def pause(self) -> None:
+        if not self._paused and not self.lost:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def resume(self) -> None:
+        if self._paused and not self.lost:
+            self._paused = False
+            self.transport.resume_reading()
+
+    def answered(self, request: Request) -> None:
+        """The next request's turn."""
+        self._serving = None
+        if self.lost:
+            return
+        if self._upgrades or not request.keep_alive:
+            self.transport.close()
+            return
+        if self._waiting:
+            self._begin(self._waiting.popleft())
+            return
+        self.resume()
+        # In the midst of a next head it is not idle.
+        self._idle = not self._in_head
+        self._due_s = self._loop.time() + (KEEP_ALIVE_S if self._idle else self.head_s)
+
+    # ---- What the server asks --------------------------------------------------------------------------------------
+
+    def look(self, now_s: float) -> None:
+        """Called some ten times a second: whatever is overdue ends."""
+        if now_s >= self._due_s:
+            self._due_s = float("inf")
+            if self._idle:
+                self.transport.close()
+            elif not self._refused:
+                self._refuse(408, "The request's headers did not come in time.")
+        serving = self._serving
+        if serving is None:
+            return
+        if now_s >= serving.due_s:
+            serving.fail(TimeoutError())
+        if now_s - self._full_s >= serving.idle_s:
+            self._full_s = float("inf")
+            if serving.on_lost is not None:
+                serving.on_lost()
+            self.transport.abort()
+
+    def shutdown(self) -> None:
+        """Close as soon as nobody is being answered."""
+        if self._serving is None:
+            self.transport.close()
+        else:
+            self._serving.keep_alive = False
+
+    # ---- Its own ---------------------------------------------------------------------------------------------------
+
+    def _begin(self, request: Request) -> None:
+        self._serving = request
+        task = self._loop.create_task(self._serve(request))
+        self.served.tasks.add(task)
+        task.add_done_callback(self.served.tasks.discard)
+
+    async def _serve(self, request: Request) -> None:
+        try:
+            await self.served.handler(request)
+        except Exception:  # a fault of ours ends one request, not the server
+            log.exception("a request to %s failed", request.path)
+        finally:
+            if not request.answered and not self.lost:
+                self._leave(request)
+
+    def _leave(self, request: Request) -> None:
+        """Nobody will answer this any more, or answer it to its end."""
+        if request.started:
+            self.transport.close()
+            return
+        request.keep_alive = False
+        request.respond(500, b"Internal Server Error", [("content-type", "text/plain; charset=utf-8")])
+
+    def _refuse(self, status: int, message: str) -> None:
+        """Say why and hang up."""
+        if self.transport.is_closing():
+            return
+        self._refused = True
+        head = (
+            f"{_STATUS[status]}content-type: text/plain\r\ncontent-length: {len(message)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(f"{head}{message}".encode("ascii"))
+        self._loop.call_later(LINGER_S, self.transport.close)

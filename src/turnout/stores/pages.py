@@ -1,0 +1,49 @@
+"""A file that is appended to in memory: what is written outlives the process at once, without a call of the system."""
+
+from __future__ import annotations
+
+import mmap
+import os
+
+__all__ = ["Pages"]
+
+GROWN_BYTES = 256 * 1024
+
+
+class Pages:
+    """The pages of an open, empty file (read and write). What stands in them is the kernel's as soon as it is written,
+    as after `os.write`, whatever becomes of this process. Behind the end stand zeros.
+
+    Its room is taken on the disk beforehand, by writing those zeros: a page that the disk has no room for would end
+    the process."""
+
+    def __init__(self, file: int) -> None:
+        self._file = file
+        self._map: mmap.mmap | None = None
+        self._room = 0
+        self.size = 0
+
+    def append(self, data: bytes) -> None:
+        """Raises OSError where there is no room; then nothing of it is written."""
+        pages, end = self._map, self.size + len(data)
+        if pages is None or end > self._room:
+            pages = self._grow(end)
+        pages[self.size : end] = data
+        self.size = end
+
+    def close(self) -> None:
+        """Let go of the pages; the file is its owner's to close."""
+        if self._map is not None:
+            self._map.close()
+            self._map = None
+            self._room = 0
+
+    def _grow(self, need: int) -> mmap.mmap:
+        room = -(-need // GROWN_BYTES) * GROWN_BYTES
+        at = self._room
+        while at < room:
+            at += os.pwrite(self._file, bytes(room - at), at)
+        if self._map is not None:
+            self._map.close()
+        self._map, self._room = mmap.mmap(self._file, room), room
+        return self._map
