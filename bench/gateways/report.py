@@ -15,7 +15,7 @@ from msgspec import Struct
 from gateways.bodies import SIZES, size_name
 from gateways.installing import Home
 from gateways.measuring import BEGUN_IN_S, CONNECTIONS, EVENTS, SETTLE_S, STREAMS, Figures, Plan, Told
-from gateways.peers import DIRECT, Peer
+from gateways.peers import DIRECT, NOT_SERVERS, Peer
 from gateways.plots import Bar, Line, bars, lines
 from gateways.processes import Cores
 
@@ -101,7 +101,8 @@ def processor() -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lined = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
+    right = "---:" if all(len(cell) < 60 for row in rows for cell in row) else "---"  # figures, not texts
+    lined = [heads, ["---"] + [right] * (len(heads) - 1), *rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in lined)
 
 
@@ -220,6 +221,7 @@ def told_of(run: Run) -> str:
         notes = "; ".join(run.figures.notes.get(peer.name, ()))
         state = f"not measured: {run.absent[peer.name]}" if peer.name in run.absent else notes
         rows.append([peer.name, peer.made_in, home.version if home else "-", peer.does, state.replace("|", "/")])
+    rows += [[name, "-", "-", "-", f"not measured: {why}"] for name, why in NOT_SERVERS.items()]
     return table(["", "made in", "version", "what it does beside forwarding", "what went wrong"], rows)
 
 
