@@ -1,12 +1,12 @@
 """Whether a gateway stays as it was: python bench/long_haul.py [--requests 200000] [--stream-minutes 30]
 
 Steps of agents' conversations, and streams beside them, through a running gateway with everything switched on; the
-same conversations over and over, so that tables which are bounded are soon as large as they get. Told after each tenth,
-once nobody asks anything: latencies, the gateway's memory, what it says is in flight, its connections with callers and
-with the provider. Memory counts from after the fourth tenth: a conversation that begins anew is a thread of its own, and
-the 20,000 that are kept are some 65,000 requests. Ends with 1 where it grew by more than 5 MB (told and not judged after
-fewer requests), something is in flight or connected, or an answer failed; latency is told and not judged: the machine's
-other work is in it. Without options two minutes, as many requests as fit. Loopback only, ends by itself.
+same conversations over and over, so that tables which are bounded are at last as large as they get. Told after each
+tenth, once nobody asks anything: latencies, the gateway's memory, what it says is in flight, its connections with
+callers and with the provider. Memory counts from after the fourth tenth: a conversation that begins anew is a thread of
+its own, and the 20,000 that are kept are some 65,000 requests. Ends with 1 where it grew by more than 5 MB (not judged
+after fewer requests), something is in flight or connected, or an answer failed; latency is told and not judged: the
+machine's other work is in it. Without options two minutes, as many requests as fit. Loopback only, ends by itself.
 """
 
 from __future__ import annotations
