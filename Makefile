@@ -96,8 +96,9 @@ format: .venv/dev  ## mend format and simple lint
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/dev  ## CPU per request of the gateway, on this machine
-	$(BIN)/python bench/gateway.py
+bench: .venv/dev  ## gateways side by side into docs/benchmarks.md, and the instructions of ours; ARGS=--quick
+	$(BIN)/python bench/gateways $(ARGS)
+	$(if $(findstring --quick,$(ARGS)),,$(BIN)/python bench/instructions.py)
 
 clean:  ## remove .venv and caches
-	rm -rf .venv .agents .deploy .release .pythons dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .agents .deploy .peers .release .pythons dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
