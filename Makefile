@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-dep
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-agents test-browser test-deploy check lint types bench format clean
+.PHONY: help demo test test-agents test-browser test-deploy test-api docs reference check lint types bench format clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -60,6 +60,18 @@ test-browser: .venv/dev .agents/axe  ## the console in headless Chromium; needs 
 test-deploy: .venv/dev .deploy/installed  ## what is in deploy/, by the linters of each; HAProxy and systemd where installed
 	$(BIN)/pytest -rs tests/deploy $(ARGS)
 
+# mkdocs in a venv of its own: nothing that Turnout needs. Its pages load nothing from elsewhere.
+.docs/installed: Makefile
+	$(PYTHON) -m venv .docs
+	.docs/bin/python -m pip install --disable-pip-version-check --quiet --only-binary :all: mkdocs==1.6.1 mkdocs-material==9.8.2
+	touch $@
+
+docs: .docs/installed  ## the documentation as pages, into .docs/site; fails at a link that leads nowhere
+	NO_MKDOCS_2_WARNING=1 .docs/bin/mkdocs build --strict --quiet --site-dir .docs/site
+
+reference: .venv/dev  ## write the pages that come from the code: config, errors, providers
+	for page in config error provider; do $(BIN)/python tools/write_$${page}_reference.py; done
+
 check: lint types test  ## what CI runs
 
 lint: .venv/dev  ## format, lint and import directions
@@ -78,4 +90,4 @@ bench: .venv/dev  ## CPU per request of the gateway, on this machine
 	$(BIN)/python bench/gateway.py
 
 clean:  ## remove .venv and caches
-	rm -rf .venv .agents .deploy .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .agents .deploy .docs .pytest_cache .ruff_cache .hypothesis .import_linter_cache
