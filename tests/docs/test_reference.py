@@ -11,7 +11,7 @@ from turnout.config import Config, parse_config
 from turnout.providers.registry import PROVIDERS
 
 ROOT = Path(__file__).parents[2]
-WRITERS = ("write_config_reference", "write_error_reference", "write_provider_reference")
+WRITERS = ("plot_break_even", "write_config_reference", "write_error_reference", "write_provider_reference")
 
 
 def writer(name):
@@ -57,3 +57,7 @@ def test_every_provider_has_a_row_and_the_example_is_a_config():
         assert f"| `{name}` | " in text
     for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
         parse_config(block, {"OPENAI_API_KEY": "k", "OPENAI_API_KEY_2": "k", "LAB_KEY": "k"})
+
+
+def test_the_break_even_steps_on_the_page_are_what_the_formula_says():
+    assert writer("plot_break_even").table() in (ROOT / "docs/routing.md").read_text("utf-8")
