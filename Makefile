@@ -69,8 +69,12 @@ test-deploy: .venv/dev .deploy/installed  ## what is in deploy/, by the linters 
 docs: .docs/installed  ## the documentation as pages, into .docs/site; fails at a link that leads nowhere
 	NO_MKDOCS_2_WARNING=1 .docs/bin/mkdocs build --strict --quiet --site-dir .docs/site
 
-reference: .venv/dev  ## write the pages that come from the code: config, errors, providers
+reference: .venv/dev  ## write the pages that come from the code: config, errors, providers, the plot of routing
 	for page in config error provider; do $(BIN)/python tools/write_$${page}_reference.py; done
+	$(BIN)/python tools/plot_break_even.py
+
+test-api: .venv/dev  ## requests that schemathesis makes of the API's description, many more than `make test` sends
+	TURNOUT_API_EXAMPLES=20 $(BIN)/pytest --numprocesses $(WORKERS) tests/server/test_contract.py $(ARGS)
 
 check: lint types test  ## what CI runs
 

@@ -9,6 +9,7 @@ import pytest
 from turnout import errors
 from turnout.config import Config, parse_config
 from turnout.providers.registry import PROVIDERS
+from turnout.server.views import described
 
 ROOT = Path(__file__).parents[2]
 WRITERS = ("plot_break_even", "write_config_reference", "write_error_reference", "write_provider_reference")
@@ -61,3 +62,9 @@ def test_every_provider_has_a_row_and_the_example_is_a_config():
 
 def test_the_break_even_steps_on_the_page_are_what_the_formula_says():
     assert writer("plot_break_even").table() in (ROOT / "docs/routing.md").read_text("utf-8")
+
+
+def test_the_page_on_http_has_every_path_that_is_described():
+    text = (ROOT / "docs/http.md").read_text("utf-8")
+    missing = [p for p in described()["paths"] if p not in text and f":{p.rpartition(':')[2]}" not in text]
+    assert missing == []
