@@ -6,6 +6,7 @@ mkdocs.yml names this file as a hook; mkdocs alone imports it. A link that leads
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +40,8 @@ def within(text: str, page: str) -> str:
 
 def on_files(files: Any, *, config: Any) -> Any:
     """mkdocs asks with the pages that it found."""
-    from mkdocs.structure.files import File
-
-    files.append(File.generated(config, "index.md", content=front_page((ROOT / "README.md").read_text("utf-8"))))
+    made = import_module("mkdocs.structure.files").File  # it is in the venv of `make docs` alone
+    files.append(made.generated(config, "index.md", content=front_page((ROOT / "README.md").read_text("utf-8"))))
     return files
 
 
