@@ -6,7 +6,8 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-dep
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-agents test-browser test-deploy test-api docs reference check lint types bench format clean
+.PHONY: help demo test test-agents test-browser test-deploy test-api docs reference check lint types bench format clean \
+	release audit-deps test-pythons
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -76,6 +77,27 @@ reference: .venv/dev  ## write the pages that come from the code: config, errors
 test-api: .venv/dev  ## requests that schemathesis makes of the API's description, many more than `make test` sends
 	TURNOUT_API_EXAMPLES=20 $(BIN)/pytest --numprocesses $(WORKERS) tests/server/test_contract.py $(ARGS)
 
+# The auditor, and the schema of CycloneDX: in a venv of their own, for pip-audit brings some thirty packages.
+.release/installed: Makefile
+	$(PYTHON) -m venv .release
+	.release/bin/python -m pip install --disable-pip-version-check --quiet --only-binary :all: pip-audit==2.10.1 \
+		'cyclonedx-python-lib[json-validation]==11.12.0'
+	touch $@
+
+release: .venv/dev .release/installed  ## wheel, sdist, sums and SBOMs into dist/, built twice, tried in a clean venv
+	$(BIN)/python tools/build_release.py
+	$(BIN)/python tools/sbom.py
+	cd dist && sha256sum turnout-* > SHA256SUMS
+	$(BIN)/pytest -rs tests/release
+	$(BIN)/python tools/try_release.py $(ARGS)
+
+# --strict: an index that does not know a release's vulnerabilities is a failure and no clean bill.
+audit-deps: .release/installed  ## known vulnerabilities of all that is pinned; asks pypi.org (ARGS="-s osv": osv.dev)
+	.release/bin/pip-audit --strict --disable-pip --require-hashes --progress-spinner off -r requirements/dev.txt $(ARGS)
+
+test-pythons: .venv/dev  ## the core tests on every Python from 3.11 to 3.14 that this machine has
+	$(BIN)/python tools/test_pythons.py $(ARGS)
+
 check: lint types test  ## what CI runs
 
 lint: .venv/dev  ## format, lint and import directions
@@ -94,4 +116,4 @@ bench: .venv/dev  ## CPU per request of the gateway, on this machine
 	$(BIN)/python bench/gateway.py
 
 clean:  ## remove .venv and caches
-	rm -rf .venv .agents .deploy .docs .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .agents .deploy .docs .release .pythons dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

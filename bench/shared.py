@@ -22,7 +22,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 import uvloop
 
 from support.valkey import shared_valkey
-from turnout.shared_state import Admission, Claim, SharedState
+from turnout.shared_state import Claim, KeyAdmission, SharedState
 from turnout.stores.shared.memory import MemoryShared
 from turnout.stores.shared.sqlite import SqliteShared
 from turnout.stores.shared.valkey import ValkeyShared
@@ -37,7 +37,7 @@ async def lease(shared: SharedState, n: int) -> None:
 
 
 async def limits(shared: SharedState, n: int) -> None:
-    admission = Admission(key=f"k{n % 50}", request_id=f"r{n}", tokens=100, rpm=10**9, tpm=10**9, at_once=1_000)
+    admission = KeyAdmission(key=f"k{n % 50}", request_id=f"r{n}", tokens=100, rpm=10**9, tpm=10**9, at_once=1_000)
     await shared.admit(admission)
     await shared.leave(admission, used=90)
 

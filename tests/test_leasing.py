@@ -157,7 +157,7 @@ async def test_a_gateway_that_begins_later_finds_what_was_spent_before(tmp_path)
     async with fleet(tmp_path, 1, company(100)) as [one]:
         await one.spend(60)
     async with fleet(tmp_path, 1, company(100)) as [later]:  # another engine, too: it knows nothing
-        later.name = later.shared._gateway = "gw-later"
+        later.name = later.shared.gateway = "gw-later"
         assert later.budgets.spent("company") == 60 * CENT
         with pytest.raises(BudgetExhausted):
             await later.spend(41)

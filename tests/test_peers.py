@@ -10,10 +10,13 @@ import pytest
 
 from support.calls import CHAT, post
 from support.gateway import gateway, lab
+from support.members import Clock, Member
 from support.shared import KINDS, until
 from support.upstream import Script, ScriptedUpstream, answer
 from support.valkey import shared_valkey
 from turnout.errors import NoCapacity
+from turnout.shared_state import KeyAdmission
+from turnout.spend.brakes import Verdict
 from turnout.stores.shared.memory import MemoryEngine, MemoryShared
 from turnout.stores.shared.sqlite import SqliteShared
 
@@ -217,11 +220,29 @@ async def test_each_leaves_once_also_when_it_is_cancelled_or_refused(tmp_path, s
             await quiet(a, b)
 
 
+async def test_a_request_counts_as_open_for_as_long_as_its_answer_may_take(tmp_path):
+    engine = MemoryEngine()
+    toml = "delivery.timeout_s = 3000\n" + KEYED + "max_concurrency = 1\n"
+    async with (
+        ScriptedUpstream(Script(hang=True)) as up,
+        gateway(toml + lab(up.url), tmp_path, shared=MemoryShared("a", engine)) as gw,
+    ):
+        hanging = await begun(gw)
+        await until(lambda: len(up.requests) == 1)
+        (until_s,) = engine.gates.get("team", engine.now_s()).open.values()
+        assert until_s > engine.now_s() + 3000
+        hanging.close()
+
+
 class Late(MemoryShared):
-    """Lets in, and the word of it is lost."""
+    """Lets in, and the word of it is lost, at once or after `answering`."""
+
+    answering = None
 
     async def admit(self, admission):
         await super().admit(admission)
+        if self.answering is not None:
+            await self.answering.wait()
         raise NoCapacity("it took too long")
 
 
@@ -234,6 +255,122 @@ async def test_who_was_let_in_without_knowing_it_leaves_too(tmp_path):
     ):
         assert (await keyed(gw))[0] == 200
         await until(lambda: not any(gate.open for _, gate in engine.gates.items()))
+
+
+async def test_who_hung_up_before_the_word_was_lost_leaves_too():
+    engine = MemoryEngine()
+    shared = Late("a", engine)
+    shared.answering = asyncio.Event()
+    member = await Member(Clock()).share(shared)
+    asking = asyncio.create_task(member.peers.admit(KeyAdmission(key="team", request_id="r", tokens=1, at_once=1)))
+    await until(lambda: any(gate.open for _, gate in engine.gates.items()))
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    shared.answering.set()
+    await asyncio.sleep(0)
+    Clock.now += 2  # the engine had its rest
+    await until(lambda: not any(gate.open for _, gate in engine.gates.items()))
+    await member.close()
+
+
+class Forgetful(MemoryShared):
+    """Who leaves has left, and the first time the word of it is lost."""
+
+    lost = 1
+
+    async def leave(self, admission, *, used):
+        await super().leave(admission, used=used)
+        if self.lost:
+            self.lost -= 1
+            raise NoCapacity("it took too long")
+
+
+@pytest.mark.parametrize("at_once", [None, 3])
+async def test_tokens_are_corrected_once_though_the_word_of_it_was_lost(at_once):
+    now = 1_000.0
+    engine = MemoryEngine(now_s=lambda: now)
+    member = await Member(Clock()).share(Forgetful("a", engine))
+    admission = KeyAdmission(key="team", request_id="r", tokens=600, tpm=600, at_once=at_once)
+    assert await member.peers.admit(admission) == 0
+    member.peers.left(admission, used=300)
+    await member.peers.quiet()
+    Clock.now += 2
+    await member.peers.quiet()
+    gate = engine.gates.get("team", now)
+    assert (gate.open, gate.tpm) == ({}, (600, now + 30)), "half of a minute's tokens were used"
+    await member.close()
+
+
+class Deaf(MemoryShared):
+    """Hears nothing, until it is told that it has missed something."""
+
+    def hear(self, topic, heard, *, missed=None):
+        self.missed = missed or self.missed
+        super().hear(topic, heard)
+
+    async def start(self):
+        pass
+
+
+async def test_what_was_told_while_nobody_listened_is_caught_up():
+    engine = MemoryEngine()
+    a, b = [await Member(Clock()).share(Deaf(name, engine)) for name in "ab"]
+    a.runs.hold("", "run 1", Verdict(brake="by_hand", action="pause", why="paused by ann"))
+    a.peers.held("", "run 1")
+    await a.peers.quiet()
+    assert b.runs.find("", "run 1") is None
+    b.shared.missed()
+    await until(lambda: b.runs.find("", "run 1") is not None and b.runs.find("", "run 1").paused is not None)
+    b.runs.resume("run 1")
+    b.peers.held("", "run 1")
+    await b.peers.quiet()
+    a.shared.missed()
+    await until(lambda: a.runs.find("", "run 1").paused is None)
+    for member in (a, b):
+        await member.close()
+
+
+async def test_what_an_engine_forgot_is_told_again():
+    engine = MemoryEngine()
+    a, b = [await Member(Clock()).share(Deaf(name, engine)) for name in "ab"]
+    a.runs.hold("", "run 1", Verdict(brake="by_hand", action="pause", why="paused by ann"))
+    a.peers.held("", "run 1")
+    await a.peers.quiet()
+    engine.forget_everything(5.0)
+    for member in (a, b):  # as after a restart: whoever comes first
+        member.shared.missed()
+    await until(lambda: engine.records.get("runs", engine.now_s()) is not None)
+    b.shared.missed()
+    await until(lambda: b.runs.find("", "run 1") is not None)
+    for member in (a, b):
+        await member.close()
+
+
+async def test_who_was_cut_off_reads_before_it_writes():
+    engine = MemoryEngine()
+    a, b = [await Member(Clock()).share(Deaf(name, engine)) for name in "ab"]
+    verdict = Verdict(brake="by_hand", action="pause", why="paused by ann")
+    for member, name in ((a, "run 1"), (b, "run 2")):
+        member.peers._missed_count += 1  # it may have missed something, and has not looked yet
+        member.runs.hold("", name, verdict)
+        member.peers.held("", name)
+        await member.peers.quiet()
+    c = await Member(Clock()).share(Deaf("c", engine))
+    assert sorted(name for _, name, _ in c.runs) == ["run 1", "run 2"]
+    for member in (a, b, c):
+        await member.close()
+
+
+async def test_an_engine_that_comes_back_is_noticed_without_a_request(caplog):
+    engine = MemoryEngine()
+    member = Member(Clock())
+    engine.away = True
+    await member.share(MemoryShared("a", engine))
+    assert not member.peers.healthy
+    engine.away = False
+    await until(lambda: member.peers.healthy)
+    assert "the shared state is back" in caplog.text
+    await member.close()
 
 
 async def test_without_the_engine_each_counts_alone(tmp_path, caplog):

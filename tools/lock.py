@@ -44,26 +44,37 @@ def hashes(name: str, version: str) -> list[str]:
     return sorted({file["hashes"]["sha256"] for file in files if wanted.match(file["filename"])})
 
 
-def closure(wanted: Iterable[str]) -> set[str]:
-    """The projects that these requirements need, themselves included, as far as this Python and system ask for them."""
+def graph(wanted: Iterable[str]) -> dict[str, set[str]]:
+    """The projects that these requirements need, themselves included, as far as this Python and system ask for them:
+    each with the projects that it needs itself."""
     waiting = [Requirement(text) for text in wanted]
     seen: set[tuple[str, str]] = set()
+    found: dict[str, set[str]] = {}
     while waiting:
         requirement = waiting.pop()
         name = canonicalize_name(requirement.name)
+        edges = found.setdefault(name, set())
         for extra in ("", *requirement.extras):
             if (name, extra) in seen:
                 continue
             seen.add((name, extra))
             needs = map(Requirement, distribution(name).requires or ())
-            waiting += [need for need in needs if need.marker is None or need.marker.evaluate({"extra": extra})]
-    return {name for name, _ in seen}
+            taken = [need for need in needs if need.marker is None or need.marker.evaluate({"extra": extra})]
+            edges |= {canonicalize_name(need.name) for need in taken} - {name}
+            waiting += taken
+    return found
+
+
+def closure(wanted: Iterable[str]) -> set[str]:
+    """The projects that these requirements need, themselves included."""
+    return set(graph(wanted))
 
 
 def main() -> int:
     told: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())
     project = told["project"]
     optional: dict[str, list[str]] = project["optional-dependencies"]
+    base = closure(project["dependencies"])
     build = closure(told["build-system"]["requires"])
     demo = closure(
         [*project["dependencies"], *(need for extra in DEMO_EXTRAS for need in optional[extra]), "editables"]
@@ -78,7 +89,7 @@ def main() -> int:
     if unknown := sorted(name for name, digests in found.items() if not digests):
         print(f"not known to the index: {', '.join(unknown)}", file=sys.stderr)
         return 1
-    for what, names in (("build", build), ("serve", serve), ("demo", demo), ("dev", set(pins))):
+    for what, names in (("base", base), ("build", build), ("serve", serve), ("demo", demo), ("dev", set(pins))):
         blocks = [
             " \\\n    ".join([f"{name}=={pins[name]}", *(f"--hash=sha256:{digest}" for digest in found[name])])
             for name in sorted(names)

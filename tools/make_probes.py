@@ -20,8 +20,8 @@ from random import Random
 from typing import Any
 
 import msgspec
-from probe_puzzles import CITIES, JUST_ANSWER, JUST_NUMBER, Made, logic, number, repair, tools, tracing
 
+from probe_puzzles import CITIES, JUST_ANSWER, JUST_NUMBER, Made, logic, number, repair, tools, tracing
 from turnout.learn.probes import (
     Check,
     ExactCheck,

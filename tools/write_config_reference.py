@@ -167,7 +167,7 @@ def as_markdown(text: str) -> str:
     """A docstring for readers of TOML: pages become links, Python's words the config's."""
     text = re.sub(r"(\w+`) None\b", r"\1 left out", text).replace("None", "what is left out")
     text = re.sub(r"(\w+)` False\b", r"\1 = false`", text)
-    return re.sub(r"docs/((?:\w+/)*)([\w-]+)\.md", lambda m: f"[{m[2].replace('-', ' ')}](../{m[1]}{m[2]}.md)", text)
+    return re.sub(r"docs/((?:\w+/)*)([\w-]+)\.md", lambda m: f"[{m[2]}](../{m[1]}{m[2]}.md)", text)
 
 
 def anchor(path: str) -> str:

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from turnout.catalog.models import Deployment, Target
 from turnout.chat import FinishReason, Message, RequestOutline, Usage
 from turnout.keys import Key
-from turnout.shared_state import Admission
+from turnout.shared_state import KeyAdmission
 from turnout.trace import Trace
 
 __all__ = [
@@ -265,7 +265,7 @@ class RequestContext(Struct, kw_only=True):
     started_s: float
     key_id: str | None = None
     key: Key | None = None
-    admission: Admission | None = None
+    admission: KeyAdmission | None = None
     tags: dict[str, str] = {}
     mode: str | None = None
     cache: CacheState = "bypass"

@@ -45,6 +45,7 @@ from turnout.money import nano
 from turnout.peers import Peers
 from turnout.pipeline import Pipeline, Rules
 from turnout.places import has_key, places_of, provider_of
+from turnout.plugged import Plugged, chooser_of, embedder_of
 from turnout.predicting import predictor_for
 from turnout.providers.discovery import discover_local
 from turnout.providers.embedded import EMBEDDED_MODEL, EMBEDDED_ROW, EmbeddedTransport, available
@@ -61,6 +62,7 @@ from turnout.routing.outlook import Foresight
 from turnout.routing.rank import Router
 from turnout.routing.volatile import PrefixWatch
 from turnout.routing.warmth import Warmth
+from turnout.semantic import Embedder
 from turnout.server.auth import Keyring
 from turnout.shadow import AT_ONCE, shadowing
 from turnout.shared_state import SharedState
@@ -93,6 +95,9 @@ log = logging.getLogger("turnout")
 
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
+OPEN_MARGIN_S = 60.0
+"""Beyond the whole time of an answer: until its last byte is read and it has left its key's gate everywhere."""
+
 
 class Extra(Struct, frozen=True, kw_only=True):
     """A provider that no config file names: the embedded model, or the demo's recorded one."""
@@ -110,6 +115,7 @@ class State(Struct, frozen=True, kw_only=True):
     embedded: Extra
     alerts: Alerts
     stores: Stores
+    plugged: Plugged
     shared: SharedState | None = None
 
     async def start(self) -> None:
@@ -124,7 +130,7 @@ class State(Struct, frozen=True, kw_only=True):
         memory = self.memory
         parts = (
             *(memory.background, memory.drains, memory.answers, self.alerts),
-            *(self.embedded.provider.transport, self.http),
+            *(self.plugged, self.embedded.provider.transport, self.http),
             *(part for part in (memory.peers, memory.leasing, self.shared) if part is not None),
         )
         async with AsyncExitStack() as closing:  # whatever one says, the others end too, and rows are written
@@ -216,6 +222,7 @@ def _state(store: StoreConfig, stores: Stores, shared: SharedState | None) -> St
         embedded=embedded_extra(http),
         alerts=alerts,
         stores=stores,
+        plugged=Plugged(http),
         shared=shared,
     )
 
@@ -268,7 +275,7 @@ async def _build(
     rows = dict(config.providers)
     if discover:
         rows |= {n: ProviderConfig() for n, row in PROVIDERS.items() if n not in rows and has_key(row, env)}
-    providers = {name: provider_of(name, override, env, state.http) for name, override in rows.items()}
+    providers = _providers(rows, env, state)
     prices = price_source(config)
     catalog = Catalog(read_table(prices.file)) if prices else Catalog.load()
     describe = Describer(config, catalog, providers)
@@ -283,9 +290,8 @@ async def _build(
         providers[extra.provider.row.name] = extra.provider
         deployments += [describe.overridden(d) for d in extra.deployments]
     fleet = Fleet(deployments, providers=tuple(providers), describe=describe, knows=describe.knows)
-    names = _names(config, fleet)
+    names, keyring = _names(config, fleet), keyring_of(config, state.stores, env)
     _check_against(config, fleet)
-    keyring = keyring_of(config, state.stores, env)
     predictor = predictor_for(config.routing.predictor, fleet, state.memory.learner)
     router = Router(
         fleet,
@@ -296,13 +302,14 @@ async def _build(
         pace=state.board.pace,
         detours=config.routing.detours,
     )
+    router.chooser, embedder = chooser_of(config.routing), embedder_of(config.answers.semantic)
     brakes, rules = _brake_rules(config.brakes), _rules(config, fleet)
     accounts = {name: places_of(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
     book = BudgetBook(config, state.stores.budgets, state.memory)
     await book.take()
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
-    _follow(config, state)
+    _follow(config, state, embedder)
     state.memory.learner.predictor = predictor
     return Engine(
         state=state,
@@ -324,12 +331,22 @@ async def _build(
     )
 
 
-def _follow(config: Config, state: State) -> None:
+def _providers(rows: Mapping[str, ProviderConfig], env: Mapping[str, str], state: State) -> dict[str, Provider]:
+    """Who is asked: plug-ins where the config names them, else our own. Raises ConfigError."""
+    return {
+        name: state.plugged.provider(name, told) if told.plugin else provider_of(name, told, env, state.http)
+        for name, told in rows.items()
+    }
+
+
+def _follow(config: Config, state: State, embedder: Embedder | None) -> None:
     """Let what outlives a config go by this one."""
-    state.memory.answers.rules = config.answers
+    state.memory.answers.rules, state.memory.answers.embedder = config.answers, embedder
     state.memory.learner.follow(config.learning)
     state.alerts.follow(config)
     state.memory.signals.on_brake = state.alerts.braked
+    if state.shared is not None:
+        state.shared.open_s = config.delivery.timeout_s + OPEN_MARGIN_S
 
 
 def embedded_extra(http: HttpTransport) -> Extra:
@@ -390,7 +407,7 @@ def _check_against(config: Config, fleet: Fleet) -> None:
 
 def _check_semantic(config: Config, fleet: Fleet) -> None:
     told = config.answers.semantic
-    if told is not None and not fleet.find(told.model):
+    if told is not None and told.model and not fleet.find(told.model):
         near = fleet.near(told.model)
         hint = f"did you mean {', '.join(near)}?" if near else "name it as provider/model, and set up its provider"
         raise ConfigError(f"answers.semantic.model = {told.model}: there is no such model; {hint}", param=told.model)

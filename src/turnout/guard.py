@@ -15,7 +15,7 @@ from turnout.dialects.ends import acting, noted
 from turnout.errors import BudgetExhausted, InvalidRequest, NoCapacity, RateLimited, RunPaused
 from turnout.keys import Key
 from turnout.memory import Memory
-from turnout.shared_state import Admission
+from turnout.shared_state import KeyAdmission
 from turnout.spend.brakes import BY_HAND, AgentRun, BrakeRules, Verdict
 
 __all__ = ["Guard", "spender_of", "thrifty"]
@@ -55,7 +55,7 @@ class Guard:
         """Whether it is in by the limits that hold over all gateways; False where none do. Raises RateLimited."""
         if self._peers is None or (key.rpm is None and key.tpm is None and key.max_concurrency is None):
             return False
-        admission = Admission(
+        admission = KeyAdmission(
             key=key.name,
             request_id=ctx.request_id,
             tokens=ctx.input_tokens_estimate,

@@ -20,6 +20,7 @@ from turnout.context import CACHE_HIT, MARK, RequestContext, SessionView
 from turnout.learning_rules import LearningRules
 from turnout.routing.drift import Alarm, Drift
 from turnout.routing.explore import draw
+from turnout.routing.features import Texts
 from turnout.routing.implicit import Shown, malformed, rephrased, shingles, spoken, tells
 from turnout.routing.outcomes import TRUST, Outcome, Source
 
@@ -172,6 +173,7 @@ class Learner:
         self.predictor: Learns | None = None
         self.drift = Drift()
         self.rules = LearningRules()
+        self.texts = Texts()
         self._clock = clock
         self._capacity = capacity
         # By owner and thread: what was answered there last. By request: the same, for feedback.
@@ -260,11 +262,12 @@ class Learner:
         self._last[place] = self._known[ctx.request_id] = answered
         self._last.move_to_end(place)
         self._forget()
-        for alarm in self.drift.asked(answered.model, _dense(ctx), self._clock()):
+        now = self._clock()
+        for alarm in self.drift.asked(answered.model, _dense(ctx), now):
             _warn(alarm)
         texts = self.keeps_prompt(ctx)
         if answered.features or texts:
-            self.store.keep(_asked(ctx, answered, answer if texts else None, texts=texts, at=self._clock()))
+            self.store.keep(_asked(ctx, answered, answer if texts else None, texts=texts, at=now))
 
     def known(self, request_id: str) -> Answered | None:
         """An answer that is remembered, by its request."""

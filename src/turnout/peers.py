@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from typing import TypeVar
 
 import msgspec
@@ -26,7 +26,7 @@ from turnout.delivery.health import Told
 from turnout.errors import NoCapacity
 from turnout.routing.affinity import Asked, SessionTable
 from turnout.session_sharing import TTL_S, SessionSharing, counts_name
-from turnout.shared_state import Admission, SharedState
+from turnout.shared_state import KeyAdmission, SharedState
 from turnout.spend.brakes import SessionRun
 from turnout.spend.run_records import Hold, counts_of, hear, hold_of, take_counts
 from turnout.spend.runs import Runs
@@ -38,7 +38,8 @@ log = logging.getLogger("turnout")
 VERSION = 1
 
 RUNS, HEALTH = "runs", "health"
-"""Topics of news, and the names of the records that a gateway reads which starts."""
+LISTS: tuple[str, ...] = RUNS, HEALTH
+"""Topics of news, and the names of the records that a gateway reads which starts or may have missed some."""
 
 HEALTH_TTL_S = 900.0
 """No breaker stays open for longer."""
@@ -56,6 +57,8 @@ AT_ONCE = 500
 """Conversations in one round trip."""
 
 MOST_HELD = 1_000
+"""Sessions in the list that is read late."""
+
 END_S = 2.0
 """For so long a gateway that ends tries to tell what it has not told yet."""
 
@@ -95,7 +98,7 @@ class _Waiting(Struct):
     counts: dict[Session, dict[str, int]] = {}
     holds: dict[Session, None] = {}
     places: dict[str, Told] = {}
-    left: list[tuple[Admission, int]] = []
+    left: list[tuple[KeyAdmission, int]] = []
 
     @property
     def some(self) -> bool:
@@ -131,6 +134,8 @@ class Peers:
         self._sharing = SessionSharing(sessions, runs, gateway=shared.gateway, clock=clock, wall=wall)
         self._waiting = _Waiting()
         self._telling: asyncio.Task[bool] | None = None
+        self._catching_up: asyncio.Task[None] | None = None
+        self._missed_count = self._caught_up = 0  # how often news may have been missed, and for how many it is made up
         self._later: asyncio.TimerHandle | None = None
         self._told_s = float("-inf")  # by the loop's clock, when telling last began
         self._hurry = False
@@ -139,7 +144,7 @@ class Peers:
         self._closed = False
         self.counts = PeerCounts()
         board.tell = self._place_changed
-        shared.hear(RUNS, self._heard)
+        shared.hear(RUNS, self._heard, missed=self._missed)
         shared.hear(HEALTH, self._heard)
 
     @property
@@ -161,20 +166,71 @@ class Peers:
             self._begin(now=True)
 
     async def start(self) -> None:
-        """Learn which breakers are open and which sessions held. Never fails: who hears nothing begins with nothing."""
+        """Learn which breakers are open and which sessions held. Never fails: who hears nothing begins with nothing,
+        and asks again until the engine is there."""
         try:
-            found = await self._shared.get([RUNS, HEALTH])
+            await self._learn()
         except NoCapacity as error:
             self._failed(error)
-            return
-        for told in found:
+
+    async def _learn(self) -> None:
+        """Read what a gateway reads that starts. Raises NoCapacity."""
+        missed = self._missed_count
+        found = dict(zip(LISTS, await self._shared.get(LISTS), strict=True))
+        for told in found.values():
             if told is not None:
                 self._take_news(told, late=True)
+        if missed > self._caught_up:
+            self._caught_up = missed
+            self._write_again(found)
+
+    @property
+    def _behind(self) -> bool:
+        """Whether something may have been missed since the others' lists were read."""
+        return self._caught_up < self._missed_count
+
+    def _write_again(self, found: Mapping[str, bytes | None]) -> None:
+        """An engine that lost its memory is told again what it should have, for others missed it as well."""
+        if found[RUNS] is None:
+            self._waiting.holds |= {(owner, name): None for owner, name, _ in islice(self._held(), MOST_HELD)}
+        if found[HEALTH] is None:
+            self._waiting.places = {**self._board.unwell(), **self._waiting.places}
+        self._begin()
+
+    def _missed(self) -> None:
+        """News may have been missed: read what others did as soon as the engine answers."""
+        self._missed_count += 1
+        self._begin_catching_up()
+
+    def _begin_catching_up(self) -> None:
+        if self._catching_up is None and not self._closed:
+            self._catching_up = asyncio.get_running_loop().create_task(self._catch_up())
+            self._catching_up.add_done_callback(self._catching_up_ended)
+
+    async def _catch_up(self) -> None:
+        while self._behind:
+            if self._resting:
+                await asyncio.sleep(PAUSE_S)
+            try:
+                await self._learn()
+            except NoCapacity as error:
+                self._rest(error)
+        self._well()
+
+    def _catching_up_ended(self, task: asyncio.Task[None]) -> None:
+        self._catching_up = None
+        if not task.cancelled() and (fault := task.exception()) is not None:
+            log.error("what other gateways did was not read again", exc_info=fault)
+        elif self._behind:
+            self._begin_catching_up()
 
     async def aclose(self) -> None:
         """Tell what is left to tell, for a short while at most."""
         self._closed = True
         self._board.tell = None
+        if (catching_up := self._catching_up) is not None:
+            catching_up.cancel()
+            await asyncio.gather(catching_up, return_exceptions=True)
         if self._later is not None:
             self._later.cancel()
         last = asyncio.create_task(self._tell_last())
@@ -204,7 +260,7 @@ class Peers:
         self._well()
         self.counts.found += self._sharing.take(asked, dict(zip(names, found, strict=True)))
 
-    async def admit(self, admission: Admission) -> float | None:
+    async def admit(self, admission: KeyAdmission) -> float | None:
         """Seconds that a key's request has to wait, over all gateways; 0: it is in, and must leave (`left`). None: the
         engine is away, nobody knows. A request that is cancelled meanwhile leaves by itself."""
         if self._resting:
@@ -214,8 +270,7 @@ class Peers:
             wait_s = await asyncio.shield(asking)
         except NoCapacity as error:
             self._failed(error)
-            if admission.at_once is not None:  # it may have been let in, and the word of it lost
-                self.left(admission, used=admission.tokens)
+            self._unheard(admission)
             return None
         except asyncio.CancelledError:
             asking.add_done_callback(partial(self._nobody_entered, admission))
@@ -223,9 +278,18 @@ class Peers:
         self._well()
         return wait_s
 
-    def _nobody_entered(self, admission: Admission, asked: asyncio.Future[float]) -> None:
-        if not asked.cancelled() and asked.exception() is None and asked.result() <= 0:
+    def _nobody_entered(self, admission: KeyAdmission, asked: asyncio.Future[float]) -> None:
+        if asked.cancelled():
+            return
+        if isinstance(asked.exception(), NoCapacity):
+            self._unheard(admission)
+        elif asked.exception() is None and asked.result() <= 0:
             self.left(admission, used=0)
+
+    def _unheard(self, admission: KeyAdmission) -> None:
+        """A request that may have been let in, and the word of it lost: its place at least is free again."""
+        if admission.at_once is not None:
+            self.left(admission, used=admission.tokens)
 
     # ---- After it --------------------------------------------------------------------------------------------------
 
@@ -248,7 +312,7 @@ class Peers:
             self._count((owner, session), by)
         self._begin()
 
-    def left(self, admission: Admission, *, used: int) -> None:
+    def left(self, admission: KeyAdmission, *, used: int) -> None:
         """A request that was let in has ended and took so many tokens."""
         self._waiting.left.append((admission, used))
         del self._waiting.left[:-MOST_WAITING]
@@ -320,6 +384,12 @@ class Peers:
 
     async def _tell(self) -> bool:
         """All that waits, in one round trip; whether it went well."""
+        if self._behind and (self._waiting.holds or self._waiting.places):
+            try:
+                await self._learn()  # a list without what others did meanwhile would take the place of theirs
+            except NoCapacity as error:
+                self._failed(error)
+                return False
         work, self._waiting, self._hurry = self._waiting, _Waiting(), False
         errands = self._errands(work)
         came = await asyncio.gather(*errands, return_exceptions=True)
@@ -376,11 +446,13 @@ class Peers:
                 take_counts(run, totals[name])
                 self._sessions.spent(*session, run.total_nano_usd)
 
-    async def _leave(self, admission: Admission, used: int) -> None:
+    async def _leave(self, admission: KeyAdmission, used: int) -> None:
         try:
             await self._shared.leave(admission, used=used)
         except NoCapacity:
-            self._waiting.left.append((admission, used))
+            # Perhaps only the answer was lost: freeing a place is safe twice, correcting tokens is not.
+            if admission.at_once is not None:
+                self._waiting.left.append((admission, admission.tokens))
             raise
 
     async def _tell_places(self, places: dict[str, Told]) -> None:
@@ -397,15 +469,21 @@ class Peers:
 
     async def _tell_holds(self, sessions: dict[Session, None]) -> None:
         runs = [(owner, name, run) for owner, name in sessions if (run := self._runs.find(owner, name)) is not None]
-        held = islice((one for one in self._runs if one[2].paused is not None or one[2].limits), MOST_HELD)
         try:
             await asyncio.gather(
                 self._shared.tell(RUNS, self._holds_news(runs)),
-                self._shared.put({RUNS: self._holds_news(held)}, ttl_s=TTL_S),
+                self._shared.put({RUNS: self._holds_news(islice(self._held(), MOST_HELD))}, ttl_s=TTL_S),
             )
         except NoCapacity:
             self._waiting.holds = {**sessions, **self._waiting.holds}
             raise
+
+    def _held(self) -> Iterator[tuple[str, str, SessionRun]]:
+        """Sessions of which others must know: those that are held, then those that go on again, lest who missed that
+        holds them still."""
+        held = [one for one in self._runs if one[2].paused is not None or one[2].limits]
+        resumed = (one for one in self._runs if one[2].epoch and one[2].paused is None and not one[2].limits)
+        return chain(held, resumed)
 
     def _holds_news(self, runs: Iterable[tuple[str, str, SessionRun]]) -> bytes:
         holds = [hold_of(owner, session, run) for owner, session, run in runs]
@@ -417,7 +495,7 @@ class Peers:
         self._take_news(message)
 
     def _take_news(self, message: bytes, *, late: bool = False) -> None:
-        """What another gateway tells, now or (`late`) before this one began. Nobody is told of it again."""
+        """What another gateway tells, now or (`late`) before this one listened. Nobody is told of it again."""
         try:
             news = _news.decode(message)
         except msgspec.MsgspecError:
@@ -430,7 +508,7 @@ class Peers:
         for hold in news.holds:
             if self._runs.find(hold.owner, hold.session) is None and hold.paused is None and not hold.limits:
                 continue
-            if hear(self._runs.meet(hold.owner, hold.session), hold) and not late:
+            if hear(self._runs.meet(hold.owner, hold.session), hold):
                 self._mark_unnamed(hold)
 
     def _mark_unnamed(self, hold: Hold) -> None:
@@ -447,6 +525,9 @@ class Peers:
 
     def _failed(self, error: BaseException) -> None:
         self.counts.failed += 1
+        self._rest(error)
+
+    def _rest(self, error: BaseException) -> None:
         self._rests_until_s = self._clock() + PAUSE_S
         if not self._away:
             self._away = True
@@ -455,6 +536,7 @@ class Peers:
                 "anew here, and keys' limits are counted here alone; %s",
                 error,
             )
+            self._missed()
 
     def _well(self) -> None:
         if self._away:

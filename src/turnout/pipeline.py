@@ -323,7 +323,7 @@ class Pipeline:
         """Whom to try, in order. A budget that leaves only small models decides a second time."""
         owner = ctx.key_id or ""
         signs = self._sessions.trajectory(owner, ctx.session).signs
-        look = Look(ctx, call.operation.chat, signs)
+        look = Look(ctx, call.operation.chat, signs, self._learner.texts)
         ask = Ask(
             outline=ctx.outline,
             input_tokens=ctx.input_tokens_estimate,

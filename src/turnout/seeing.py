@@ -10,7 +10,7 @@ from turnout.dialects.base import Dialect
 from turnout.dialects.ends import picked
 from turnout.errors import InvalidRequest
 from turnout.routing.explore import explores, fails_cheaply
-from turnout.routing.features import Features, State, features_of
+from turnout.routing.features import Features, State, Texts, features_of
 from turnout.routing.trajectory import Signs
 
 __all__ = ["Look", "tries_lower"]
@@ -22,19 +22,20 @@ LOOKED_BACK = 3
 class Look:
     """The features of a request as it was asked, read at the first call and remembered: about a millisecond, that no
     caller waits for where nothing is to be chosen. What cannot be read has no words: whoever answers it will say what
-    is wrong. Decodes a few messages, whatever the length of the conversation."""
+    is wrong. Decodes a few messages, whatever the length of the conversation. `texts`: those read before."""
 
-    def __init__(self, ctx: RequestContext, chat: Dialect | None, signs: Signs) -> None:
+    def __init__(self, ctx: RequestContext, chat: Dialect | None, signs: Signs, texts: Texts | None = None) -> None:
         # Not the context, which may keep this: two that keep each other are freed late.
         self._outline, self._chat, self._session, self._signs = ctx.outline, chat, ctx.session, signs
         self._tokens, self._mode, self._tags = ctx.input_tokens_estimate, ctx.mode, ctx.tags
         self._newest, ctx.newest = ctx.newest, None
+        self._texts = texts
         self._seen: Features | None = None
         self._packed: bytes | None = None
 
     def __call__(self) -> Features:
         if self._seen is None:
-            self._seen = features_of(*self._task_and_intent(), self._state())
+            self._seen = features_of(*self._task_and_intent(), self._state(), self._texts)
             self._newest = None  # nobody needs the text any more
         return self._seen
 

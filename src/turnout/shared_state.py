@@ -13,7 +13,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-__all__ = ["Admission", "Claim", "Lease", "Lost", "SharedState"]
+__all__ = ["Claim", "KeyAdmission", "Lease", "Lost", "SharedState"]
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -28,7 +28,7 @@ class Claim(Struct, frozen=True, kw_only=True):
     An engine that lost its memory believes this figure, so that who has money goes on spending it.
 
     `window` of a rolling budget: what is older is forgotten; `pieces` are then what this gateway spent by piece of time
-    (`spend.budgets.STEPS` to a window), absolute as well. They are needed where the engine does not know this gateway
+    (`spend.purses.STEPS` to a window), absolute as well. They are needed where the engine does not know this gateway
     yet; of one it knows, what is new counts from when it was told.
     """
 
@@ -72,7 +72,7 @@ class Lost(Struct, frozen=True, kw_only=True):
     held: int
 
 
-class Admission(Struct, frozen=True, kw_only=True):
+class KeyAdmission(Struct, frozen=True, kw_only=True):
     """A request at the gate of a key. None: no such limit. Rates are the generic cell rate algorithm's
     (`spend.rates`), bursts up to a whole minute's amount."""
 
@@ -87,7 +87,12 @@ class Admission(Struct, frozen=True, kw_only=True):
 class SharedState(Protocol):
     """The engine that gateways share. Everything is bounded in time (`deadline_s` of the implementation) and raises
     NoCapacity, with the cause and the next step, where the engine does not answer: callers decide what that means.
-    One event loop owns it."""
+    One event loop owns it.
+
+    `open_s`: a request that was let in at a key's gate and never left counts as open for so long. It has to be more
+    than an answer may take, for what counts no longer may still run."""
+
+    open_s: float
 
     @property
     def gateway(self) -> str:
@@ -102,11 +107,6 @@ class SharedState(Protocol):
     @property
     def healthy(self) -> bool:
         """Whether the engine answered when last asked."""
-        ...
-
-    @property
-    def last_error(self) -> str | None:
-        """What is or was last wrong, one sentence with the next step."""
         ...
 
     # Money. A purse is named `BUDGET@START`; what gateways may spend of it together never exceeds amount + added.
@@ -150,12 +150,12 @@ class SharedState(Protocol):
 
     # Limits of keys.
 
-    async def admit(self, admission: Admission) -> float:
+    async def admit(self, admission: KeyAdmission) -> float:
         """0: let in, and counted; else seconds to wait, and nothing is used. What a gateway that died let in is
         forgotten with time."""
         ...
 
-    async def leave(self, admission: Admission, *, used: int) -> None:
+    async def leave(self, admission: KeyAdmission, *, used: int) -> None:
         """A request has ended that took `used` tokens in place of `admission.tokens`."""
         ...
 
@@ -182,8 +182,9 @@ class SharedState(Protocol):
         """Let every other gateway that hears `topic` know; who is away misses it."""
         ...
 
-    def hear(self, topic: str, heard: Callable[[bytes], None]) -> None:
-        """Call `heard` on the event loop with whatever others tell; once `start` has run."""
+    def hear(self, topic: str, heard: Callable[[bytes], None], *, missed: Callable[[], None] | None = None) -> None:
+        """Call `heard` on the event loop with whatever others tell; once `start` has run. `missed` is called there when
+        something may have been missed, once what is told from then on is heard."""
         ...
 
     async def start(self) -> None:

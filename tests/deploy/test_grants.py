@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from support.deploying import ROOT
-from turnout.shared_state import Admission, Claim
+from turnout.shared_state import Claim, KeyAdmission
 
 GUIDE = (ROOT / "docs/guides/scale.md").read_text()
 
@@ -42,7 +42,7 @@ async def test_the_acl_of_the_guide_is_enough_and_no_more():
             await shared.add(claim.purse, 1, entry="e-2")
             await shared.lease([claim])
         assert await shared.silent() == []
-        admission = Admission(key="k", request_id="r", tokens=10, rpm=10, tpm=100, at_once=2)
+        admission = KeyAdmission(key="k", request_id="r", tokens=10, rpm=10, tpm=100, at_once=2)
         assert await shared.admit(admission) == 0
         await shared.leave(admission, used=5)
         await shared.put({"session:1": b"x"}, ttl_s=10)

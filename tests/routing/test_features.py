@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xxhash import xxh32_intdigest
 
-from turnout.routing.features import BUCKETS, DENSE, HEAD, STRUCTURE, TAIL, Features, State, features_of
+from turnout.routing.features import BUCKETS, DENSE, HEAD, STRUCTURE, TAIL, Features, State, Texts, features_of
 
 PIECES = [
     *"aAzZ_390.,:;!?-*()[]{}#`=^|/ \n\t\r\x0b\x1c\0\1",
@@ -120,3 +120,21 @@ def test_counts_are_those_of_each_word_line_and_mark(text):
     assert math.isclose(found["word_length"], sum(map(len, words)) * share / 10)
     size = len(text.encode("utf-8", "surrogatepass"))
     assert math.isclose(found["other_scripts"], (size - len(text)) / max(1, len(text)))
+
+
+def test_a_text_that_was_read_before_is_not_read_again_and_seen_the_same():
+    texts = Texts(capacity=2)
+    state = State(labels=("mode=fast", "feature=search"))
+    for task, intent in (("Sort 1200 files.", ""), ("Sort 1200 files.", "Now!"), ("Sort 1200 files.", "")):
+        assert features_of(task, intent, state, texts) == features_of(task, intent, state)
+        assert features_of(task, intent, None, texts) == features_of(task, intent)
+    assert len(texts) == 2
+    features_of("another", texts=texts)
+    assert len(texts) == 2
+
+
+def test_texts_alike_in_what_is_looked_at_differ_in_length():
+    texts = Texts()
+    short, long = ("a" * HEAD + "b" * n + "c" * TAIL for n in (5_000, 50_000))
+    assert features_of(short, texts=texts) == features_of(short)
+    assert features_of(long, texts=texts) == features_of(long) != features_of(short)

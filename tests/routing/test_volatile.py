@@ -154,3 +154,12 @@ def test_it_is_bounded():
     for i in range(9):
         told(watch, asked(talk=[f"go {i}"]))
     assert len(watch) == 3
+
+
+def test_a_prefix_that_many_conversations_have_in_common_is_remembered_with_its_agent():
+    watch = PrefixWatch()
+    for number in range(3):  # the same agent begins three conversations
+        assert told(watch, asked(talk=(f"go {number}",)), session=f"s{number}") is None
+    changed = asked(system=LINES + "It is 12:00:01 now.", talk=("go 2", "ok", "on"))
+    assert told(watch, asked(system=LINES + "It is 12:00:00 now.", talk=("go 2",)), session="s2") is None
+    assert "system at byte" in told(watch, changed, session="s2")

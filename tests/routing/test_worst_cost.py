@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import msgspec
@@ -212,3 +213,27 @@ def test_a_mark_in_escaped_letters_is_not_missed_and_other_escapes_are_none() ->
 def test_the_decision_record_names_the_figures_in_the_code() -> None:
     record = Path(__file__).parents[2] / "docs" / "decisions" / "0006-worst-case.md"
     assert "1.3" in record.read_text(encoding="utf-8")
+
+
+MARK = {"cache_control": {"type": "ephemeral"}}
+SPEAKS = "Write of cache_control, cachePoint and \\u0063ache_control."
+
+
+@pytest.mark.parametrize(
+    ("message", "more", "caches"),
+    [
+        ({"role": "user", "content": SPEAKS}, {}, None),
+        ({"role": "user", "content": [{"type": "text", "text": "Hi", **MARK}]}, {}, "5m"),
+        ({"role": "user", "content": "Hi", **MARK}, {}, "5m"),
+        ({"role": "user", "content": "Hi", "x": {"cache_control": 0}}, {}, "5m"),
+        ({"role": "assistant", "content": "Hi", "cachePoint": 0}, {}, "5m"),
+        ({"role": "user", "content": "Hi"}, MARK, "5m"),
+        ({"role": "user", "content": "Hi"}, {"tools": [{"type": "function", "function": {"name": "f"}, **MARK}]}, "5m"),
+        ({"role": "user", "content": "Hi"}, {"x": {"cache_control": {"ttl": "1h"}}}, "1h"),
+    ],
+)
+def test_a_text_that_speaks_of_the_cache_asks_nothing_of_it(message, more, caches):
+    first = {"role": "system", "content": SPEAKS}
+    body = json.dumps({"model": "m", "messages": [first, message], **more})
+    assert DIALECTS["openai-chat"].outline(body.encode()).caches == caches
+    assert DIALECTS["openai-chat"].outline(body.replace(": ", ":").encode()).caches == caches

@@ -4,6 +4,7 @@ from contextlib import asynccontextmanager
 
 from server.test_console import Browser
 from support.gateway import gateway
+from support.shared import until
 from turnout.server.access import session_name
 from turnout.stores.shared.memory import MemoryEngine, MemoryShared
 
@@ -42,6 +43,35 @@ async def test_signed_in_at_one_is_signed_in_at_the_other_until_signed_out_anywh
         assert (await browser.ask("POST", "/admin/keys", {"name": "di"}, x_turnout_csrf="wrong"))[0] == 403
         assert (await browser.ask("POST", "/console/logout"))[0] == 200
         assert (await elsewhere(browser, one).ask("GET", "/admin/keys"))[0] == 401
+
+
+async def test_a_sign_out_that_could_not_be_told_is_told_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("turnout.server.shared_access.AGAIN_S", 0.01)
+    async with two(tmp_path) as (one, other):
+        browser = Browser(one.url)
+        await browser.sign_in("adm-secret")
+        engine = one.engine.state.shared._engine
+        engine.away = True
+        status, _, body = await browser.ask("POST", "/console/logout")
+        assert (status, b"the other gateways do not know yet" in body) == (503, True)
+        assert (await browser.ask("GET", "/admin/keys"))[0] == 401
+        engine.away = False
+        assert (await browser.ask("GET", "/admin/keys"))[0] == 401, "what others still have does not bring it back"
+        await until(lambda: not one.app.visits._untold)
+        assert (await elsewhere(browser, other).ask("GET", "/admin/keys"))[0] == 401
+
+
+async def test_a_sign_in_that_could_not_be_told_is_told_later(tmp_path, monkeypatch):
+    monkeypatch.setattr("turnout.server.shared_access.AGAIN_S", 0.01)
+    async with two(tmp_path) as (one, other):
+        engine = one.engine.state.shared._engine
+        engine.away = True
+        browser = Browser(one.url)
+        assert (await browser.sign_in("adm-secret"))[0] == 200
+        engine.away = False
+        assert (await browser.ask("GET", "/admin/keys"))[0] == 200
+        await until(lambda: not one.app.visits._untold)
+        assert (await elsewhere(browser, other).ask("GET", "/admin/keys"))[0] == 200
 
 
 async def test_what_no_gateway_sealed_opens_nothing(tmp_path):

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from turnout.server.siblings import STALE_S, Board, Siblings
+from turnout.server.siblings import STALE_S, Siblings, Slots
 from turnout.telemetry.snapshot import Snapshot, merged, past
 
 AMONG = {"open": "sum", "well": "min", "spent": "max"}
@@ -19,7 +19,7 @@ def counted(at_s, requests, *, open_now=0, well=1, spent=0.0):
 
 
 def test_counters_and_histograms_add_up_and_gauges_as_they_mean():
-    board = Board(2)
+    board = Slots(2)
     one, two = Siblings(board, 0, AMONG), Siblings(board, 1, AMONG)
     two.tell(counted(10.0, 4, open_now=2, well=0, spent=1.5))
     told = one.together(counted(11.0, 3, open_now=1, spent=1.0))
@@ -30,7 +30,7 @@ def test_counters_and_histograms_add_up_and_gauges_as_they_mean():
 
 
 def test_who_takes_a_slot_takes_on_what_was_counted_in_it():
-    board = Board(2)
+    board = Slots(2)
     one = Siblings(board, 0, AMONG)
     Siblings(board, 1, AMONG).tell(counted(10.0, 4, open_now=9))
     again = Siblings(board, 1, AMONG)
@@ -40,14 +40,14 @@ def test_who_takes_a_slot_takes_on_what_was_counted_in_it():
 
 
 def test_a_worker_that_is_not_heard_of_keeps_its_counts_and_loses_its_gauges():
-    board = Board(2)
+    board = Slots(2)
     Siblings(board, 1, AMONG).tell(counted(10.0, 4, open_now=9))
     told = Siblings(board, 0, AMONG).together(counted(10.0 + STALE_S, 1, open_now=1))
     assert (told.counters["requests"]["ok",], told.gauges["open"][()]) == (5, 1)
 
 
 def test_too_much_to_note_leaves_what_was_noted_before():
-    board = Board(1, half=100)
+    board = Slots(1, half=100)
     assert board.write(0, b"few")
     assert not board.write(0, b"x" * 93)
     assert board.read(0) == b"few"
@@ -66,7 +66,7 @@ def test_what_the_dead_leave_is_bounded_and_their_total_stays():
 
 
 def test_a_reader_never_sees_half_of_what_a_killed_writer_wrote():
-    board = Board(1)
+    board = Slots(1)
     writer = os.fork()
     if not writer:
         n = 0

@@ -4,7 +4,7 @@ import pytest
 
 from turnout.chat import Message, Text, ToolCall, ToolResult
 from turnout.spend.brakes import DEFAULTS, AgentRun, Brake, BrakeRules, Brakes, SessionRun, Verdict
-from turnout.spend.runs import ENOUGH_SESSIONS, LearntCosts, Runs
+from turnout.spend.runs import ENOUGH_SESSIONS, LearntCosts, Runs, _bucket
 
 USD = 1_000_000_000
 
@@ -123,6 +123,29 @@ def test_a_growing_session_counts_once():
         costs.move("f", 0, 1_000)
         costs.move("f", 1_000, 5_000)
     assert sum(costs._counts["f"].values()) == ENOUGH_SESSIONS
+
+
+def test_what_others_tell_of_a_session_moves_nobody_elses_cost():
+    runs = Runs()
+    for name in ("theirs", "mine"):
+        runs.begin("", name, "agent", now_s=0, feature="f")
+    runs.settle("", "theirs", tokens=0, cost_nano_usd=1_000_000, served=True)
+    runs.find("", "mine").total_nano_usd = 1_000_000  # spent at other gateways
+    runs.settle("", "mine", tokens=0, cost_nano_usd=5_000_000, served=True)
+    assert sorted(runs.costs._counts["f"].elements()) == [_bucket(1_000_000), _bucket(6_000_000)]
+
+
+def test_a_session_that_was_told_of_first_gets_its_feature_with_its_first_request():
+    runs = Runs()
+    runs.meet("", "s").total_nano_usd = 1_000  # another gateway's word of a pause names no feature
+    runs.begin("", "s", "agent", now_s=0, feature="search")
+    runs.settle("", "s", tokens=0, cost_nano_usd=1_000, served=True)
+    assert {feature: sum(counts.values()) for feature, counts in runs.costs._counts.items()} == {"search": 1}
+    # One that was counted under none goes on so: else it would be taken from sessions that it never was among.
+    for feature in ("", "search"):
+        runs.begin("", "other", "agent", now_s=0, feature=feature)
+        runs.settle("", "other", tokens=0, cost_nano_usd=1_000, served=True)
+    assert {feature: sum(counts.values()) for feature, counts in runs.costs._counts.items()} == {"search": 1, "": 1}
 
 
 def test_the_more_special_brakes_come_first():

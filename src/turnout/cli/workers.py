@@ -22,7 +22,7 @@ from msgspec.structs import replace
 
 from turnout.config import Config
 from turnout.errors import ConfigError
-from turnout.server.siblings import Board
+from turnout.server.siblings import Slots
 from turnout.store_rules import ALONE
 from turnout.stores.opening import beside
 from turnout.stores.schema import MEMORY
@@ -50,7 +50,7 @@ class Place(Struct, frozen=True, kw_only=True):
     socket: socket.socket
     ready: Callable[[], None]
     orphaned: int
-    board: Board
+    board: Slots
     slot: int
 
 
@@ -111,7 +111,7 @@ class _Watch:
         self._count = count
         self._socket = made
         self._work = work
-        self._board = Board(count)
+        self._board = Slots(count)
         self._born_s: dict[int, float] = {}
         self._slots: dict[int, int] = {}
         self._again_s: list[float] = []

@@ -5,22 +5,29 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
+from array import array
+from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
-from xxhash import xxh32_intdigest
+from xxhash import xxh3_128_digest, xxh32_intdigest
 
-__all__ = ["BUCKETS", "DENSE", "STATE", "STRUCTURE", "Features", "State", "features_of", "structure_of"]
+__all__ = ["BUCKETS", "DENSE", "STATE", "STRUCTURE", "Features", "State", "Texts", "features_of", "structure_of"]
 
 BUCKETS = 8192
 """Of hashed words and word pairs; a power of two."""
 
 HEAD, TAIL = 1_400, 1_000
 """Characters of a text that are looked at: the task is said at its beginning, what is asked often at its end."""
+
+LONG_WORD, LARGE_NUMBER = 9, 4
+"""Letters of a long word, digits of a large number, at least."""
+
+_FIRST = itemgetter(0)
 
 _TOKEN = re.compile(
     r"[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]"
@@ -126,17 +133,46 @@ class Features(Struct, frozen=True, array_like=True):
         return found
 
 
-def features_of(task: str, intent: str = "", state: State | None = None) -> Features:
+class Texts:
+    """Texts that were read before, by hash, those last asked for: while an agent works with its tools, all steps of a
+    session ask the same. Bounded: about 2 kB each, no text. One event loop owns it: no locks."""
+
+    def __init__(self, capacity: int = 500) -> None:
+        self._capacity = capacity
+        self._known: OrderedDict[bytes, tuple[tuple[float, ...], array[int]]] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def read(self, said: str, length: int) -> tuple[tuple[float, ...], array[int]]:
+        """`structure_of` a text and the buckets of its words, rising."""
+        key = xxh3_128_digest(f"{length} {said}".encode("utf-8", "surrogatepass"))
+        found = self._known.get(key)
+        if found is None:
+            found = self._known[key] = _read(said, length)
+            if len(self._known) > self._capacity:
+                self._known.popitem(last=False)
+        self._known.move_to_end(key)
+        return found
+
+
+def features_of(task: str, intent: str = "", state: State | None = None, texts: Texts | None = None) -> Features:
     """Of a conversation whose first user turn is `task` and whose newest is `intent` (empty where it is the first)."""
     said = f"{cut(intent)}\n{cut(task)}" if intent and intent != task else cut(task)
     state = state or State()
-    tokens = (_ASCII_TOKEN if said.isascii() else _TOKEN).findall(said)
-    buckets = _hashed(tokens, state.labels)
+    length = len(intent or task)
+    structure, words = texts.read(said, length) if texts is not None else _read(said, length)
+    buckets = tuple(sorted({*words, *map(_label, state.labels)})) if state.labels else tuple(words)
     return Features(
-        dense=(*structure_of(said, tokens, len(intent or task)), *_state_of(state)),
+        dense=(*structure, *_state_of(state)),
         buckets=buckets,
         weight=1 / math.sqrt(len(buckets)) if buckets else 0.0,
     )
+
+
+def _read(said: str, length: int) -> tuple[tuple[float, ...], array[int]]:
+    tokens = (_ASCII_TOKEN if said.isascii() else _TOKEN).findall(said)
+    return structure_of(said, tokens, length), _hashed(tokens)
 
 
 def cut(text: str) -> str:
@@ -176,7 +212,7 @@ def structure_of(said: str, tokens: list[str], length: int) -> tuple[float, ...]
 
 
 class _Counts(NamedTuple):
-    """How many of the tokens are what: each that occurs is looked at once."""
+    """How many of the tokens are what."""
 
     words: int
     different: int
@@ -188,21 +224,19 @@ class _Counts(NamedTuple):
 
     @classmethod
     def of(cls, tokens: list[str]) -> _Counts:
-        words = different = letters = long = capitals = numbers = large = 0
-        for token, times in Counter(tokens).items():
-            if token.isalpha():
-                words += times
-                different += 1
-                letters += times * (size := len(token))
-                if size >= 9:
-                    long += times
-                if token[0].isupper():
-                    capitals += times
-            elif token.isdigit():
-                numbers += times
-                if len(token) >= 4:
-                    large += times
-        return cls(words, different, letters, long, capitals, numbers, large)
+        # Lists and maps of C functions: no step of Python for each token.
+        words = list(filter(str.isalpha, tokens))
+        sizes = list(map(len, words))
+        numbers = list(filter(str.isdigit, tokens))
+        return cls(
+            words=len(words),
+            different=len(set(words)),
+            letters=sum(sizes),
+            long=sum(map(LONG_WORD.__le__, sizes)),
+            capitals=sum(map(str.isupper, map(_FIRST, words))),
+            numbers=len(numbers),
+            large_numbers=sum(map(LARGE_NUMBER.__le__, map(len, numbers))),
+        )
 
 
 def _state_of(state: State) -> tuple[float, ...]:
@@ -225,11 +259,14 @@ def _state_of(state: State) -> tuple[float, ...]:
     )
 
 
-def _hashed(tokens: Iterable[str], labels: Iterable[str]) -> tuple[int, ...]:
-    """The buckets of words and pairs of words."""
+def _hashed(tokens: Iterable[str]) -> array[int]:
+    """The buckets of words and pairs of words, rising."""
     # No token holds a line break: all are lowered and encoded at once.
     words = "\n".join(tokens).lower().encode("utf-8", "surrogatepass").split(b"\n")
     grams = {*words, *map(b"\0".join, pairwise(words))}
     grams.discard(b"")
-    grams.update(f"\1{label}".encode("utf-8", "surrogatepass") for label in labels)
-    return tuple(sorted({digest & BUCKETS - 1 for digest in map(xxh32_intdigest, grams)}))
+    return array("H", sorted({digest & BUCKETS - 1 for digest in map(xxh32_intdigest, grams)}))
+
+
+def _label(label: str) -> int:
+    return xxh32_intdigest(f"\1{label}".encode("utf-8", "surrogatepass")) & BUCKETS - 1

@@ -8,6 +8,7 @@ when it was written down.
 from __future__ import annotations
 
 from collections import deque
+from typing import Any
 
 import msgspec
 from msgspec import Struct
@@ -80,29 +81,10 @@ class Thread(Struct, kw_only=True):
         if len(visits) > MOST_VISITS:
             visits = sorted(visits, key=lambda pair: pair[1].at_s)[-MOST_VISITS:]
         return ThreadRecord(
-            owner=self.owner,
-            session=self.session,
-            thread=self.thread,
-            agent=self.agent,
-            source=self.source,
-            parent=self.parent,
-            named=self.named,
-            step=self.step,
-            pinned=self.pinned,
-            home=self.home,
+            **_alike(self),
             served_age_s=None if self.served_s is None else now_s - self.served_s,
             seen_age_s=now_s - self.seen_s,
-            answer=self.answer,
             trajectory=self.trajectory.record(),
-            blamed=self.blamed,
-            looping=self.looping,
-            rose_from=self.rose_from,
-            came_back=self.came_back,
-            results=self.results,
-            tools=self.tools,
-            system_bytes=self.system_bytes,
-            loose=self.loose,
-            volatile=self.volatile,
             heads=list(self.heads),
             visits=[(name, v.messages, v.tokens, now_s - v.at_s, v.ttl_s) for name, v in visits],
         )
@@ -156,32 +138,25 @@ class ThreadRecord(ThreadGlance, frozen=True, kw_only=True, array_like=True):
             for name, messages, tokens, age_s, ttl_s in self.visits
         }
         return Thread(
-            owner=self.owner,
-            session=self.session,
-            thread=self.thread,
-            agent=self.agent,
-            source=self.source,
-            parent=self.parent,
-            named=self.named,
-            step=self.step,
-            pinned=self.pinned,
-            home=self.home,
+            **_alike(self),
             served_s=None if self.served_age_s is None else at(self.served_age_s),
             seen_s=at(self.seen_age_s),
-            answer=self.answer,
             trajectory=Trajectory() if self.trajectory is None else Trajectory.restored(self.trajectory),
-            blamed=self.blamed,
-            looping=self.looping,
-            rose_from=self.rose_from,
-            came_back=self.came_back,
-            results=self.results,
-            tools=self.tools,
-            system_bytes=self.system_bytes,
-            loose=self.loose,
-            volatile=self.volatile,
             heads=deque(self.heads[-MOST_HEADS:]),
             visits=visits,
         )
+
+
+_ALIKE = tuple(
+    name
+    for name in ThreadRecord.__struct_fields__
+    if name in Thread.__struct_fields__ and name not in {"trajectory", "heads", "visits"}
+)
+"""What a thread and its record have alike."""
+
+
+def _alike(told: Thread | ThreadRecord) -> dict[str, Any]:
+    return {name: getattr(told, name) for name in _ALIKE}
 
 
 def age_read(age_s: float, elapsed_s: float) -> float:

@@ -31,6 +31,9 @@ MOST_PIECES = 1_024
 MOST_TOOLS = 256
 """What lies beyond is one last piece."""
 
+COMMON = 256
+"""Prefixes of agents that are remembered beside those of conversations; at most about 10 kB each."""
+
 ALIKE = 0.5
 """Share of pieces that two prefixes must have in common to be the same one, changed, and not two agents'."""
 
@@ -218,6 +221,8 @@ class PrefixWatch:
         self._capacity = capacity
         self._agents = agents
         self._known: OrderedDict[tuple[str, str, bytes], list[_Known]] = OrderedDict()
+        # Of agents that many conversations have in common: a new one is not cut into pieces again.
+        self._common: OrderedDict[str, Prefix] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -237,7 +242,7 @@ class PrefixWatch:
         mine = next((k for k in known if k.agent == agent), None)
         change = None
         if mine is None:
-            prefix = prefix_of(outline)
+            prefix = self._prefix(agent, outline)
             mine = _nearest(known, prefix, talk)
             if mine is None:
                 mine = _Known(agent=agent, prefix=prefix, count=0, last=b"")
@@ -252,6 +257,18 @@ class PrefixWatch:
         known.append(mine)
         del known[: -self._agents]
         return change
+
+    def _prefix(self, agent: str, outline: RequestOutline) -> Prefix:
+        """The prefix that an agent is named after; where clients mark what to cache, the marks are not in the name."""
+        if outline.caches is not None:
+            return prefix_of(outline)
+        found = self._common.get(agent)
+        if found is None:
+            found = self._common[agent] = prefix_of(outline)
+            while len(self._common) > COMMON:
+                self._common.popitem(last=False)
+        self._common.move_to_end(agent)
+        return found
 
 
 def _nearest(known: Sequence[_Known], prefix: Prefix, talk: Sequence[Raw]) -> _Known | None:

@@ -46,7 +46,7 @@ class App:
         self.engine = engine
         self.draining = False
         self.access = Access()
-        self.visits = SharedAccess(self.access, engine.state.shared)
+        self.visits = SharedAccess(self.access, engine.state.shared, engine.state.memory.background)
         self.sign_in = SignIn(self.access, engine.state.http)
         self.sign_in.follow(engine.server.oidc)
         self.admission = Admission(most=engine.server.max_concurrency, wait_s=engine.server.queue_s)
@@ -63,7 +63,7 @@ class App:
     async def __call__(self, request: Request) -> None:
         """One request; every error, foreseen or not, leaves in the caller's own API's shape."""
         engine, started_s = self.engine, time.monotonic()
-        request_id = f"req_{self._ids.hex(12)}"
+        request_id = f"req_{self._ids.ordered()}"
         operation = operation_at(request.path)
         try:
             if operation is None and request.path != ROUTE:

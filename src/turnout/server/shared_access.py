@@ -6,6 +6,8 @@ the gateways' own secret: who reads what gateways share cannot enter with it, an
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import hmac
 import logging
 import time
@@ -14,6 +16,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec import Struct
 
+from turnout.background import Background
 from turnout.errors import NoCapacity
 from turnout.oidc_rules import Person
 from turnout.server.access import LASTS_S, Access, Kept, Visitor, session_name
@@ -23,6 +26,12 @@ from turnout.shared_state import SharedState
 __all__ = ["SharedAccess"]
 
 log = logging.getLogger("turnout")
+
+AGAIN_S = 1.0
+"""How often it is tried to tell what the others do not know."""
+
+MOST_UNTOLD = 2_000
+"""Of beginnings, uses and ends that wait to be told; the oldest are given up."""
 
 
 class _Record(Struct, frozen=True, kw_only=True, array_like=True):
@@ -41,12 +50,21 @@ class _Sealed(Struct, frozen=True, kw_only=True, array_like=True):
 
 class SharedAccess:
     """`access` as several gateways have it in common; without `shared` it is as it is. While the engine is away each
-    goes by what it heard last."""
+    goes by what it heard last; what could not be told is told in the `background` when it is back."""
 
-    def __init__(self, access: Access, shared: SharedState | None, wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        access: Access,
+        shared: SharedState | None,
+        background: Background,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
         self.access = access
         self._shared = shared
+        self._background = background
         self._wall = wall
+        self._untold: dict[str, bytes] = {}
+        self._tries_again = False
 
     async def admit(self, keyring: Keyring, headers: Mapping[str, str], address: str, *, changes: bool) -> Visitor:
         """As `Access.admit`, wherever the session began."""
@@ -65,6 +83,8 @@ class SharedAccess:
             found, ended = await self._shared.get([_kept_as(name), _ended_as(name)])
         except NoCapacity:
             return
+        found = self._untold.get(_kept_as(name), found)
+        ended = self._untold.get(_ended_as(name), ended)
         told = _opened(keyring, name, found) if found is not None and ended is None else None
         if told is None:
             self.access.take(name, None)
@@ -73,8 +93,8 @@ class SharedAccess:
         self.access.take(name, Kept(digest=told.digest, person=told.person, since_s=ago_s[0], used_s=ago_s[1]))
 
     async def tell(self, keyring: Keyring) -> None:
-        """Let the others know of sessions that began, were used or ended here. Raises NoCapacity where they cannot be
-        told of an end."""
+        """Let the others know of sessions that began, were used or ended here; where that fails, again until it does
+        not. Raises NoCapacity where they do not know of an end yet."""
         news = self.access.news()
         if self._shared is None or not news:
             return
@@ -89,15 +109,36 @@ class SharedAccess:
             )
             for name, kept in news.items()
         }
+        self._untold |= records
+        while len(self._untold) > MOST_UNTOLD:
+            del self._untold[next(iter(self._untold))]
         try:
-            await self._shared.put(records, ttl_s=LASTS_S)
+            await self._put(self._shared)
         except NoCapacity as error:
+            if not self._tries_again:
+                self._tries_again = True
+                self._background.begin(self._put_again(self._shared))
             if None in news.values():
                 raise NoCapacity(
-                    "you are signed out here, but the other gateways could not be told: sign out again in a moment",
+                    "you are signed out here; the other gateways do not know yet, and are told as soon as what they "
+                    "share is back: leave this one running",
                     retry_after=1,
                 ) from error
-            log.warning("a console session is known to this gateway alone: %s", error.message)
+            log.warning("a console session is known to this gateway alone for now: %s", error.message)
+
+    async def _put(self, shared: SharedState) -> None:
+        told = dict(self._untold)
+        await shared.put(told, ttl_s=LASTS_S)
+        self._untold = {name: record for name, record in self._untold.items() if told.get(name) is not record}
+
+    async def _put_again(self, shared: SharedState) -> None:
+        try:
+            while self._untold:
+                await asyncio.sleep(AGAIN_S)
+                with contextlib.suppress(NoCapacity):
+                    await self._put(shared)
+        finally:
+            self._tries_again = False
 
 
 def _kept_as(name: str) -> str:

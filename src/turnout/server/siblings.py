@@ -18,7 +18,7 @@ import msgspec
 
 from turnout.telemetry.snapshot import Among, Snapshot, merged, past
 
-__all__ = ["Board", "Siblings"]
+__all__ = ["Siblings", "Slots"]
 
 log = logging.getLogger("turnout")
 
@@ -33,7 +33,7 @@ STALE_S = 10.0
 READS = 5
 
 
-class Board:
+class Slots:
     """So many slots. Made before a fork; a slot has one writer at a time."""
 
     def __init__(self, count: int, half: int = HALF) -> None:
@@ -72,7 +72,7 @@ class Siblings:
     """The board as one worker has it. What an earlier worker of its slot counted is taken on, so that no sum falls
     when one is started again. `among`: of each gauge, what it is of several processes."""
 
-    def __init__(self, board: Board, slot: int, among: Mapping[str, Among]) -> None:
+    def __init__(self, board: Slots, slot: int, among: Mapping[str, Among]) -> None:
         self._board = board
         self._slot = slot
         self._among = among

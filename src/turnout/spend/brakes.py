@@ -102,12 +102,14 @@ class SessionRun(Struct, kw_only=True):
     """One session, all its agents: what it has taken since it began or was last resumed. `calls_s` are monotonic times.
     `begun`: it has been served. `paused` is the verdict that holds it. `limits`: what a person set for it alone, in the
     units of `Brake`; 0: none. `version` counts what was done to it (paused, resumed, limited), `epoch` how often it was
-    resumed: of two gateways' words the later one holds. `elsewhere_s`: its calls at other gateways, by their names."""
+    resumed: of two gateways' words the later one holds. `elsewhere_s`: its calls at other gateways, by their names.
+    `learnt_nano_usd`: with what it counts among this gateway's `LearntCosts`."""
 
     steps: int = 0
     tokens: int = 0
     cost_nano_usd: int = 0
     total_nano_usd: int = 0
+    learnt_nano_usd: int = 0
     begun: bool = False
     feature: str = ""
     calls_s: deque[float] = msgspec.field(default_factory=lambda: deque(maxlen=256))
@@ -117,6 +119,11 @@ class SessionRun(Struct, kw_only=True):
     version: int = 0
     epoch: int = 0
     elsewhere_s: dict[str, list[float]] = {}
+
+    def belong(self, feature: str) -> None:
+        """The first feature that is named is its own, unless its cost was learnt before that."""
+        if not self.feature and not self.learnt_nano_usd:
+            self.feature = feature
 
     def hold(self, verdict: Verdict) -> None:
         """Hold it until it is resumed."""

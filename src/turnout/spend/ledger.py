@@ -370,7 +370,12 @@ def _volume(ctx: RequestContext) -> dict[str, int]:
         return {}
     parts = ctx.parts.scaled(total)
     return {
-        **{f"part_{name}": getattr(parts, name) for name in parts.__struct_fields__},
+        "part_system": parts.system,
+        "part_tools": parts.tools,
+        "part_history": parts.history,
+        "part_tool_results": parts.tool_results,
+        "part_attachments": parts.attachments,
+        "part_reasoning": parts.reasoning,
         "repeated_tokens": repeated_of(ctx, total),
     }
 

@@ -6,11 +6,13 @@ next will fit. Bursts up to the whole minute's amount pass.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 
 from turnout.errors import RateLimited
 
-__all__ = ["Gates", "Rate"]
+__all__ = ["Gates", "Rate", "rate_of", "take_all"]
 
 MINUTE_S = 60.0
 
@@ -49,20 +51,18 @@ class Gates:
     ) -> None:
         """Let a request of `tokens` (estimated) in. Raises RateLimited; then nothing is used."""
         gate = self._gates.setdefault(name, _Gate())
-        gate.rpm, gate.tpm = _rate(gate.rpm, rpm), _rate(gate.tpm, tpm)
+        gate.rpm, gate.tpm = rate_of(gate.rpm, rpm), rate_of(gate.tpm, tpm)
         if at_once is not None and gate.open >= at_once:
             raise RateLimited(
                 f"key {name} has {gate.open} requests open, and may have {at_once}; wait for one", retry_after=1
             )
-        for rate, weight, unit in ((gate.rpm, 1, "requests"), (gate.tpm, tokens, "tokens")):
-            if rate is not None and (wait := rate.wait_s(weight, now_s)) > 0:
-                raise RateLimited(
-                    f"key {name} may use {rate.per_minute:,} {unit} a minute; try again in {wait:.1f} s",
-                    retry_after=wait,
-                )
-        for rate, weight in ((gate.rpm, 1), (gate.tpm, tokens)):
-            if rate is not None:
-                rate.take(weight, now_s)
+        if (short := take_all(((gate.rpm, 1), (gate.tpm, tokens)), now_s)) is not None:
+            rate, wait_s = short
+            unit = "requests" if rate is gate.rpm else "tokens"
+            raise RateLimited(
+                f"key {name} may use {rate.per_minute:,} {unit} a minute; try again in {wait_s:.1f} s",
+                retry_after=wait_s,
+            )
         gate.open += 1
 
     def leave(self, name: str, *, estimated: int, used: int, now_s: float) -> None:
@@ -75,7 +75,19 @@ class Gates:
             gate.tpm.take(used - estimated, now_s)
 
 
-def _rate(known: Rate | None, per_minute: int | None) -> Rate | None:
+def rate_of(known: Rate | None, per_minute: int | None) -> Rate | None:
+    """A limit as it stands; one that changes begins anew."""
     if per_minute is None:
         return None
     return known if known is not None and known.per_minute == per_minute else Rate(per_minute)
+
+
+def take_all(wanted: Sequence[tuple[Rate | None, float]], now_s: float) -> tuple[Rate, float] | None:
+    """Use so much of each, or nothing of any: then one that is too low, and the seconds until it is not."""
+    for rate, weight in wanted:
+        if rate is not None and (wait_s := rate.wait_s(weight, now_s)) > 0:
+            return rate, wait_s
+    for rate, weight in wanted:
+        if rate is not None:
+            rate.take(weight, now_s)
+    return None

@@ -126,7 +126,7 @@ def take_over(run: SessionRun, told: RunRecord, *, gateway: str, now_s: float, e
             del run.elsewhere_s[next(iter(run.elsewhere_s))]
     run.total_nano_usd = max(run.total_nano_usd, told.total_nano_usd)
     run.begun = run.begun or told.begun
-    run.feature = run.feature or told.feature
+    run.belong(told.feature)
 
 
 def counts_of(epoch: int, *, steps: int, tokens: int, cost_nano_usd: int) -> dict[str, int]:

@@ -77,7 +77,8 @@ class Runs:
     ) -> tuple[SessionRun, AgentRun]:
         """A request comes in: its session and its agent."""
         key = owner, session
-        run = self._runs.setdefault(key, SessionRun(feature=feature))
+        run = self._runs.setdefault(key, SessionRun())
+        run.belong(feature)
         self._runs.move_to_end(key)
         run.calls_s.append(now_s)
         while len(self._runs) > self._capacity:
@@ -95,8 +96,9 @@ class Runs:
         run.begun = run.begun or served
         run.tokens += tokens
         run.cost_nano_usd += cost_nano_usd
-        self.costs.move(run.feature, run.total_nano_usd, run.total_nano_usd + cost_nano_usd)
         run.total_nano_usd += cost_nano_usd
+        self.costs.move(run.feature, run.learnt_nano_usd, run.total_nano_usd)
+        run.learnt_nano_usd = run.total_nano_usd  # others may add to the total before this gateway serves it again
 
     def pause(self, owner: str, session: str, verdict: Verdict) -> None:
         """Hold a session until it is resumed."""

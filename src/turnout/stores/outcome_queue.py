@@ -43,6 +43,8 @@ ASKED_COLUMNS = tuple(Asked.__struct_fields__)
 
 TEXTS = frozenset({"request", "answer"})
 
+_TEXTS_AT = tuple(ASKED_COLUMNS.index(name) for name in TEXTS)
+
 _OUTCOMES = f"SELECT {', '.join(OUTCOME_COLUMNS)} FROM outcomes"  # noqa: S608 - our own column names
 _ASKED = f"SELECT {', '.join(ASKED_COLUMNS)} FROM asked"  # noqa: S608 - our own column names
 _TEXTLESS = f"SELECT {', '.join('NULL' if name in TEXTS else name for name in ASKED_COLUMNS)} FROM asked"  # noqa: S608 - as above
@@ -154,7 +156,8 @@ class OutcomeQueue(ABC):
             self.tell("too many wait to be written")
             return
         self._waiting.append(row)
-        self._wake.set()
+        if not self._wake.is_set():  # to set it takes a lock, and the writer comes anyway
+            self._wake.set()
 
     def _run(self) -> None:
         """The writer's thread: asleep until there is something, then a little longer, so that more comes with it."""
@@ -170,13 +173,12 @@ class OutcomeQueue(ABC):
 
 def cells_of(row: Outcome | Asked) -> tuple[Cell, ...]:
     """A row's values as stores keep them; texts are compressed."""
-    return tuple(_cell(name, value) for name, value in zip(row.__struct_fields__, msgspec.structs.astuple(row)))  # noqa: B905
+    return tuple(map(_cell, row.__struct_fields__, msgspec.structs.astuple(row)))
 
 
 def size_of(cells: Sequence[Cell]) -> int:
     """Bytes of a request's text and its answer's, as they are kept; 0 where they are not."""
-    texts = dict(zip(ASKED_COLUMNS, cells, strict=True))
-    return sum(len(text) for name in TEXTS if isinstance(text := texts[name], bytes))
+    return sum(len(text) for i in _TEXTS_AT if isinstance(text := cells[i], bytes))
 
 
 def asked_of(row: Sequence[Cell]) -> Asked:
@@ -194,8 +196,10 @@ def outcome_of(row: Sequence[Cell]) -> Outcome:
 
 
 def _cell(name: str, value: object) -> Cell:
+    if value is None:
+        return None
+    if isinstance(value, str):  # a lone surrogate of a caller's must not hold up the batch
+        return value if value.isascii() else value.encode("utf-8", "replace").decode()
     if name in TEXTS and isinstance(value, bytes):
         return zlib.compress(value, 1)
-    if isinstance(value, str):  # a lone surrogate of a caller's must not hold up the batch
-        return value.encode("utf-8", "replace").decode()
     return value if isinstance(value, int | float | bytes | datetime) else None

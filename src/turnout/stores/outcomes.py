@@ -82,8 +82,9 @@ class SqliteOutcomes(OutcomeQueue):
         self._db.execute("BEGIN IMMEDIATE")
         try:
             self._db.executemany(_ADD, [_cells(row) for row in batch if isinstance(row, Outcome)])
-            self._db.executemany(_KEEP, [(*cells, size_of(cells)) for cells in asked])
-            if any(size_of(cells) for cells in asked):
+            sizes = list(map(size_of, asked))
+            self._db.executemany(_KEEP, [(*cells, size) for cells, size in zip(asked, sizes, strict=True)])
+            if any(sizes):
                 self._db.execute(_TRIM, (MOST_KEPT_BYTES,))
             if oldest is not None:
                 self._db.execute("DELETE FROM outcomes WHERE at < ?", (iso_utc(oldest),))

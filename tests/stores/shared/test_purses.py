@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from turnout.shared_state import Claim
-from turnout.stores.shared.purses import Engine, Purse
+from turnout.stores.shared.purses import Moment, Purse
 
 PURSE = "company@2026-11-01"
 AMOUNT = 100
@@ -68,8 +68,8 @@ class Play:
     late: list[Sent] = field(default_factory=list)
 
     @property
-    def engine(self) -> Engine:
-        return Engine(
+    def engine(self) -> Moment:
+        return Moment(
             now_s=self.now_s,
             wall_us=int(self.now_s * 1e6),
             lease_s=LEASE_S,

@@ -10,6 +10,7 @@ import pytest
 from support.shared import until
 from turnout.errors import ConfigError, NoCapacity
 from turnout.shared_state import Claim
+from turnout.stores.shared import sqlite as sqlite_module
 from turnout.stores.shared.sqlite import SqliteShared
 
 PURSE = "company@2026-11-01"
@@ -86,7 +87,7 @@ async def test_a_lock_that_somebody_keeps_is_waited_for_and_then_said(path):
     other.execute("COMMIT")
     other.close()
     assert (await waiting).limit == 0
-    assert (shared.healthy, shared.last_error) == (True, None)
+    assert shared.healthy
     ticking.cancel()
     await shared.aclose()
 
@@ -108,6 +109,109 @@ async def test_a_file_that_is_taken_away_is_made_anew_and_asks_first(path):
     assert told.limit == 10
     assert told.opens_in_s > 0
     await a.aclose()
+
+
+async def test_who_may_have_missed_news_is_told(path, monkeypatch):
+    a, b = SqliteShared(path, "a", recently=False), SqliteShared(path, "b", recently=False)
+    missed, heard = [], []
+    b.hear("runs", heard.append, missed=lambda: missed.append(1))
+    for each in (a, b):
+        await each.start()
+    await a.tell("runs", b"one")
+    await until(lambda: heard == [b"one"])
+    assert not missed
+    monkeypatch.setattr("turnout.stores.shared.sqlite.NEWS_S", -1.0)  # as if it had been stopped for so long
+    await a.tell("runs", b"two")
+    await until(lambda: bool(missed))
+    monkeypatch.undo()
+    missed.clear()
+    for file in Path(path).parent.glob("shared.db*"):
+        file.unlink()
+    await until(lambda: bool(missed))
+    for each in (a, b):
+        await each.aclose()
+
+
+async def test_a_file_that_cannot_be_made_anew_is_told_of_once_and_comes_back(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr("turnout.stores.shared.sqlite.REOPEN_S", 0.01)
+    folder = tmp_path / "shared"
+    folder.mkdir()
+    a = SqliteShared(str(folder / "x.db"), "a", recently=False)
+    await a.start()
+    folder.rename(tmp_path / "elsewhere")
+    tries = []
+    opened = a._opened
+    monkeypatch.setattr(a, "_opened", lambda: tries.append(1) or opened())
+    await until(lambda: len(tries) > 3)
+    assert caplog.text.count("cannot be opened") == 1
+    with pytest.raises(NoCapacity, match="cannot be opened; check that the folder exists"):
+        await a.get(["x"])
+    folder.mkdir()
+    await until(lambda: a.healthy)
+    assert await a.get(["x"]) == [None]
+    await a.aclose()
+
+
+async def test_one_look_that_fails_is_not_the_last_and_nothing_fails_at_the_end(path, monkeypatch, caplog):
+    monkeypatch.setattr("turnout.stores.shared.sqlite.REOPEN_S", 0.01)
+    a, b = SqliteShared(path, "a", recently=False), SqliteShared(path, "b", recently=False)
+    heard = []
+    b.hear("runs", heard.append)
+    for each in (a, b):
+        await each.start()
+    faults = [ValueError("a fault of ours")]
+    same_file = b._same_file
+    monkeypatch.setattr(b, "_same_file", lambda: same_file() if not faults else _raise(faults.pop()))
+    await until(lambda: not faults)
+    await a.tell("runs", b"one")
+    await until(lambda: heard == [b"one"])
+    assert "are again in" in caplog.text
+    for each in (a, b):
+        await each.aclose()
+
+
+def _raise(fault):
+    raise fault
+
+
+async def test_reading_waits_for_no_lock(path):
+    a = SqliteShared(path, "a", recently=False, deadline_s=0.05)
+    await a.start()
+    await ask(a)
+    await a.put({"x": b"1"}, ttl_s=600)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    assert await a.get(["x", "y"]) == [b"1", None]
+    assert await a.silent() == []
+    other.execute("ROLLBACK")
+    other.close()
+    await a.aclose()
+
+
+async def test_only_purses_of_the_silent_are_read(path, monkeypatch):
+    read = []
+    a, b = SqliteShared(path, "a", recently=False), SqliteShared(path, "b", recently=False, lease_s=0.05)
+    for each in (a, b):
+        await each.start()
+    claims = [Claim(purse=f"p{n}@2026-11-01", amount=9, spent=0, held=1, want=0) for n in range(50)]
+    await a.lease(claims)
+
+    class Reading:
+        def decode(self, state):
+            read.append(1)
+            return decoder.decode(state)
+
+    decoder = sqlite_module._purses
+    monkeypatch.setattr(sqlite_module, "_purses", Reading())
+    assert await a.silent() == []
+    assert not read
+    await b.lease(claims[:1])
+    read.clear()
+    await asyncio.sleep(0.06)
+    assert [(each.gateway, each.purse) for each in await a.silent()] == [("b", claims[0].purse)]
+    assert len(read) == 1
+    for each in (a, b):
+        await each.aclose()
 
 
 async def test_after_the_machine_was_started_anew_nobody_has_anything(path, monkeypatch):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from turnout.chat import RequestOutline
-from turnout.dialects.billing import answers_in, asked_cache, wished_tier
+from turnout.dialects.billing import answers_in, asked_cache, may_mark, wished_tier
 from turnout.dialects.fields import decode_fields, decode_value, encode, get, join_fields
 from turnout.errors import InvalidRequest
 
@@ -88,7 +88,7 @@ def outline(body: bytes) -> RequestOutline:
         user=get(fields, "user", _string),
         prompt_cache_key=get(fields, "prompt_cache_key", _string),
         service_tier=wished_tier(fields, "service_tier"),
-        caches=asked_cache(body),
+        caches=_asked_cache(fields, raws, heads),
         answers=answers_in(fields, "n"),
         unseen="web_search_options" in fields,
     )
@@ -111,6 +111,13 @@ def _head(raw: Raw, path: str) -> _MessageHead:
         wanted = "system, developer, user, assistant or tool"
         raise InvalidRequest(f"{path}.role must be {wanted}", param=f"{path}.role")
     return head
+
+
+def _asked_cache(fields: dict[str, Raw], raws: list[Raw], heads: list[_MessageHead]) -> Literal["5m", "1h"] | None:
+    """What the body asks of the cache. Texts that are nothing else are not searched: they are most of it."""
+    marked = [raw for raw, head in zip(raws, heads, strict=True) if may_mark(raw, head.content, head.role)]
+    others = (piece for name, raw in fields.items() if name != "messages" for piece in (encode(name), raw))
+    return asked_cache(b"\n".join((*others, *marked)))
 
 
 def _part_kinds(heads: list[_MessageHead]) -> list[str]:

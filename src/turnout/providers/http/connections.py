@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Callable, Hashable
 from functools import lru_cache
 
@@ -139,7 +140,8 @@ class Connection(asyncio.Protocol):
     def eof_received(self) -> None:
         """An end in good order: of a body of no told length it is the end, of everything else it comes too soon."""
         answer = self._answer
-        if answer is not None and answer.status and not any(name in _FRAMING for name, _ in answer.headers):
+        told = answer is None or not answer.status or any(name in _FRAMING for name, _ in answer.headers)
+        if answer is not None and not told and _in_good_order(self._transport):
             self._answer = None
             answer.end()
         else:
@@ -216,6 +218,20 @@ class Connection(asyncio.Protocol):
 
 
 _FRAMING = frozenset({"content-length", "transfer-encoding"})
+
+
+def _in_good_order(transport: asyncio.Transport | None) -> bool:
+    """Whether it was the host that said the end. Over TLS it says goodbye; anybody on the way can end what is beneath
+    (RFC 9112, 9.8), and event loops do not tell the one from the other."""
+    layer = None if transport is None else transport.get_extra_info("ssl_object")
+    if layer is None:
+        return True
+    try:
+        return layer.read(1) == b""
+    except ssl.SSLZeroReturnError:
+        return True
+    except ssl.SSLError:  # it would wait for more
+        return False
 
 
 @lru_cache(maxsize=1024)

@@ -13,7 +13,7 @@ from typing import Any
 from turnout.providers.http.addresses import Target
 from turnout.providers.http.connections import Connection
 from turnout.providers.http.proxies import Proxy
-from turnout.providers.http.tunnels import Tunnel
+from turnout.providers.http.tunnels import GOODBYE_S, Tunnel
 
 __all__ = ["open_connection"]
 
@@ -47,7 +47,11 @@ async def _opened(to: Target | Proxy, protocol: asyncio.Protocol, context: ssl.S
     sock = await _connected(to.host, to.port)
     try:
         transport, _ = await asyncio.get_running_loop().create_connection(
-            lambda: protocol, sock=sock, ssl=context, server_hostname=to.host if context else None
+            lambda: protocol,
+            sock=sock,
+            ssl=context,
+            server_hostname=to.host if context else None,
+            ssl_shutdown_timeout=GOODBYE_S if context else None,
         )
     except BaseException:
         sock.close()

@@ -11,7 +11,10 @@ from turnout.providers.http.addresses import Target
 from turnout.providers.http.heads import tunnel_head
 from turnout.providers.http.proxies import Proxy
 
-__all__ = ["Tunnel"]
+__all__ = ["GOODBYE_S", "Tunnel"]
+
+GOODBYE_S = 1.0
+"""How long TLS waits for the other side's goodbye after an end. A cut connection brings none, and is to be noticed."""
 
 MAX_HEAD_BYTES = 16 * 1024
 
@@ -34,7 +37,9 @@ class Tunnel(asyncio.Protocol):
         try:
             way.write(tunnel_head(self._target, self._proxy))
             self._check(await self._status)
-            transport = await self._loop.start_tls(way, inner, context, server_hostname=self._target.host)
+            transport = await self._loop.start_tls(
+                way, inner, context, server_hostname=self._target.host, ssl_shutdown_timeout=GOODBYE_S
+            )
             if transport is not None:  # else it was closed meanwhile, and `inner` finds itself without one
                 inner.connection_made(transport)
         except BaseException:

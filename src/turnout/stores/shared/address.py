@@ -24,19 +24,6 @@ __all__ = ["Address"]
 
 SENTINEL_PORT = 26_379
 
-_SCHEMES = {
-    "valkey": "redis",
-    "redis": "redis",
-    "valkeys": "rediss",
-    "rediss": "rediss",
-    "unix": "unix",
-    "valkey+sentinel": "redis",
-    "redis+sentinel": "redis",
-    "valkeys+sentinel": "rediss",
-    "rediss+sentinel": "rediss",
-}
-"""What redis-py calls them; Valkey speaks the same protocol."""
-
 _BARE = {"socket_timeout": None, "socket_connect_timeout": None, "protocol": 2}
 """Deadlines are the wire's, and RESP2 has all we ask for."""
 
@@ -48,14 +35,14 @@ class Address:
 
     def __init__(self, url: str) -> None:
         scheme, _, rest = url.partition("://")
-        if scheme not in _SCHEMES:
-            raise _wrong(f"begins with none of {', '.join(f'{name}://' for name in _SCHEMES)}")
         self._service: str | None = None
         self._sentinels: list[tuple[str, int]] = []
         try:
             if scheme.endswith("+sentinel"):
                 rest = self._sentinels_of(rest)
-            told = dict(cast("dict[str, Any]", parse_url(f"{_SCHEMES[scheme]}://{rest}")))
+            # What redis-py calls them: Valkey speaks the same protocol.
+            plain = scheme.removesuffix("+sentinel").replace("valkey", "redis")
+            told = dict(cast("dict[str, Any]", parse_url(f"{plain}://{rest}")))
         except ValueError:
             # The message may hold what stands in the URL, the password too.
             raise _wrong("is no URL of Valkey or Redis: see docs/guides/scale.md") from None

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 from msgspec import Struct
 
-from turnout.shared_state import Admission
-from turnout.spend.rates import Rate
+from turnout.shared_state import KeyAdmission
+from turnout.spend.rates import Rate, rate_of, take_all
 
 __all__ = ["AT_ONCE_S", "Gate"]
 
@@ -22,23 +20,19 @@ class Gate(Struct, array_like=True):
     tpm: tuple[int, float] | None = None
     open: dict[str, float] = {}
 
-    def admit(self, admission: Admission, now_s: float, open_s: float) -> float:
-        """Seconds to wait; 0: it is in. As `spend.rates.Gates.enter`. Then nothing is used."""
+    def admit(self, admission: KeyAdmission, now_s: float, open_s: float) -> float:
+        """Seconds to wait, and nothing is used; 0: it is in. As `spend.rates.Gates.enter`."""
         if admission.at_once is not None and self._full(admission.request_id, admission.at_once, now_s):
             return AT_ONCE_S
-        rates = list(self._rates(admission))
-        for rate, weight in rates:
-            if rate is not None and (wait := rate.wait_s(weight, now_s)) > 0:
-                return wait
-        for rate, weight in rates:
-            if rate is not None:
-                rate.take(weight, now_s)
-        self.rpm, self.tpm = (rate and (rate.per_minute, rate.free_s) for rate, _ in rates)
+        rpm, tpm = _rate(self.rpm, admission.rpm), _rate(self.tpm, admission.tpm)
+        if (short := take_all(((rpm, 1), (tpm, admission.tokens)), now_s)) is not None:
+            return short[1]
+        self.rpm, self.tpm = (rate and (rate.per_minute, rate.free_s) for rate in (rpm, tpm))
         if admission.at_once is not None:
             self.open[admission.request_id] = now_s + open_s
         return 0.0
 
-    def leave(self, admission: Admission, used: int, now_s: float) -> None:
+    def leave(self, admission: KeyAdmission, used: int, now_s: float) -> None:
         """As `spend.rates.Gates.leave`."""
         self.open.pop(admission.request_id, None)
         if self.tpm is not None:
@@ -57,13 +51,6 @@ class Gate(Struct, array_like=True):
                 del self.open[old]
         return request_id not in self.open and len(self.open) >= at_once
 
-    def _rates(self, admission: Admission) -> Iterator[tuple[Rate | None, int]]:
-        """A limit that changes begins anew."""
-        for known, per_minute, weight in (
-            (self.rpm, admission.rpm, 1),
-            (self.tpm, admission.tpm, admission.tokens),
-        ):
-            if per_minute is None:
-                yield None, weight
-            else:
-                yield (Rate(*known) if known is not None and known[0] == per_minute else Rate(per_minute)), weight
+
+def _rate(kept: tuple[int, float] | None, per_minute: int | None) -> Rate | None:
+    return rate_of(Rate(*kept) if kept is not None else None, per_minute)

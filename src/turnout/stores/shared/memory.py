@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Generic, TypeVar
 
 from turnout.errors import NoCapacity
-from turnout.shared_state import Admission, Claim, Lease, Lost
+from turnout.shared_state import Claim, KeyAdmission, Lease, Lost
 from turnout.stores.shared.gates import Gate
-from turnout.stores.shared.purses import LEASE_S, OPEN_S, PURSE_TTL_S, Engine, Purse
+from turnout.stores.shared.purses import LEASE_S, OPEN_S, PURSE_TTL_S, Moment, Purse
 
 __all__ = ["MemoryEngine", "MemoryShared"]
 
@@ -76,8 +76,8 @@ class MemoryEngine:
         self.counts: _Shelf[dict[str, int]] = _Shelf()
         self.firsts: _Shelf[bool] = _Shelf()
 
-    def at(self, lease_s: float) -> Engine:
-        return Engine(
+    def at(self, lease_s: float) -> Moment:
+        return Moment(
             now_s=self.now_s(),
             wall_us=time.time_ns() // 1_000,
             lease_s=lease_s,
@@ -92,36 +92,24 @@ class MemoryShared:
     def __init__(
         self, gateway: str, engine: MemoryEngine | None = None, *, lease_s: float = LEASE_S, open_s: float = OPEN_S
     ) -> None:
-        self._gateway = gateway
+        self.gateway = gateway
         self._engine = engine or MemoryEngine()
-        self._lease_s = lease_s
-        self._open_s = open_s
+        self.lease_s = lease_s
+        self.open_s = open_s
         self._sequence = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._heard: list[tuple[str, Callable[[bytes], None]]] = []
 
     @property
-    def gateway(self) -> str:
-        return self._gateway
-
-    @property
-    def lease_s(self) -> float:
-        return self._lease_s
-
-    @property
     def healthy(self) -> bool:
         return not self._engine.away
-
-    @property
-    def last_error(self) -> str | None:
-        return AWAY if self._engine.away else None
 
     # Money.
 
     async def lease(self, claims: Sequence[Claim]) -> list[Lease]:
         engine = self._asked()
         self._sequence += 1
-        return [self._purse(claim.purse).lease(self._gateway, self._sequence, claim, engine) for claim in claims]
+        return [self._purse(claim.purse).lease(self.gateway, self._sequence, claim, engine) for claim in claims]
 
     async def fill(
         self,
@@ -147,14 +135,14 @@ class MemoryShared:
 
     # Limits of keys.
 
-    async def admit(self, admission: Admission) -> float:
+    async def admit(self, admission: KeyAdmission) -> float:
         now_s = self._asked().now_s
         gate = self._engine.gates.get(admission.key, now_s) or Gate()
-        wait_s = gate.admit(admission, now_s, self._open_s)
+        wait_s = gate.admit(admission, now_s, self.open_s)
         self._engine.gates.put(admission.key, gate, now_s, gate.until_s(now_s) - now_s)
         return wait_s
 
-    async def leave(self, admission: Admission, *, used: int) -> None:
+    async def leave(self, admission: KeyAdmission, *, used: int) -> None:
         now_s = self._asked().now_s
         gate = self._engine.gates.get(admission.key, now_s)
         if gate is not None:
@@ -192,28 +180,29 @@ class MemoryShared:
     async def tell(self, topic: str, message: bytes) -> None:
         self._asked()
         for gateway, loop, of, heard in self._engine.listeners:
-            if of == topic and gateway != self._gateway:
+            if of == topic and gateway != self.gateway:
                 loop.call_soon_threadsafe(heard, message)
 
-    def hear(self, topic: str, heard: Callable[[bytes], None]) -> None:
+    def hear(self, topic: str, heard: Callable[[bytes], None], *, missed: Callable[[], None] | None = None) -> None:
+        del missed  # while the engine is away nobody tells anything
         self._heard.append((topic, heard))
         if self._loop is not None:
-            self._engine.listeners.append((self._gateway, self._loop, topic, heard))
+            self._engine.listeners.append((self.gateway, self._loop, topic, heard))
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._engine.listeners += [(self._gateway, self._loop, topic, heard) for topic, heard in self._heard]
+        self._engine.listeners += [(self.gateway, self._loop, topic, heard) for topic, heard in self._heard]
 
     async def aclose(self) -> None:
-        self._engine.listeners[:] = [each for each in self._engine.listeners if each[0] != self._gateway]
+        self._engine.listeners[:] = [each for each in self._engine.listeners if each[0] != self.gateway]
         if not self._engine.away:
             for purse in self._engine.purses.values():
-                purse.resign(self._gateway)
+                purse.resign(self.gateway)
 
-    def _asked(self) -> Engine:
+    def _asked(self) -> Moment:
         if self._engine.away:
             raise NoCapacity(AWAY)
-        return self._engine.at(self._lease_s)
+        return self._engine.at(self.lease_s)
 
     def _purse(self, name: str) -> Purse:
         now_s = self._engine.now_s()

@@ -4,36 +4,39 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import random
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 from redis import exceptions as said
 from redis.asyncio.connection import AbstractConnection
 
-__all__ = ["News"]
+from turnout.stores.shared.wire import pauses
+
+__all__ = ["Listener"]
 
 PING_S = 5.0
 """A connection that is silent for so long is asked whether it still is one; twice, and it is none."""
 
-FIRST_S, MOST_S = 0.05, 2.0
-
 _BROKEN = (said.RedisError, OSError, TimeoutError, EOFError)
 
 
-class News:
+class Listener:
     """Channels and who hears them."""
 
     def __init__(self, connect: Callable[[], Awaitable[AbstractConnection]], *, deadline_s: float) -> None:
         self._connect = connect
         self._deadline_s = deadline_s
         self._heard: dict[bytes, list[Callable[[bytes], None]]] = {}
+        self._missed: list[Callable[[], None]] = []
         self._connection: AbstractConnection | None = None
         self._reading: asyncio.Task[None] | None = None
         self._subscribing: set[asyncio.Task[None]] = set()
 
-    def hear(self, channel: bytes, heard: Callable[[bytes], None]) -> None:
-        """Call `heard` with what is published there from now on."""
+    def hear(self, channel: bytes, heard: Callable[[bytes], None], missed: Callable[[], None] | None = None) -> None:
+        """Call `heard` with what is published there from now on; `missed` whenever it was not listened for a while,
+        and is again."""
+        if missed is not None:
+            self._missed.append(missed)
         new = channel not in self._heard
         self._heard.setdefault(channel, []).append(heard)
         if new and self._reading is not None:
@@ -85,14 +88,15 @@ class News:
             with contextlib.suppress(*_BROKEN):
                 await self._read_on()
             await self._drop()
-            pause_s = FIRST_S
+            waits = pauses()
             while self._connection is None:
                 with contextlib.suppress(*_BROKEN):
                     async with asyncio.timeout(max(1.0, self._deadline_s)):
                         self._connection = await self._subscribed()
                         break
-                await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - not all at once
-                pause_s = min(MOST_S, 2 * pause_s)
+                await asyncio.sleep(next(waits))
+            for missed in self._missed:
+                asyncio.get_running_loop().call_soon(missed)
 
     async def _read_on(self) -> None:
         """Until the connection breaks."""

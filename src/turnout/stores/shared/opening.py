@@ -1,4 +1,4 @@
-"""Shared state by the URL in `store.shared`: a table of schemes, each imported when a config names it."""
+"""Shared state by URL (`store.shared` in the config). What an engine needs is imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -7,17 +7,12 @@ from importlib.util import find_spec
 
 from turnout.errors import ConfigError
 from turnout.shared_state import SharedState
+from turnout.store_rules import SHARED, scheme_of
 from turnout.stores.shared.purses import LEASE_S
 
-__all__ = ["SCHEMES", "open_shared"]
+__all__ = ["open_shared"]
 
 Opener = Callable[[str, str, float, bool], SharedState]
-
-
-def _memory(_: str, gateway: str, lease_s: float, __: bool) -> SharedState:
-    from turnout.stores.shared.memory import MemoryShared
-
-    return MemoryShared(gateway, lease_s=lease_s)
 
 
 def _sqlite(url: str, gateway: str, lease_s: float, recently: bool) -> SharedState:
@@ -38,27 +33,12 @@ def _valkey(url: str, gateway: str, lease_s: float, recently: bool) -> SharedSta
     return ValkeyShared(url, gateway, lease_s=lease_s, recently=recently)
 
 
-SCHEMES: dict[str, Opener] = {
-    "memory:": _memory,
-    "sqlite:///": _sqlite,
-    **{
-        f"{name}://": _valkey
-        for name in (
-            *("valkey", "valkeys", "redis", "rediss", "unix"),
-            *("valkey+sentinel", "valkeys+sentinel", "redis+sentinel", "rediss+sentinel"),
-        )
-    },
-}
-"""How a URL begins, and what it opens."""
+_OPENERS: dict[str, Opener] = {"sqlite": _sqlite}
+"""By scheme; the others of `store_rules.SHARED` are Valkey's. What is alone (`memory:`) has nothing to open."""
 
 
 def open_shared(url: str, gateway: str, *, lease_s: float = LEASE_S, recently: bool = True) -> SharedState:
     """What `url` names, for the process `gateway`; `start` connects it. `recently` False only where no other gateway
-    can have money on lease (none was there for `lease_s`): then a new engine grants at once. Raises ConfigError."""
-    for begins, opened in SCHEMES.items():
-        if url.startswith(begins):
-            return opened(url, gateway, lease_s, recently)
-    raise ConfigError(
-        f"store.shared begins with none of {', '.join(SCHEMES)}: write memory:, sqlite:///FILE or valkey://HOST",
-        param="store.shared",
-    )
+    can have money on lease, for the ledger has no row at all: then a new engine grants at once. Raises ConfigError."""
+    opened = _OPENERS.get(scheme_of(url, SHARED, "store.shared"), _valkey)
+    return opened(url, gateway, lease_s, recently)

@@ -15,7 +15,7 @@ from msgspec import Struct
 from turnout.shared_state import Claim, Lease, Lost
 from turnout.spend.purses import STEPS
 
-__all__ = ["DEADLINE_S", "LEASE_S", "OPEN_S", "PURSE_TTL_S", "Engine", "Part", "Purse", "step_us"]
+__all__ = ["DEADLINE_S", "LEASE_S", "OPEN_S", "PURSE_TTL_S", "Moment", "Part", "Purse", "step_us"]
 
 DEADLINE_S = 1.0
 """How long an answer is waited for. A busy gateway reads answers late, so less would be its own lateness more often
@@ -24,8 +24,8 @@ than the engine's."""
 LEASE_S = 5.0
 """How long a gateway may be silent before its money is somebody else's: ten of its usual claims."""
 
-OPEN_S = 600.0
-"""After this a request that never left no longer counts among those that are open at once: its gateway has died."""
+OPEN_S = 1_860.0
+"""`SharedState.open_s` where nobody said how long an answer may take: as long as by default, and a minute."""
 
 PURSE_TTL_S = 40 * 86_400.0
 """A purse that nobody claims of is kept this long: a month's is needed until its last request has settled."""
@@ -36,7 +36,7 @@ def step_us(window: timedelta | None) -> int:
     return 0 if window is None else (window / STEPS) // timedelta(microseconds=1)
 
 
-class Engine(Struct, frozen=True, kw_only=True):
+class Moment(Struct, frozen=True, kw_only=True):
     """The engine at one moment. `now_s`: its own clock, `wall_us`: its time of day. `epoch` is new whenever it may have
     lost something; until `opens_s` it then grants nothing."""
 
@@ -75,7 +75,7 @@ class Purse(Struct, array_like=True):
     swept: int = -1
     pieces: dict[int, int] = {}
 
-    def lease(self, gateway: str, sequence: int, claim: Claim, engine: Engine) -> Lease:
+    def lease(self, gateway: str, sequence: int, claim: Claim, engine: Moment) -> Lease:
         """Take a claim in and answer it."""
         self.step_us = step_us(claim.window)
         self._sweep(engine)
@@ -96,7 +96,7 @@ class Purse(Struct, array_like=True):
         spent: Mapping[str, int],
         added: Mapping[str, int],
         pieces: Mapping[str, Mapping[int, int]],
-        engine: Engine,
+        engine: Moment,
     ) -> None:
         """Take over what the ledger says."""
         self.filled = engine.epoch
@@ -114,7 +114,7 @@ class Purse(Struct, array_like=True):
         for entry, amount in added.items():
             self.added.setdefault(entry, amount)
 
-    def lost(self, purse: str, engine: Engine) -> list[Lost]:
+    def lost(self, purse: str, engine: Moment) -> list[Lost]:
         """Whose lease has run out. Those that had nothing are gone at once."""
         silent: list[Lost] = []
         for gateway, part in list(self.living.items()):
@@ -126,7 +126,7 @@ class Purse(Struct, array_like=True):
                 silent.append(_lost(purse, gateway, part))
         return silent
 
-    def bury(self, lost: Lost, counted: int, engine: Engine) -> None:
+    def bury(self, lost: Lost, counted: int, engine: Moment) -> None:
         """End a lease that has run out, if it still stands as it was found."""
         part = self.living.get(lost.gateway)
         if part is None or part.until_s > engine.now_s or _lost(lost.purse, lost.gateway, part) != lost:
@@ -157,7 +157,7 @@ class Purse(Struct, array_like=True):
         self.gone[gateway] = part.spent
         self.past += part.spent
 
-    def _limit(self, part: Part, claim: Claim, engine: Engine) -> int:
+    def _limit(self, part: Part, claim: Claim, engine: Moment) -> int:
         base = part.spent + part.held
         if self.filled != engine.epoch or engine.now_s < engine.opens_s:
             return max(base, min(claim.limit, base + claim.want))
@@ -167,7 +167,7 @@ class Purse(Struct, array_like=True):
         room = claim.amount + sum(self.added.values()) - self.past - others - base
         return max(kept, base + max(0, min(claim.want, room)))
 
-    def _answer(self, part: Part, claim: Claim, engine: Engine) -> Lease:
+    def _answer(self, part: Part, claim: Claim, engine: Moment) -> Lease:
         added = sum(self.added.values())
         spent = self.past + sum(each.spent for each in self.living.values())
         leased = sum(each.taken - each.spent for each in self.living.values())
@@ -182,7 +182,7 @@ class Purse(Struct, array_like=True):
             opens_in_s=max(0.0, engine.opens_s - engine.now_s),
         )
 
-    def _book(self, amount: int, told: Mapping[int, int] | None, engine: Engine) -> None:
+    def _book(self, amount: int, told: Mapping[int, int] | None, engine: Moment) -> None:
         """Note when `amount` was spent: as it is told, where that makes sense, else now."""
         if not self.step_us:
             return
@@ -197,7 +197,7 @@ class Purse(Struct, array_like=True):
         self.swept = -1
         self._sweep(engine)
 
-    def _sweep(self, engine: Engine) -> None:
+    def _sweep(self, engine: Moment) -> None:
         """Forget what is a whole window and a piece old."""
         if not self.step_us:
             return

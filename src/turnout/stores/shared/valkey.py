@@ -4,8 +4,7 @@ Scripts go by their hash (EVALSHA) and not as a library of functions: a hash can
 versions of Turnout share an engine while one takes the other's place; and a script that is not there is said by a code
 (NOSCRIPT), a function that is not there only in words. The price is that they are loaded with each connection.
 
-Keys of one budget carry one of `SHARDS` hash tags, those of a key its own: a script touches one slot, so an engine may
-be cut by budget, and each part has a memory of its own of when it began (`lua/meet.lua`). Time is the server's.
+One server has all keys, and remembers when it began (`lua/meet.lua`): a cluster is refused. Time is the server's.
 """
 
 from __future__ import annotations
@@ -15,7 +14,6 @@ import contextlib
 import hashlib
 import logging
 import time
-import zlib
 from collections.abc import Callable, Mapping, Sequence
 from importlib import resources
 
@@ -23,18 +21,16 @@ from redis import exceptions as said
 from redis.asyncio.connection import AbstractConnection
 
 from turnout.errors import ConfigError, NoCapacity
-from turnout.shared_state import Admission, Claim, Lease, Lost
+from turnout.shared_state import Claim, KeyAdmission, Lease, Lost
 from turnout.spend.purses import STEPS
 from turnout.stores.shared.address import Address
-from turnout.stores.shared.news import News
+from turnout.stores.shared.news import Listener
 from turnout.stores.shared.purses import DEADLINE_S, LEASE_S, OPEN_S, PURSE_TTL_S, step_us
 from turnout.stores.shared.wire import Command, Reply, Wire, talk, told
 
-__all__ = ["LARGEST", "SHARDS", "ValkeyShared"]
+__all__ = ["LARGEST", "ValkeyShared"]
 
 log = logging.getLogger("turnout")
-
-SHARDS = 16
 
 LARGEST = 2**53 - 1
 """Lua's numbers are doubles, whole up to here: 9,007,199 dollars in nano-dollars. A budget of more is as one of that,
@@ -71,7 +67,6 @@ class ValkeyShared:
 
     `recently`: whether other gateways may have money of this engine though it knows of none. Then an engine that is met
     for the first time grants nothing for `lease_s`, until they have said so. `prefix` begins every key and channel.
-    `wall_s` is this gateway's time of day, only used to see how far it is from the engine's.
     """
 
     def __init__(
@@ -88,15 +83,16 @@ class ValkeyShared:
     ) -> None:
         if not gateway or "\n" in gateway:
             raise ConfigError(f"{gateway!r} is no name for a gateway", param="store.shared")
-        self._gateway = gateway
+        self.gateway = gateway
         self._address = Address(url)
-        self._lease_s = lease_s
+        self.lease_s = lease_s
         self._lease_us = round(lease_s * 1e6)
-        self._open_ms = round(open_s * 1e3)
+        self.open_s = open_s
         self._ttl_ms = round(ttl_s * 1e3)
         self._recently = recently
         self._prefix = prefix
-        self._wall_s: Callable[[], float] = time.time
+        self._engine_keys = f"{prefix}:epoch", f"{prefix}:leases"
+        self._wall_s: Callable[[], float] = time.time  # to see how far it is from the engine's
         self._scripts = _Scripts()
         self._sequence = 0
         self._keys: dict[str, tuple[str, ...]] = {}
@@ -104,23 +100,11 @@ class ValkeyShared:
         self._wire = Wire(
             self._greeted, deadline_s=deadline_s, scripts=self._scripts.sources, place=self._address.place
         )
-        self._news = News(self._address.connect, deadline_s=deadline_s)
-
-    @property
-    def gateway(self) -> str:
-        return self._gateway
-
-    @property
-    def lease_s(self) -> float:
-        return self._lease_s
+        self._news = Listener(self._address.connect, deadline_s=deadline_s)
 
     @property
     def healthy(self) -> bool:
         return self._wire.healthy
-
-    @property
-    def last_error(self) -> str | None:
-        return self._wire.last_error
 
     # Money.
 
@@ -142,7 +126,7 @@ class ValkeyShared:
         return self._money(
             "lease",
             claim.purse,
-            self._gateway,
+            self.gateway,
             sequence,
             _whole(claim.spent),
             _whole(claim.held),
@@ -183,13 +167,11 @@ class ValkeyShared:
         await self._wire.ask([command], again=True)
 
     async def silent(self) -> list[Lost]:
-        sha = self._scripts.hash["silent"]
-        asked: list[Command] = [("EVALSHA", sha, 2, *self._shard_keys(n)) for n in range(SHARDS)]
+        asked: Command = ("EVALSHA", self._scripts.hash["silent"], 2, *self._engine_keys)
         found: list[tuple[str, str]] = []
-        for members in await self._wire.ask(asked, again=True):
-            for member in members:
-                gateway, _, purse = member.decode().partition("\n")
-                found.append((gateway, purse))
+        for member in (await self._wire.ask([asked], again=True))[0]:
+            gateway, _, purse = member.decode().partition("\n")
+            found.append((gateway, purse))
         if not found:
             return []
         looked: list[Command] = [
@@ -209,13 +191,13 @@ class ValkeyShared:
 
     # Limits of keys.
 
-    async def admit(self, admission: Admission) -> float:
+    async def admit(self, admission: KeyAdmission) -> float:
         limits = (admission.rpm, admission.tpm, admission.at_once)
         told = ("" if limit is None else limit for limit in limits)
-        command = self._gate("admit", admission, admission.tokens, *told, self._open_ms)
+        command = self._gate("admit", admission, admission.tokens, *told, round(self.open_s * 1e3))
         return (await self._wire.ask([command]))[0] / 1e6
 
-    async def leave(self, admission: Admission, *, used: int) -> None:
+    async def leave(self, admission: KeyAdmission, *, used: int) -> None:
         await self._wire.ask([self._gate("leave", admission, admission.tokens, used)])
 
     # Records, counts, news.
@@ -257,21 +239,21 @@ class ValkeyShared:
 
     async def first(self, name: str, *, ttl_s: float) -> bool:
         key = f"{self._prefix}:first:{name}"
-        reply = await self._wire.ask([("SET", key, self._gateway, "NX", "PX", _ms(ttl_s))])
+        reply = await self._wire.ask([("SET", key, self.gateway, "NX", "PX", _ms(ttl_s))])
         return reply[0] is not None
 
     async def tell(self, topic: str, message: bytes) -> None:
-        await self._wire.ask([("PUBLISH", self._channel(topic), self._gateway.encode() + b"\n" + message)])
+        await self._wire.ask([("PUBLISH", self._channel(topic), self.gateway.encode() + b"\n" + message)])
 
-    def hear(self, topic: str, heard: Callable[[bytes], None]) -> None:
-        own = self._gateway.encode()
+    def hear(self, topic: str, heard: Callable[[bytes], None], *, missed: Callable[[], None] | None = None) -> None:
+        own = self.gateway.encode()
 
         def hand_on(told: bytes) -> None:
             gateway, _, message = told.partition(b"\n")
             if gateway != own:
                 heard(message)
 
-        self._news.hear(self._channel(topic), hand_on)
+        self._news.hear(self._channel(topic), hand_on, missed)
 
     # The engine.
 
@@ -291,7 +273,7 @@ class ValkeyShared:
 
     async def aclose(self) -> None:
         resigned: list[Command] = [
-            self._money("resign", purse, self._lease_us, self._ttl_ms, self._gateway) for purse in self._claimed
+            self._money("resign", purse, self._lease_us, self._ttl_ms, self.gateway) for purse in self._claimed
         ]
         with contextlib.suppress(NoCapacity):
             if resigned:
@@ -331,30 +313,24 @@ class ValkeyShared:
                 "forgotten, and budgets stop for %g s; set it to noeviction",
                 self._address.place,
                 policy,
-                self._lease_s,
+                self.lease_s,
             )
         sha, mark = self._scripts.hash["meet"], info.get("run_id", "")
-        told_by = (mark, self._lease_us, int(self._recently))
-        keys = [(self._shard_keys(n)[0], f"{self._prefix}:{{{n}}}:server") for n in range(SHARDS)]
-        await _all(connection, [("EVALSHA", sha, 2, *each, *told_by) for each in keys])
-
-    def _shard_keys(self, shard: int) -> tuple[str, str]:
-        return f"{self._prefix}:{{{shard}}}:epoch", f"{self._prefix}:{{{shard}}}:leases"
+        keys = self._engine_keys[0], f"{self._prefix}:server"
+        await _all(connection, [("EVALSHA", sha, 2, *keys, mark, self._lease_us, int(self._recently))])
 
     def _money(self, script: str, purse: str, *told: str | int) -> Command:
         keys = self._keys.get(purse)
         if keys is None:
             if len(self._keys) > _KEPT_NAMES:
                 self._keys.clear()
-            budget = purse.rpartition("@")[0] or purse
-            shard = zlib.crc32(budget.encode()) % SHARDS
-            own = (f"{self._prefix}:{{{shard}}}:{kind}:{purse}" for kind in ("purse", "gone", "pieces"))
-            keys = self._keys[purse] = (*self._shard_keys(shard), *own)
+            own = (f"{self._prefix}:{kind}:{purse}" for kind in ("purse", "gone", "pieces"))
+            keys = self._keys[purse] = (*self._engine_keys, *own)
         return ("EVALSHA", self._scripts.hash[script], 5, *keys, purse, *told)
 
-    def _gate(self, script: str, admission: Admission, *told: str | int) -> Command:
-        key = f"{self._prefix}:{{key:{admission.key}}}"
-        return ("EVALSHA", self._scripts.hash[script], 2, f"{key}:rates", f"{key}:open", admission.request_id, *told)
+    def _gate(self, script: str, admission: KeyAdmission, *told: str | int) -> Command:
+        keys = f"{self._prefix}:rates:{admission.key}", f"{self._prefix}:open:{admission.key}"
+        return ("EVALSHA", self._scripts.hash[script], 2, *keys, admission.request_id, *told)
 
     def _channel(self, topic: str) -> bytes:
         return f"{self._prefix}:news:{topic}".encode()

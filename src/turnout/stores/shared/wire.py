@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeAlias, cast
 
 from hiredis import pack_command
@@ -20,7 +20,7 @@ from redis.asyncio.connection import AbstractConnection
 
 from turnout.errors import ConfigError, NoCapacity
 
-__all__ = ["Command", "Reply", "Wire", "talk", "told"]
+__all__ = ["Command", "Reply", "Wire", "pauses", "talk", "told"]
 
 log = logging.getLogger("turnout")
 
@@ -197,14 +197,14 @@ class Wire:
         self._calls = again + self._calls
         now_s = asyncio.get_running_loop().time()
         until_s = self._calls[0].until_s if self._calls else now_s + self._deadline_s
-        pause_s = FIRST_S
+        waits = pauses()
         if late:  # an engine that does not answer is not asked again by those who wait already
             self._refuse_all()
         while not await self._found(until_s):
             self._refuse_all()
+            pause_s = next(waits)
             until_s = asyncio.get_running_loop().time() + pause_s + self._deadline_s
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - so that gateways do not come together
-            pause_s = min(MOST_S, 2 * pause_s)
+            await asyncio.sleep(pause_s)
         self._away = False
 
     async def _found(self, until_s: float) -> bool:
@@ -238,6 +238,14 @@ class Wire:
 
     def _refused(self) -> NoCapacity:
         return NoCapacity(self.last_error or f"{self._place} is not connected yet", retry_after=1)
+
+
+def pauses() -> Iterator[float]:
+    """Seconds from each failed attempt to connect to the next, without end."""
+    most_s = FIRST_S
+    while True:
+        yield most_s * random.uniform(0.5, 1.0)  # noqa: S311 - so that gateways do not come together
+        most_s = min(MOST_S, 2 * most_s)
 
 
 async def talk(connection: AbstractConnection, commands: Sequence[Command]) -> list[Reply]:

@@ -1,7 +1,7 @@
 -- What every script about money begins with: reading and writing a purse. The arithmetic is that of purses.py.
 --
 -- KEYS of all of them: 1 the engine's epoch ("ID OPENS_US"), 2 the index of leases by when they run out, 3 the purse,
--- 4 those that are gone, 5 the pieces of a rolling window. All of one slot. Microseconds, by this server's clock.
+-- 4 those that are gone, 5 the pieces of a rolling window. Microseconds, by this server's clock.
 -- A purse's fields: "k" the epoch it was filled in, "o" until when it is closed, "p" past, "w" microseconds of a
 -- piece, "s" the piece it was last swept in, "g:GATEWAY" = "spent held limit sequence", "e:ENTRY" = what was added.
 -- Numbers are doubles: whole up to 2^53, which is 9,007,199 dollars in nano-dollars; the client sends nothing larger.
