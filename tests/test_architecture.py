@@ -85,7 +85,7 @@ def test_the_serving_path_loads_nothing_heavy():
 
 
 def test_the_only_module_that_opens_upstream_sockets():
-    """Sockets to providers are opened in `providers/` alone (and by the server's own listener, uvicorn)."""
+    """Sockets to providers are opened in `providers/` alone."""
     offenders = [
         str(f.relative_to(ROOT))
         for f in FILES

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 from msgspec import Raw, Struct, field
@@ -56,10 +56,13 @@ Use = Literal["auto", "on", "off", "refresh"]
 
 
 class SemanticRules(Struct, frozen=True, kw_only=True):
-    """Questions that mean the same: `model` embeds them, `threshold` is the least cosine of two of them."""
+    """Questions that mean the same: `model` embeds them, or the plug-in `plugin` with its `options`
+    (docs/guides/plug-ins.md); `threshold` is the least cosine of two of them."""
 
-    model: str
+    model: str = ""
     threshold: float = 0.95
+    plugin: str | None = None
+    options: dict[str, Any] = {}
 
 
 class AnswerRules(Struct, frozen=True, kw_only=True):

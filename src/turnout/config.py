@@ -51,6 +51,7 @@ __all__ = [
     "load_config",
     "nearest",
     "parse_config",
+    "told_config",
 ]
 
 
@@ -127,7 +128,8 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     """Overrides of a registry row, or a whole new host (then `dialect` and `base_url` are needed). `dialect` may name
     several wire formats that the host speaks. `api_keys` are further keys, `endpoints` further regions or accounts:
     load is spread over all, a session stays where its cache is. Timeouts in seconds; `first_byte_timeout_s` None: by
-    the request's size (docs/delivery.md)."""
+    the request's size (docs/delivery.md). `plugin` names an installed one that is asked instead, with `options`
+    (docs/guides/plug-ins.md)."""
 
     dialect: str | tuple[str, ...] | None = None
     base_url: str | None = None
@@ -138,6 +140,8 @@ class ProviderConfig(Struct, frozen=True, kw_only=True):
     bills_after_cancel: bool | None = None
     first_byte_timeout_s: float | None = None
     idle_timeout_s: float = 120.0
+    plugin: str | None = None
+    options: dict[str, Any] = {}
 
 
 class RatesConfig(Struct, frozen=True, kw_only=True):
@@ -199,7 +203,8 @@ class RoutingConfig(Struct, frozen=True, kw_only=True):
     who waits (`x-turnout-latency: interactive`), in the choice among models of one tier. `detours`: routine steps of a
     session that `auto` keeps on a dear model may go to a small one where both caches' state says that it pays.
     `cascade`: a small model is asked first where its answer can be checked and that is expected to be cheaper
-    (docs/probes.md)."""
+    (docs/probes.md). `plugin` names a router that has the last word on `auto`, with `options`
+    (docs/guides/plug-ins.md)."""
 
     default: str = "auto"
     quality: float = 0.95
@@ -209,6 +214,8 @@ class RoutingConfig(Struct, frozen=True, kw_only=True):
     second_usd: Decimal = Decimal("0.0002")
     detours: bool = False
     cascade: bool = False
+    plugin: str | None = None
+    options: dict[str, Any] = {}
 
 
 class DeliveryConfig(Struct, frozen=True, kw_only=True):
@@ -353,7 +360,12 @@ def parse_config(text: str, env: Mapping[str, str]) -> Config:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"not valid TOML: {error}") from None
-    resolved = resolve_env(raw, env, "")
+    return told_config(raw, env)
+
+
+def told_config(raw: Mapping[str, object], env: Mapping[str, str]) -> Config:
+    """The same from the tables themselves, as a program may write them."""
+    resolved = resolve_env(dict(raw), env, "")
     check_keys(resolved, Config, "")
     try:
         config = msgspec.convert(resolved, Config, dec_hook=decode_special)
@@ -528,6 +540,9 @@ def _check_answers(told: AnswerRules) -> None:
         if value < 1:
             key = f"answers.{name}"
             raise ConfigError(f"{key} = {value}: must be at least 1; enabled = false turns the cache off", param=key)
+    if told.semantic is not None and bool(told.semantic.model) == bool(told.semantic.plugin):
+        key = "answers.semantic"
+        raise ConfigError(f"{key}: needs either a model that embeds or a plugin, and not both", param=key)
     if told.semantic is not None and not 0 < told.semantic.threshold <= 1:
         key = "answers.semantic.threshold"
         raise ConfigError(f"{key} = {told.semantic.threshold}: is a cosine, above 0 and at most 1", param=key)

@@ -49,7 +49,8 @@ class Describer:
                 )
         listed = [self(*name.split("/", 1)) for name in self._config.models]
         told = {d.provider for d in listed}
-        return listed + [self(p, m) for p in self._providers if p not in told for m in default_models(p)]
+        usual = {name: (*default_models(name), *provider.row.models) for name, provider in self._providers.items()}
+        return listed + [self(p, m) for p in self._providers if p not in told for m in usual[p]]
 
     def __call__(self, provider: str, model: str) -> Deployment:
         row = self._providers[provider].row

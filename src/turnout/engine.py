@@ -45,6 +45,7 @@ from turnout.money import nano
 from turnout.peers import Peers
 from turnout.pipeline import Pipeline, Rules
 from turnout.places import has_key, places_of, provider_of
+from turnout.plugged import Plugged, chooser_of, embedder_of
 from turnout.predicting import predictor_for
 from turnout.providers.discovery import discover_local
 from turnout.providers.embedded import EMBEDDED_MODEL, EMBEDDED_ROW, EmbeddedTransport, available
@@ -113,6 +114,7 @@ class State(Struct, frozen=True, kw_only=True):
     embedded: Extra
     alerts: Alerts
     stores: Stores
+    plugged: Plugged
     shared: SharedState | None = None
 
     async def start(self) -> None:
@@ -127,7 +129,7 @@ class State(Struct, frozen=True, kw_only=True):
         memory = self.memory
         parts = (
             *(memory.background, memory.drains, memory.answers, self.alerts),
-            *(self.embedded.provider.transport, self.http),
+            *(self.plugged, self.embedded.provider.transport, self.http),
             *(part for part in (memory.peers, memory.leasing, self.shared) if part is not None),
         )
         async with AsyncExitStack() as closing:  # whatever one says, the others end too, and rows are written
@@ -219,6 +221,7 @@ def _state(store: StoreConfig, stores: Stores, shared: SharedState | None) -> St
         embedded=embedded_extra(http),
         alerts=alerts,
         stores=stores,
+        plugged=Plugged(http),
         shared=shared,
     )
 
@@ -271,7 +274,10 @@ async def _build(
     rows = dict(config.providers)
     if discover:
         rows |= {n: ProviderConfig() for n, row in PROVIDERS.items() if n not in rows and has_key(row, env)}
-    providers = {name: provider_of(name, override, env, state.http) for name, override in rows.items()}
+    providers = {
+        name: state.plugged.provider(name, told) if told.plugin else provider_of(name, told, env, state.http)
+        for name, told in rows.items()
+    }
     prices = price_source(config)
     catalog = Catalog(read_table(prices.file)) if prices else Catalog.load()
     describe = Describer(config, catalog, providers)
@@ -299,6 +305,7 @@ async def _build(
         pace=state.board.pace,
         detours=config.routing.detours,
     )
+    router.chooser, embedder = chooser_of(config.routing), embedder_of(config.answers.semantic)
     brakes, rules = _brake_rules(config.brakes), _rules(config, fleet)
     accounts = {name: places_of(provider, rows.get(name), env, state.http) for name, provider in providers.items()}
     book = BudgetBook(config, state.stores.budgets, state.memory)
@@ -306,6 +313,7 @@ async def _build(
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
     _follow(config, state)
+    state.memory.answers.embedder = embedder
     state.memory.learner.predictor = predictor
     return Engine(
         state=state,
@@ -395,7 +403,7 @@ def _check_against(config: Config, fleet: Fleet) -> None:
 
 def _check_semantic(config: Config, fleet: Fleet) -> None:
     told = config.answers.semantic
-    if told is not None and not fleet.find(told.model):
+    if told is not None and told.model and not fleet.find(told.model):
         near = fleet.near(told.model)
         hint = f"did you mean {', '.join(near)}?" if near else "name it as provider/model, and set up its provider"
         raise ConfigError(f"answers.semantic.model = {told.model}: there is no such model; {hint}", param=told.model)

@@ -15,7 +15,7 @@ from turnout.providers.http import HttpTransport
 from turnout.providers.registry import PROVIDERS, ProviderRow, base_variables, custom_row, filled_base
 from turnout.providers.signing import SIGNERS
 
-__all__ = ["has_key", "places_of", "provider_of"]
+__all__ = ["apis_of", "has_key", "places_of", "provider_of"]
 
 
 def has_key(row: ProviderRow, env: Mapping[str, str]) -> bool:
@@ -31,10 +31,10 @@ def provider_of(name: str, override: ProviderConfig, env: Mapping[str, str], htt
             near = nearest(name, PROVIDERS)
             hint = f"did you mean {near[0]}?" if near else "give it a dialect and a base_url"
             raise ConfigError(f"{join('providers', name)}: no provider of that name is known; {hint}", param=name)
-        row = custom_row(name, _apis(name, override.dialect), override.base_url)
+        row = custom_row(name, apis_of(name, override.dialect), override.base_url)
     row = replace(
         row,
-        apis=_apis(name, override.dialect) or row.apis,
+        apis=apis_of(name, override.dialect) or row.apis,
         base_url=override.base_url or _base_url(row, env),
         local=row.local if override.local is None else override.local,
         bills_after_cancel=(
@@ -70,7 +70,7 @@ def places_of(
     return places
 
 
-def _apis(name: str, told: str | tuple[str, ...] | None) -> tuple[Api, ...]:
+def apis_of(name: str, told: str | tuple[str, ...] | None) -> tuple[Api, ...]:
     """The APIs of a config's `dialect`, each once."""
     dialects = (told,) if isinstance(told, str) else told or ()
     for dialect in dialects:

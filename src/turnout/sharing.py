@@ -90,6 +90,7 @@ class AnswerCache:
 
     def __init__(self, stores: Mapping[str, AnswerStore], *, clock: Callable[[], float]) -> None:
         self.rules = AnswerRules()
+        self.embedder: Embedder | None = None  # a plug-in, in place of the one that callers bring
         self._stores = stores
         self._clock = clock
         self._neighbours = Neighbours()
@@ -112,7 +113,7 @@ class AnswerCache:
             shared = self._shared[key] = Shared()
         if shared is not None and wishes.use != "refresh":
             try:
-                found, place = await self._look_up(key, ctx, call, embed)
+                found, place = await self._look_up(key, ctx, call, self.embedder or embed)
             except BaseException:
                 self._end(key, shared, "left")
                 raise

@@ -8,8 +8,9 @@ from typing import Literal
 from msgspec import Struct
 
 from turnout.errors import ConfigError
+from turnout.plugging import installed
 
-__all__ = ["ALONE", "LEDGERS", "SHARED", "StoreConfig", "check_store", "scheme_of"]
+__all__ = ["ALONE", "LEDGERS", "SHARED", "StoreConfig", "check_store", "ledger_scheme", "scheme_of"]
 
 LEDGERS: Mapping[str, str] = {
     "sqlite": "sqlite:///",
@@ -56,6 +57,14 @@ class StoreConfig(Struct, frozen=True, kw_only=True):
     spool_mb: int = 1_024
 
 
+def ledger_scheme(told: StoreConfig) -> str:
+    """The scheme of `store.ledger`: one of ours, or the name of a plug-in that is installed. Raises ConfigError."""
+    scheme, _, rest = told.ledger.partition(":")
+    if rest.startswith("//") and scheme not in LEDGERS and scheme in installed("turnout.stores"):
+        return scheme
+    return scheme_of(told.ledger, LEDGERS, "store.ledger")
+
+
 def scheme_of(url: str, known: Mapping[str, str], key: str) -> str:
     """The scheme of a URL that `known` lists. Raises ConfigError, which does not tell the URL: a password may stand in
     it."""
@@ -69,7 +78,7 @@ def scheme_of(url: str, known: Mapping[str, str], key: str) -> str:
 
 def check_store(told: StoreConfig) -> None:
     """Raises ConfigError for a URL of no kind that is known."""
-    scheme_of(told.ledger, LEDGERS, "store.ledger")
+    ledger_scheme(told)
     if scheme_of(told.shared, SHARED, "store.shared") == "memory" and told.shared != ALONE:
         raise ConfigError(
             f"store.shared = {told.shared[:60]}: memory has nothing behind it; write {ALONE}", param="store.shared"

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from support.command import turnout
 from support.gateway import gateway, host
 from support.upstream import ScriptedUpstream
 from support.wire import refuses, says, tool_call
@@ -111,3 +112,23 @@ async def test_an_agent_shows_a_providers_error(program, home, tmp_path):
     async with ScriptedUpstream(refuses(family)) as up, gateway(host(up.url, family), tmp_path) as gw:
         _, out, err = await program(gw.url, home, "Say hello")
     assert "max_tokens is too large" in out + err
+
+
+@pytest.mark.parametrize(("name", "program"), [("claude-code", "claude"), ("codex", "codex")])
+@pytest.mark.parametrize("keyed", [False, True], ids=["open", "keyed"])
+async def test_connect_writes_what_the_agent_takes(name, program, keyed, home, tmp_path):
+    keys = '[keys.me]\nkey = "sk-turnout-me"\n' if keyed else ""
+    script = says("openai-chat", "Hello there.", streaming=True)
+    arguments = ["-p"] if name == "claude-code" else ["exec", "--skip-git-repo-check"]
+    env = {"IS_SANDBOX": "1", "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1"}
+    if keyed:
+        env |= {"TURNOUT_KEY": "sk-turnout-me", "ANTHROPIC_AUTH_TOKEN": "sk-turnout-me"}
+    async with ScriptedUpstream(script) as up, gateway(host(up.url, "openai-chat") + keys, tmp_path) as gw:
+        options = ("--url", gw.url, "--write", *(("--keyed",) if keyed else ()))
+        done = await asyncio.to_thread(turnout, "connect", name, *options, folder=home)
+        assert done.returncode == 0, done.stderr
+        code, out, err = await run(program, *arguments, "Say hello", home=home, env=env)
+        (row, *_) = await gw.booked(1)
+    assert code == 0, err[-2000:]
+    assert "Hello there." in out
+    assert row.key_id == ("me" if keyed else None)

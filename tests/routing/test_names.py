@@ -10,7 +10,7 @@ from turnout.routing.names import Names
 
 def test_the_listing_shows_every_name_that_resolves():
     names = NAMES.listing()
-    assert names[:2] == ["auto", "claude-auto"]
+    assert names[:3] == ["auto", "claude-auto", "gemini-auto"]
     assert "tier/frontier" in names
     for name in names:
         if name != "mode/loop":

@@ -23,7 +23,7 @@ async def test_health_models_and_the_root(tmp_path):
         await client.close()
         await other.close()
     assert ready["status"] == "ready"
-    assert names == theirs == ["auto", "claude-auto", "mode/review", "tier/small", "lab/small"]
+    assert names == theirs == ["auto", "claude-auto", "gemini-auto", "mode/review", "tier/small", "lab/small"]
     assert card.id == "lab/small"
 
 

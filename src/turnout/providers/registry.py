@@ -56,7 +56,8 @@ class ProviderRow(Struct, frozen=True, kw_only=True):
     """One host. `apis`: what it speaks; the first that serves a model is for callers of other formats. `base_url` may
     hold `{VARIABLE}` of the environment. `key_env`: usual variables of its key. `forwarded`: request headers of the
     caller that go on to it (its betas and versions; never a key). `local`: on the user's own machine, not charged by
-    the token. `bills_after_cancel`: it goes on writing, and bills it, when nobody reads any more."""
+    the token. `bills_after_cancel`: it goes on writing, and bills it, when nobody reads any more. `models`: what it
+    has where neither config nor catalogue says."""
 
     name: str
     apis: tuple[Api, ...]
@@ -66,6 +67,7 @@ class ProviderRow(Struct, frozen=True, kw_only=True):
     forwarded: tuple[str, ...] = ()
     local: bool = False
     bills_after_cancel: bool = False
+    models: tuple[str, ...] = ()
 
     @property
     def dialect(self) -> str:

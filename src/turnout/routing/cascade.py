@@ -17,7 +17,7 @@ from turnout.routing.outlook import assumed_success
 
 __all__ = ["cascade_cost", "may_cascade", "small_first"]
 
-OTHERS_CHOICE = frozenset({"mode", "explicit", "quality", "escalated", "returned", "explored"})
+OTHERS_CHOICE = frozenset({"mode", "explicit", "quality", "escalated", "returned", "explored", "plugin"})
 """Reasons of decisions that a cascade would undo: somebody chose the model, or evidence did."""
 
 

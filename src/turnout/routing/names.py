@@ -14,8 +14,9 @@ from turnout.errors import NotFound
 
 __all__ = ["BUILTIN_ALIASES", "ModeTarget", "Names", "Selection"]
 
-BUILTIN_ALIASES: Mapping[str, str] = {"claude-auto": "auto"}
-"""Claude Code offers only gateway models whose name contains `claude` or `anthropic`."""
+BUILTIN_ALIASES: Mapping[str, str] = {"claude-auto": "auto", "gemini-auto": "auto"}
+"""Claude Code offers only gateway models whose name contains `claude` or `anthropic`; to Gemini CLI `auto` is a word of
+its own."""
 
 _MAX_HOPS = 5
 

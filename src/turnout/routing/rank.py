@@ -13,6 +13,7 @@ from turnout.chat import RequestOutline
 from turnout.context import Candidate, Decision, SessionView
 from turnout.errors import BudgetExhausted, ModelNotAllowed, ModeNotAllowed, NoCapacity, TurnoutError
 from turnout.keys import Key
+from turnout.routing.choosing import Chooser, Question, chosen
 from turnout.routing.features import Features
 from turnout.routing.moves import Evidence, Move, detour, next_move, routine
 from turnout.routing.names import Names, Selection
@@ -99,6 +100,7 @@ class Router:
         self._quality = quality
         self._names = names
         self._short = short_prompt_tokens
+        self.chooser: Chooser | None = None  # a plug-in, with the last word on `auto`
         self._predictor = predictor
 
     def decide(self, ask: Ask) -> Decision:
@@ -131,6 +133,8 @@ class Router:
             reason, explanation = "pinned", f"{explanation}; but nobody there can take it"
             able.sort(key=lambda c: c.deployment.id != ask.session.pinned)
         able = [*scales.with_rest(able[:MOST_TOLD], odds), *able[MOST_TOLD:]]
+        if self.chooser is not None and selection.kind == "auto":
+            able, reason, explanation = self._chosen(self.chooser, ask, able, (reason, explanation))
         if reason == "pinned" and self._detours and (away := self._detour(able, ask, scales)) is not None:
             able, reason, explanation = away
         return Decision(
@@ -143,6 +147,23 @@ class Router:
             # A detour is a step away from home, and home stays where it is.
             pins=selection.kind != "model" and reason != "detour",
         )
+
+    def _chosen(
+        self, chooser: Chooser, ask: Ask, able: list[Candidate], ours: tuple[str, str]
+    ) -> tuple[list[Candidate], str, str]:
+        reason, explanation = ours
+        ranked, reason, explanation = chosen(
+            chooser,
+            Question(
+                outline=ask.outline,
+                input_tokens=ask.input_tokens,
+                session=ask.session,
+                candidates=tuple(able),
+                reason=reason,
+                explanation=explanation,
+            ),
+        )
+        return list(ranked), reason, explanation
 
     def _moves(self, first: Deployment, reason: str, ask: Ask) -> bool:
         """Whether the best that is able is where the session was to go."""

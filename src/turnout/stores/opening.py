@@ -16,9 +16,10 @@ from turnout.conversations import Conversations
 from turnout.errors import ConfigError
 from turnout.keys import KeyStore
 from turnout.learning import OutcomeArchive
+from turnout.plugging import begun, load
 from turnout.spend.journal import Journal, MemoryJournal
 from turnout.spend.ledger import Ledger
-from turnout.store_rules import LEDGERS, StoreConfig, scheme_of
+from turnout.store_rules import StoreConfig, ledger_scheme
 from turnout.stores.answers import SqliteAnswers
 from turnout.stores.budgets import SqliteBudgets
 from turnout.stores.conversations import SqliteConversations
@@ -136,12 +137,13 @@ def open_stores(store: StoreConfig, gateway: str | None = None, *, serving: bool
     """The stores that a config names, for the process `gateway` where several share their state; none of them is open
     yet. `serving`: for a gateway, which keeps what a database does not have yet in `store.folder`. Raises ConfigError
     for a URL that means nothing here, and where what it takes is not installed."""
-    return _KINDS[scheme_of(store.ledger, LEDGERS, "store.ledger")](store, gateway, serving)
+    scheme = ledger_scheme(store)
+    return _KINDS.get(scheme, _plugged)(store, gateway, serving)
 
 
 def beside(store: StoreConfig, name: str) -> Path:
     """Where a gateway keeps a file of its own: beside the ledger's file, or in its folder where that is elsewhere."""
-    if scheme_of(store.ledger, LEDGERS, "store.ledger") == "sqlite":
+    if ledger_scheme(store) == "sqlite":
         ledger = Path(_sqlite_file(store))
         return ledger.with_name(f"{ledger.name}.{name}")
     return Path(store.folder) / name
@@ -164,6 +166,15 @@ def _postgres(store: StoreConfig, gateway: str | None, serving: bool) -> Stores:
     from turnout.stores.postgres.rooms import PostgresStores
 
     return PostgresStores(store.ledger, Path(store.folder) if serving else None, gateway, spool_mb=store.spool_mb)
+
+
+def _plugged(store: StoreConfig, gateway: str | None, serving: bool) -> Stores:
+    from turnout.plugins import StorePlugin, StoreSetup
+
+    name, key = ledger_scheme(store), "store.ledger"
+    make = load(StorePlugin, name, key).make
+    setup = StoreSetup(url=store.ledger, folder=Path(store.folder) if serving else None, gateway=gateway)
+    return begun(lambda: make(setup), name, key)
 
 
 _KINDS: Mapping[str, Callable[[StoreConfig, str | None, bool], Stores]] = {

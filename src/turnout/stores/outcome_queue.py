@@ -43,10 +43,11 @@ ASKED_COLUMNS = tuple(Asked.__struct_fields__)
 
 TEXTS = frozenset({"request", "answer"})
 
+_TEXTS_AT = tuple(ASKED_COLUMNS.index(name) for name in TEXTS)
+
 _OUTCOMES = f"SELECT {', '.join(OUTCOME_COLUMNS)} FROM outcomes"  # noqa: S608 - our own column names
 _ASKED = f"SELECT {', '.join(ASKED_COLUMNS)} FROM asked"  # noqa: S608 - our own column names
 _TEXTLESS = f"SELECT {', '.join('NULL' if name in TEXTS else name for name in ASKED_COLUMNS)} FROM asked"  # noqa: S608 - as above
-_TEXTS_AT = tuple(ASKED_COLUMNS.index(name) for name in TEXTS)
 
 Cell = str | int | float | bytes | datetime | None
 

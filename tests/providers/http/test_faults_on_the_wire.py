@@ -106,10 +106,10 @@ async def test_an_answer_that_breaks_off(transport, tls, parts, why, then):
 @pytest.mark.parametrize(("parts", "why"), BREAKS.values(), ids=BREAKS)
 async def test_an_answer_that_stalls(transport, tls, parts, why):
     async with raw_server(host := RawHost(*parts, then="hang"), ssl=tls) as port:
-        asked = post(url_of(port, tls), first_byte_timeout_s=0.3, idle_timeout_s=0.2)
+        asked = post(url_of(port, tls), first_byte_timeout_s=0.15, idle_timeout_s=0.1)
         _, failure = await asyncio.wait_for(taken(transport, asked), 5)
         assert isinstance(failure, UpstreamTimeout)
-        assert ("within 0.3 s" if why == BEFORE else "nothing for 0.2 s") in failure.message
+        assert ("within 0.15 s" if why == BEFORE else "nothing for 0.1 s") in failure.message
         await asyncio.wait_for(host.gone.wait(), 2)
 
 

@@ -81,7 +81,9 @@ class HttpResponse:
         if self._unread > MOST_UNREAD and not self._paused and self._line is not None:
             self._paused = True
             self._line.pause()
-        self._wake()
+        waiter = self._waiter  # `_wake`, without the call: this is run for each piece
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
 
     def end(self) -> None:
         """The body is whole."""
@@ -140,7 +142,8 @@ class HttpResponse:
 
     async def aclose(self) -> None:
         """End the exchange: an unread rest closes the connection, a read one has given it back to the pool."""
-        self._hang_up(UpstreamBroken("this answer was closed"))
+        if self._line is not None:
+            self._hang_up(UpstreamBroken("this answer was closed"))
         self._pieces.clear()
 
     # Inside
