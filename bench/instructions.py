@@ -288,7 +288,7 @@ def compared(now: Counted, before: Counted) -> tuple[list[str], bool]:
     fine = True
     for part, count in now.instructions.items():
         known = before.instructions.get(part)
-        if known is None:
+        if known is None or not known.loop:
             lines.append(f"{part:14}{count.loop:>13,}{'':>21}{count.others:>15,}")
             continue
         change = count.loop / known.loop - 1

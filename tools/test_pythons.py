@@ -2,7 +2,7 @@
 
     python tools/test_pythons.py [--only 3.12] [-- PYTEST ARGUMENTS]
 
-Each gets a venv under .pythons/ with all that a gateway may need, the test tools and the wheel of this checkout, as pinned.
+Each gets a venv under .pythons/ with all that a gateway may need, the test tools and the wheel of this checkout.
 What is tested is what a user of that Python installs, not the sources. Says which Pythons are not here; that is no
 failure.
 """

@@ -17,6 +17,7 @@ from gateways.peers import DIRECT, Peer
 from gateways.processes import Cores, Running, alone
 
 __all__ = [
+    "BEGUN_IN_S",
     "CONNECTIONS",
     "EVENTS",
     "SETTLE_S",
@@ -37,6 +38,9 @@ SETTLE_S = 0.3
 PATIENCE_S = 75.0
 EVENTS, PACE = 200, "200x2000"
 SHORT_EVENTS, SHORT_PACE = 20, "20x1000"
+
+BEGUN_IN_S = 2.0
+"""Slow streams begin within this: no agents all ask in the same instant."""
 
 CONNECTIONS = {1_000: 32, 40_000: 32, 400_000: 8, 4_000_000: 4}
 STREAMS = 16
@@ -172,8 +176,14 @@ def ask(tools: Tools, target: Running | None, load: Load, first: int) -> Told | 
         return f"the load generator ended: {done.stderr.strip()[:200]}"
     told = msgspec.json.decode(done.stdout, type=Told)
     if not told.answered:
-        return f"no request of {told.failed} succeeded: {' '.join(done.stderr.split())[:200]}"
+        return f"none of {told.failed} succeeded: {said_in(done.stderr)}"
     return told
+
+
+def said_in(refused: str) -> str:
+    """Status and body of the first answer that the load generator shows of those that were no 200."""
+    head, _, body = refused.partition("\n\n") if "\n\n" in refused else refused.partition("\r\n\r\n")
+    return f"{head.partition(chr(10))[0].strip()} {body.strip().partition(chr(10))[0]}"[:160]
 
 
 class Round:
@@ -292,7 +302,14 @@ def slow_streams(
             continue
         print(f"{plan.slow} slow streams: {one.peer.name}", file=sys.stderr, flush=True)
         file = bodies.file(one.peer.model, 1_000, plan.slow_pace)
-        load = Load(file=file, connections=plan.slow, seconds=plan.slow_s, requests=plan.slow, events=events)
+        load = Load(
+            file=file,
+            connections=plan.slow,
+            seconds=plan.slow_s,
+            requests=plan.slow,
+            rate=plan.slow / BEGUN_IN_S,
+            events=events,
+        )
         with alone(one, list(running)):
             before = one.cpu_s()
             told = ask(tools, one, load, bodies.first())

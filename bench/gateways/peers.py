@@ -156,6 +156,7 @@ PEERS = (
             "MASTER_KEY": "fgw_bench0123456789abcdef0123456789",
             "GATEWAY_CONFIG": "{folder}/config.yaml",
             "PORT": "{port}",
+            "RATE_LIMIT_RPS": "0",
             "OPENAI_API_KEY": "sk-x",
             "OPENAI_BASE_URL": "http://127.0.0.1:{upstream}/v1",
         },

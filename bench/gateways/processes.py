@@ -24,7 +24,7 @@ __all__ = ["Cores", "Running", "alone", "free_port", "start"]
 
 TICKS = os.sysconf("SC_CLK_TCK")
 ASK_S = 0.02
-PATIENCE_S = 90.0
+PATIENCE_S = 120.0
 END_S = 10.0
 
 
@@ -109,8 +109,9 @@ def free_port() -> int:
 def start(peer: Peer, home: Home, folder: Path, *, upstream: int, cores: Cores, body: bytes) -> Running | str:
     """The gateway once it has answered `body` with a 200; or why it has not."""
     folder.mkdir(parents=True, exist_ok=True)
-    words = {
-        "port": free_port(),
+    port = free_port()
+    words: dict[str, object] = {
+        "port": port,
         "spare": free_port(),
         "upstream": upstream,
         "folder": folder,
@@ -134,7 +135,7 @@ def start(peer: Peer, home: Home, folder: Path, *, upstream: int, cores: Cores, 
     began = time.monotonic()
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=env, cwd=folder)
-    running = Running(peer, process, int(words["port"]), tuple(map(told, peer.headers)))
+    running = Running(peer, process, port, tuple(map(told, peer.headers)))
     said = _until_it_answers(running, body)
     if said:
         running.end()

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from gateways.bodies import SIZES, size_name
 from gateways.installing import Home
-from gateways.measuring import CONNECTIONS, EVENTS, SETTLE_S, STREAMS, Figures, Plan, Told
+from gateways.measuring import BEGUN_IN_S, CONNECTIONS, EVENTS, SETTLE_S, STREAMS, Figures, Plan, Told
 from gateways.peers import DIRECT, Peer
 from gateways.plots import Bar, Line, bars, lines
 from gateways.processes import Cores
@@ -145,8 +145,8 @@ def streams(run: Run, shown: Sequence[Peer]) -> str:
     events = run.plan.slow_pace.partition("x")[0]
     return (
         f"CPU of an event in microseconds ({STREAMS} streams of {EVENTS} events at 2 ms); then {run.plan.slow:,} "
-        f"streams at once of {events} events, one each half second: how many came whole, CPU of an event with its "
-        "share of the request, and memory at the end.\n\n"
+        f"streams at once, begun within {BEGUN_IN_S:g} s, of {events} events, one each half second: how many came whole, "
+        "CPU of an event with its share of the request, and memory at the end.\n\n"
         + table(["", "us an event", "slow streams whole", "us an event then", "MB then"], rows)
     )
 

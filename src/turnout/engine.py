@@ -62,6 +62,7 @@ from turnout.routing.outlook import Foresight
 from turnout.routing.rank import Router
 from turnout.routing.volatile import PrefixWatch
 from turnout.routing.warmth import Warmth
+from turnout.semantic import Embedder
 from turnout.server.auth import Keyring
 from turnout.shadow import AT_ONCE, shadowing
 from turnout.shared_state import SharedState
@@ -274,10 +275,7 @@ async def _build(
     rows = dict(config.providers)
     if discover:
         rows |= {n: ProviderConfig() for n, row in PROVIDERS.items() if n not in rows and has_key(row, env)}
-    providers = {
-        name: state.plugged.provider(name, told) if told.plugin else provider_of(name, told, env, state.http)
-        for name, told in rows.items()
-    }
+    providers = _providers(rows, env, state)
     prices = price_source(config)
     catalog = Catalog(read_table(prices.file)) if prices else Catalog.load()
     describe = Describer(config, catalog, providers)
@@ -292,9 +290,8 @@ async def _build(
         providers[extra.provider.row.name] = extra.provider
         deployments += [describe.overridden(d) for d in extra.deployments]
     fleet = Fleet(deployments, providers=tuple(providers), describe=describe, knows=describe.knows)
-    names = _names(config, fleet)
+    names, keyring = _names(config, fleet), keyring_of(config, state.stores, env)
     _check_against(config, fleet)
-    keyring = keyring_of(config, state.stores, env)
     predictor = predictor_for(config.routing.predictor, fleet, state.memory.learner)
     router = Router(
         fleet,
@@ -312,8 +309,7 @@ async def _build(
     await book.take()
     # Nothing can fail from here on: what is shared with the engine before this one is changed now.
     state.board.accounts = {name: tuple(places) for name, places in accounts.items()}
-    _follow(config, state)
-    state.memory.answers.embedder = embedder
+    _follow(config, state, embedder)
     state.memory.learner.predictor = predictor
     return Engine(
         state=state,
@@ -335,9 +331,17 @@ async def _build(
     )
 
 
-def _follow(config: Config, state: State) -> None:
+def _providers(rows: Mapping[str, ProviderConfig], env: Mapping[str, str], state: State) -> dict[str, Provider]:
+    """Who is asked: plug-ins where the config names them, else our own. Raises ConfigError."""
+    return {
+        name: state.plugged.provider(name, told) if told.plugin else provider_of(name, told, env, state.http)
+        for name, told in rows.items()
+    }
+
+
+def _follow(config: Config, state: State, embedder: Embedder | None) -> None:
     """Let what outlives a config go by this one."""
-    state.memory.answers.rules = config.answers
+    state.memory.answers.rules, state.memory.answers.embedder = config.answers, embedder
     state.memory.learner.follow(config.learning)
     state.alerts.follow(config)
     state.memory.signals.on_brake = state.alerts.braked

@@ -94,7 +94,8 @@ async def drive_session(
 ) -> AsyncIterator[Step]:
     """Replay a task's agent against the gateway. Which recording is followed after the first step is the
     gateway's choice: that of the model it routed the session to."""
-    headers = {"x-turnout-session": f"demo-{task}"} | ({"x-turnout-mode": mode} if mode else {})
+    headers = {"x-turnout-session": f"demo-{task}", "x-turnout-tags": f"feature={task.partition('/')[0]}"}
+    headers |= {"x-turnout-mode": mode} if mode else {}
     ask = clients.message if sdk == "anthropic" else clients.chat
     followed = "small" if mode and "small" in recordings else "frontier"
     number = 0

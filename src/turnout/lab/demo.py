@@ -44,6 +44,11 @@ CONFIG = """
 [modes]
 order_desk = "tier/small"   # routine order changes: declared small by whoever runs the agent
 extraction = "tier/small"
+
+[budgets.demo]
+amount_usd = 1
+period = "day"
+pacing = "off"              # nothing here may depend on the hour
 """
 
 PROMPTS = (

@@ -254,7 +254,8 @@ CLIENTS: Mapping[str, Client] = {
     "curl": Client(
         title="curl",
         source="https://curl.se/docs/manpage.html",
-        text='curl -sS <URL>/v1/chat/completions -H "Authorization: Bearer <KEY>" -H "Content-Type: application/json" \\\n'
+        text='curl -sS <URL>/v1/chat/completions -H "Authorization: Bearer <KEY>" \\\n'
+        '  -H "Content-Type: application/json" \\\n'
         """  -d '{"model": "<MODEL>", "messages": [{"role": "user", "content": "Say hello"}]}'""",
     ),
 }
