@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 import signal
@@ -32,6 +33,9 @@ from turnout.telemetry.logs import JsonLog, json_log
 __all__ = ["make_server", "reload", "serve"]
 
 log = logging.getLogger("turnout")
+
+GC_AFTER = (20_000, 20, 50)
+"""As `gc.set_threshold` takes them: objects more, and younger collections before an older one."""
 
 TOLD_S = 1.0
 """How often a worker tells the others its counts; also when it is scraped."""
@@ -107,6 +111,7 @@ async def _serve(config: Config, where: Where, place: Place | None, lines: JsonL
             await app.engine.budgets.look()  # of the engine that serves by then
 
         pricing = refreshing(price_source(config), engine.state.http, priced)
+        settle_in()
         async with watching(file, again), pricing, following(looked), following(app.scrapes.tell, TOLD_S):
             await server.serve(sockets=[place.socket] if place else None)
         await app.scrapes.tell()
@@ -115,6 +120,14 @@ async def _serve(config: Config, where: Where, place: Place | None, lines: JsonL
         if spans is not None:
             await asyncio.to_thread(spans.close)
     return 0 if server.started else 1
+
+
+def settle_in() -> None:
+    """Let collections of garbage pass over what lives as long as the process (modules, catalogue, config), and come
+    less often: requests make few cycles, and each pass goes over all the sessions that are remembered."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_AFTER)
 
 
 def end_orphaned(server: GatewayServer, orphaned: int) -> None:

@@ -63,7 +63,7 @@ class App:
     async def __call__(self, request: Request) -> None:
         """One request; every error, foreseen or not, leaves in the caller's own API's shape."""
         engine, started_s = self.engine, time.monotonic()
-        request_id = f"req_{self._ids.hex(12)}"
+        request_id = f"req_{self._ids.ordered()}"
         operation = operation_at(request.path)
         try:
             if operation is None and request.path != ROUTE:
