@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from build_release import ABOUT, CONSOLE_LICENCES, NotBuilt, contents, must_be_same, unpack, wheel_faults
+from test_pythons import WANTED, claimed
 from turnout import __version__
 
 ROOT = Path(__file__).parents[2]
@@ -87,6 +88,10 @@ def test_the_changelog_is_in_its_form_and_knows_the_version():
         assert heads[1].startswith(f"[{__version__}]"), "the last released version is not what `__version__` says"
     kinds = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
     assert set(re.findall(r"^### (.*)$", text, re.MULTILINE)) <= kinds
+
+
+def test_every_python_that_is_claimed_is_one_that_is_tested():
+    assert set(claimed((ROOT / "pyproject.toml").read_text())) <= set(WANTED)
 
 
 def test_what_the_base_installs_is_pinned_as_the_tests_ran_it():
