@@ -6,7 +6,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-dep
 WORKERS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-agents test-browser test-deploy check lint types bench format clean \
+.PHONY: help demo test test-agents test-browser test-deploy test-api docs reference check lint types bench format clean \
 	release audit-deps test-pythons
 
 help:  ## show this list
@@ -61,6 +61,22 @@ test-browser: .venv/dev .agents/axe  ## the console in headless Chromium; needs 
 test-deploy: .venv/dev .deploy/installed  ## what is in deploy/, by the linters of each; HAProxy and systemd where installed
 	$(BIN)/pytest -rs tests/deploy $(ARGS)
 
+# mkdocs in a venv of its own: nothing that Turnout needs. Its pages load nothing from elsewhere.
+.docs/installed: Makefile
+	$(PYTHON) -m venv .docs
+	.docs/bin/python -m pip install --disable-pip-version-check --quiet --only-binary :all: mkdocs==1.6.1 mkdocs-material==9.8.2
+	touch $@
+
+docs: .docs/installed  ## the documentation as pages, into .docs/site; fails at a link that leads nowhere
+	NO_MKDOCS_2_WARNING=1 .docs/bin/mkdocs build --strict --quiet --site-dir .docs/site
+
+reference: .venv/dev  ## write the pages that come from the code: config, errors, providers, the plot of routing
+	for page in config error provider; do $(BIN)/python tools/write_$${page}_reference.py; done
+	$(BIN)/python tools/plot_break_even.py
+
+test-api: .venv/dev  ## requests that schemathesis makes of the API's description, many more than `make test` sends
+	TURNOUT_API_EXAMPLES=20 $(BIN)/pytest --numprocesses $(WORKERS) tests/server/test_contract.py $(ARGS)
+
 # The auditor, and the schema of CycloneDX: in a venv of their own, for pip-audit brings some thirty packages.
 .release/installed: Makefile
 	$(PYTHON) -m venv .release
@@ -96,8 +112,9 @@ format: .venv/dev  ## mend format and simple lint
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: .venv/dev  ## CPU per request of the gateway, on this machine
-	$(BIN)/python bench/gateway.py
+bench: .venv/dev  ## gateways side by side into docs/benchmarks.md, and the instructions of ours; ARGS=--quick
+	$(BIN)/python bench/gateways $(ARGS)
+	$(if $(findstring --quick,$(ARGS)),,$(BIN)/python bench/instructions.py)
 
 clean:  ## remove .venv and caches
-	rm -rf .venv .agents .deploy .release .pythons dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .agents .deploy .docs .peers .release .pythons dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -88,26 +88,26 @@ def measured(engine: Engine, raw: bytes) -> dict[str, float]:
     }
 
 
-async def main() -> None:
+async def figures() -> dict[int, dict[str, float]]:
+    """Microseconds of each part, by the length of the body."""
     with TemporaryDirectory() as folder:
         config = parse_config(f'store.ledger = "sqlite:///{folder}/ledger.db"\n{PROVIDERS}\n{TOML}\n', {})
         engine = await build_engine(config, {})
         try:
-            print(
-                f"{'body':>8} {'conversation':>13} {'decide':>8} {'together':>9}"
-                f"   beside: {'decode':>7} {'estimate':>9}"
-            )
-            for size in (1_000, 40_000, 400_000):
-                raw = body(size)
-                us = measured(engine, raw)
-                together = us["conversation"] + us["decide"]
-                print(
-                    f"{len(raw) / 1e3:6.0f}KB {us['conversation']:13.0f} {us['decide']:8.0f} {together:9.0f}"
-                    f"           {us['decode']:7.0f} {us['estimate']:9.0f}"
-                )
+            return {len(raw): measured(engine, raw) for raw in map(body, (1_000, 40_000, 400_000))}
         finally:
             await engine.aclose()
 
 
+def main() -> None:
+    print(f"{'body':>8} {'conversation':>13} {'decide':>8} {'together':>9}   beside: {'decode':>7} {'estimate':>9}")
+    for length, us in asyncio.run(figures()).items():
+        together = us["conversation"] + us["decide"]
+        print(
+            f"{length / 1e3:6.0f}KB {us['conversation']:13.0f} {us['decide']:8.0f} {together:9.0f}"
+            f"           {us['decode']:7.0f} {us['estimate']:9.0f}"
+        )
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

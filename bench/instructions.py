@@ -42,11 +42,11 @@ PATIENCE_S = 1_200.0
 TALKS = {1_000: (30, 1), 40_000: (6, 5), 400_000: (2, 7)}
 """By size: conversations that are counted, and the steps of each after its first request."""
 
-STREAMS = 2
+STREAMS = 6
 EVENTS = 200
 QUIET_S = 5
+PACKAGES = ("httptools", "msgspec", "uvloop", "xxhash")
 QUIET = "quiet second"
-PACKAGES = ("msgspec", "uvicorn", "httptools", "uvloop", "wreq", "xxhash")
 
 ANSWER = msgspec.json.encode(
     {

@@ -1,11 +1,12 @@
 """Whether a gateway stays as it was: python bench/long_haul.py [--requests 200000] [--stream-minutes 30]
 
 Steps of agents' conversations, and streams beside them, through a running gateway with everything switched on; the
-same conversations over and over, so that tables which are bounded are soon as large as they get. Told after each tenth,
-once nobody asks anything: latencies, the gateway's memory, what it says is in flight, its connections with callers and
-with the provider. Memory counts from after the second tenth, the warm-up. Ends with 1 where it grew by more than 5 MB,
-something is in flight or connected, or an answer failed; latency is told and not judged: the machine's other work is in
-it. Without options two minutes, as many requests as fit. Loopback only, ends by itself.
+same conversations over and over, so that tables which are bounded are at last as large as they get. Told after each
+tenth, once nobody asks anything: latencies, the gateway's memory, what it says is in flight, its connections with
+callers and with the provider. Memory counts from after the fourth tenth: a conversation that begins anew is a thread of
+its own, and the 20,000 that are kept are some 65,000 requests. Ends with 1 where it grew by more than 5 MB (not judged
+after fewer requests), something is in flight or connected, or an answer failed; latency is told and not judged: the
+machine's other work is in it. Without options two minutes, as many requests as fit. Loopback only, ends by itself.
 """
 
 from __future__ import annotations
@@ -30,7 +31,10 @@ from gateways.bodies import conversation
 from gateways.everything import ADMIN, KEY, everything
 from gateways.measuring import build
 
-TENTHS, WARM = 10, 2
+TENTHS, WARM = 10, 4
+FULL = 65_000
+"""Requests of the warm-up, before which tables still grow."""
+
 TALKS = 400
 """Conversations that are held over and over."""
 
@@ -239,8 +243,11 @@ async def told(load: Haul) -> int:
     last = tenths[-1].seen
     grown, left = last.memory_mb - tenths[WARM - 1].seen.memory_mb, last.in_flight + last.callers
     failed = sum(tenth.failed for tenth in tenths)
+    full = sum(tenth.answered for tenth in tenths[:WARM]) >= FULL
     print(f"memory {grown:+.1f} MB since the warm-up, {left} requests or callers left, {failed} answers failed")
-    return 0 if grown <= GROWTH_MB and left <= 0 and not failed else 1
+    if not full:
+        print(f"memory is not judged: the warm-up had fewer than {FULL:,} requests, and tables still grow")
+    return 0 if (grown <= GROWTH_MB or not full) and left <= 0 and not failed else 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,12 +15,10 @@ def test_two_that_were_made_apart_give_different_names():
 
 
 def test_later_names_are_greater(monkeypatch):
-    ids, now = Ids(), 1_790_000_000.0
-    names = []
-    for _ in range(50):
-        monkeypatch.setattr("time.time", lambda: now)
-        names.append(ids.ordered())
-        now += 0.1
+    times = iter(1_790_000_000.0 + n / 10 for n in range(50))
+    monkeypatch.setattr("time.time", lambda: next(times))
+    ids = Ids()
+    names = [ids.ordered() for _ in range(50)]
     assert names == sorted(names)
     assert {len(name) for name in names} == {24}
     assert len({name[10:] for name in names}) == 50

@@ -8,6 +8,7 @@ reason. Installing comes first and does not count: some minutes once, into `.pee
 from __future__ import annotations
 
 import argparse
+import asyncio
 import resource
 import subprocess
 import sys
@@ -20,6 +21,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from decision import figures as decisions
 
 from gateways.bodies import conversation
 from gateways.installing import Home, installed
@@ -91,6 +94,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             provider.terminate()
             provider.wait(10)
     run.absent.update(absent)
+    print("the decision alone", file=sys.stderr, flush=True)
+    run.decisions = asyncio.run(decisions())
     write(run, told.out)
     return 0
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from gateways.everything import KEY
 
-__all__ = ["DIRECT", "OURS", "PEERS", "TURNOUT", "Peer"]
+__all__ = ["DIRECT", "NOT_SERVERS", "OURS", "PEERS", "TURNOUT", "Peer"]
 
 DIRECT = "direct"
 """No gateway: what latencies are compared with."""
@@ -194,6 +194,12 @@ PEERS = (
         headers=("authorization: Bearer sk-bench-0123456789",),
     ),
 )
+
+NOT_SERVERS = {
+    "TensorZero": "its package on PyPI is a client that can embed the gateway; the server is in no registry used here",
+    "Bifrost": "its package on npm downloads the program when it is first run; the program is in no registry used here",
+}
+"""Gateways that one would look for here, and why they are not."""
 
 TURNOUT = Peer(
     name=OURS,

@@ -65,7 +65,7 @@ def lines(title: str, ticks: Sequence[tuple[float, str]], series: Sequence[Line]
             if least > 0:
                 parts.append(f'<path d="M{at:.1f} {y(least):.1f}V{y(most):.1f}" stroke="{colour}"/>')
             parts.append(f'<circle cx="{at:.1f}" cy="{y(value):.1f}" r="3" fill="{colour}"/>')
-        parts.append(f'<g style="fill:{colour}">{_text(WIDTH - RIGHT + 10, ends[line.name] + 4, line.name)}</g>')
+        parts.append(_text(WIDTH - RIGHT + 10, ends[line.name] + 4, line.name, colour=colour))
     return _svg(title, TOP + PLOT_HEIGHT + 34, parts)
 
 
@@ -104,8 +104,11 @@ def _apart(places: list[tuple[float, str]], least: float) -> dict[str, float]:
     return found
 
 
-def _text(x: float, y: float, text: str, style: str = "", *, end: bool = False, middle: bool = False) -> str:
+def _text(
+    x: float, y: float, text: str, style: str = "", *, end: bool = False, middle: bool = False, colour: str = ""
+) -> str:
     anchor = ' text-anchor="end"' if end else ' text-anchor="middle"' if middle else ""
+    anchor += f' style="fill:{colour}"' if colour else ""
     named = f' class="{style}"' if style else ""
     return f'<text x="{x:.1f}" y="{y:.1f}"{anchor}{named}>{escape(text)}</text>'
 

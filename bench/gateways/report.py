@@ -15,7 +15,7 @@ from msgspec import Struct
 from gateways.bodies import SIZES, size_name
 from gateways.installing import Home
 from gateways.measuring import BEGUN_IN_S, CONNECTIONS, EVENTS, SETTLE_S, STREAMS, Figures, Plan, Told
-from gateways.peers import DIRECT, Peer
+from gateways.peers import DIRECT, NOT_SERVERS, Peer
 from gateways.plots import Bar, Line, bars, lines
 from gateways.processes import Cores
 
@@ -36,7 +36,7 @@ class Run(Struct, kw_only=True):
     rounds: int = 0
     absent: dict[str, str] = {}
     slow: dict[str, Told] = {}
-    decisions: tuple[tuple[str, float, float], ...] = ()
+    decisions: Mapping[int, Mapping[str, float]] = {}
 
 
 def write(run: Run, path: Path) -> None:
@@ -101,7 +101,8 @@ def processor() -> str:
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lined = [heads, ["---"] + ["---:"] * (len(heads) - 1), *rows]
+    right = "---:" if all(len(cell) < 60 for row in rows for cell in row) else "---"  # figures, not texts
+    lined = [heads, ["---"] + [right] * (len(heads) - 1), *rows]
     return "\n".join("| " + " | ".join(row) + " |" for row in lined)
 
 
@@ -145,8 +146,8 @@ def streams(run: Run, shown: Sequence[Peer]) -> str:
     events = run.plan.slow_pace.partition("x")[0]
     return (
         f"CPU of an event in microseconds ({STREAMS} streams of {EVENTS} events at 2 ms); then {run.plan.slow:,} "
-        f"streams at once, begun within {BEGUN_IN_S:g} s, of {events} events, one each half second: how many came whole, "
-        "CPU of an event with its share of the request, and memory at the end.\n\n"
+        f"streams at once, begun within {BEGUN_IN_S:g} s, of {events} events, one each half second: how many came "
+        "whole, CPU of an event with its share of the request, and memory at the end.\n\n"
         + table(["", "us an event", "slow streams whole", "us an event then", "MB then"], rows)
     )
 
@@ -184,7 +185,14 @@ def memory(run: Run, shown: Sequence[Peer]) -> str:
 def decisions(run: Run) -> str:
     if not run.decisions:
         return ""
-    rows = [[body, whole(ours), whole(beside)] for body, ours, beside in run.decisions]
+    rows = [
+        [
+            f"{length / 1e3:.0f} KB",
+            whole(us["conversation"] + us["decide"]),
+            whole(us["decode"] + us["estimate"]),
+        ]
+        for length, us in run.decisions.items()
+    ]
     return (
         "## The decision alone\n\n"
         "Microseconds of CPU with twelve deployments in the midst of a session (`python bench/decision.py`): finding "
@@ -213,6 +221,7 @@ def told_of(run: Run) -> str:
         notes = "; ".join(run.figures.notes.get(peer.name, ()))
         state = f"not measured: {run.absent[peer.name]}" if peer.name in run.absent else notes
         rows.append([peer.name, peer.made_in, home.version if home else "-", peer.does, state.replace("|", "/")])
+    rows += [[name, "-", "-", "-", f"not measured: {why}"] for name, why in NOT_SERVERS.items()]
     return table(["", "made in", "version", "what it does beside forwarding", "what went wrong"], rows)
 
 

@@ -171,8 +171,10 @@ class PriceConfig(RatesConfig, frozen=True, kw_only=True):
 
 
 class ModelConfig(Struct, frozen=True, kw_only=True):
-    """What the catalogue does not know of a model, or should see otherwise. `cache_repair` False: nothing is put into
-    requests to it for the provider's cache."""
+    """What the catalogue does not know of a model, or should see otherwise; the table is named `"provider/model"`.
+    `tier`: for whom `auto` takes it; `upstream_model`: its name at the provider, where that is another; `tools`,
+    `vision`, `files`, `audio`, `json_schema` and `reasoning`: whether it takes them. `cache_repair` False: nothing is
+    put into requests to it for the provider's cache."""
 
     tier: Tier | None = None
     upstream_model: str | None = None
@@ -261,10 +263,11 @@ class BudgetConfig(Struct, frozen=True, kw_only=True):
 
 
 class BrakeLimits(Struct, frozen=True, kw_only=True):
-    """Limits on one session, 0 or left out: none. `repeat_call`: how often a tool may be called with the same arguments
-    and give the same result; `cycle`: rounds of one to five calls; `tool_errors`: failures of one tool in a row;
-    `no_progress`: results in a row that had all been seen; `cost_p99`: how many times what 99 of 100 sessions of the
-    same feature cost. `actions` says what each brake does (docs/spend.md)."""
+    """Limits on one session, 0: none; left out: as for everybody. `max_session_usd`, `max_session_steps` and
+    `max_session_tokens`: of all its requests; `calls_per_second`: over ten seconds; `repeat_call`: how often a tool may
+    be called with the same arguments and give the same result; `cycle`: rounds of one to five calls; `tool_errors`:
+    failures of one tool in a row; `no_progress`: results in a row that had all been seen; `cost_p99`: how many times
+    what 99 of 100 sessions of the same feature cost. `actions` says what each brake does (docs/spend.md)."""
 
     max_session_usd: Decimal | None = None
     max_session_steps: int | None = None
@@ -319,6 +322,10 @@ class TelemetryConfig(Struct, frozen=True, kw_only=True):
 
 
 class Config(Struct, frozen=True, kw_only=True):
+    """The whole of a config. `modes` are labels that agents declare, each with a model or tier in any form the API
+    takes (`"tier/small"`), or a table; `aliases` are further names of models; `fallbacks` say who answers, in which
+    order, when a model's every place fails."""
+
     server: ServerConfig = ServerConfig()
     keys: dict[str, KeyConfig] = {}
     providers: dict[str, ProviderConfig] = {}

@@ -67,7 +67,7 @@ def answer_headers(ctx: RequestContext, provider_headers: Sequence[tuple[str, st
     served = ctx.served_by
     headers = [
         *provider_headers,
-        ("x-turnout-model", served.id if served else ""),
+        ("x-turnout-model", _ascii(served.id) if served else ""),
         ("x-turnout-reason", ctx.decision.reason if ctx.decision else ""),
         ("x-turnout-attempts", str(len(ctx.attempts))),
         ("x-turnout-session", _ascii(ctx.session.id)),

@@ -52,3 +52,17 @@ def test_a_bare_name_the_catalogue_knows_goes_to_that_provider():
         knows=lambda p, m: (p, m) == ("anthropic", "claude-x"),
     )
     assert [d.id for d in fleet.find("claude-x")] == ["anthropic/claude-x"]
+
+
+def test_what_callers_make_up_is_not_kept():
+    names = Names(
+        Fleet([], providers=("openai",), describe=lambda p, m: deployment(f"{p}/{m}", None, None)),
+        modes={},
+        aliases={},
+        fallbacks={},
+    )
+    for label in range(20):
+        assert names.resolve("openai/new", mode=f"made-up-{label}").name == "openai/new"
+    assert len(names._resolved) == 1
+    with pytest.raises(NotFound, match="1,000,007 characters"):
+        names.resolve("openai/" + "x" * 1_000_000)

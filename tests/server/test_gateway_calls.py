@@ -308,3 +308,13 @@ async def test_no_key_or_address_of_a_provider_leaks(tmp_path):
         for secret in ("sk-lab", "127.0.0.1:"):
             assert secret not in raw.decode()
             assert secret not in str(headers)
+
+
+async def test_a_providers_odd_status_and_a_model_of_an_odd_name_reach_the_caller(tmp_path):
+    said = {"error": {"message": "the page has expired", "type": "odd"}}
+    async with ScriptedUpstream(answer(said, 419), answer(CHAT)) as up, gateway(lab(up.url), tmp_path) as gw:
+        body = {"model": "lab/小", "messages": [{"role": "user", "content": "hi"}]}
+        status, _, raw = await post(gw.url, "/v1/chat/completions", json.dumps(body).encode())
+        assert (status, json.loads(raw)["error"]["message"]) == (419, "the page has expired")
+        status, headers, _ = await post(gw.url, "/v1/chat/completions", json.dumps(body).encode())
+        assert (status, headers["x-turnout-model"]) == (200, "lab/?")

@@ -276,3 +276,17 @@ def test_random_traffic_never_oversteps():
         assert book.spent("company") + book.held("company") <= USD
     assert book.spent("company") == spent
     assert spent > USD // 2
+
+
+def test_a_period_that_a_clock_comes_back_to_is_kept_though_many_are_newer():
+    book, clock = budgets(company(1, period=DAY))
+    for _ in range(8):
+        clock.now += timedelta(days=2)
+        spend(book, 1)
+    clock.now -= timedelta(days=30)
+    spend(book, USD // 2)
+    held = reserve(book, spender(), (BIG, USD // 2))
+    with pytest.raises(BudgetExhausted):
+        reserve(book, spender(), (BIG, 1))
+    book.settle(held, [])
+    assert (book.held("company"), book.spent("company")) == (0, USD // 2)

@@ -1,5 +1,6 @@
 """What is written to a file's pages outlives the process, and a full disk is told of before anything is written."""
 
+import mmap
 import os
 import subprocess
 import sys
@@ -57,5 +58,21 @@ def test_where_there_is_no_room_nothing_is_written(tmp_path, monkeypatch):
         pages.append(bytes(GROWN_BYTES))
     monkeypatch.undo()
     pages.append(b"second\n")
+    assert (tmp_path / "p").read_bytes().rstrip(b"\0") == b"first\nsecond\n"
+    pages.close()
+
+
+def test_where_no_new_pages_are_to_be_had_the_old_ones_serve_on(tmp_path, monkeypatch):
+    pages = Pages(opened(tmp_path / "p"))
+    pages.append(b"first\n")
+
+    def none(*_):
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr(mmap, "mmap", none)
+    with pytest.raises(OSError, match="Cannot allocate"):
+        pages.append(bytes(GROWN_BYTES))
+    pages.append(b"second\n")
+    monkeypatch.undo()
     assert (tmp_path / "p").read_bytes().rstrip(b"\0") == b"first\nsecond\n"
     pages.close()

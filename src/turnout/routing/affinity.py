@@ -392,7 +392,7 @@ class SessionTable:
             here.append(thread.key)
             thread.twin = len(here) > 1
         if len(thread.heads) > MOST_HEADS:
-            self._drop_earlier(thread.heads.popleft(), thread.key)
+            self._drop_earlier(thread.heads.pop(0), thread.key)
         if thread.loose is not None and self._loose.get(thread.loose) == thread.key:
             del self._loose[thread.loose]
         thread.loose = asked.spoken[-1] if len(asked.spoken) > 1 else None

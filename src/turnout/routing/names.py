@@ -22,6 +22,9 @@ _MAX_HOPS = 5
 
 _MOST_RESOLVED = 1_000
 
+_LONGEST = 2_048
+"""Characters of a name: Amazon Bedrock's ARNs are the longest that hosts have."""
+
 
 class ModeTarget(Struct, frozen=True, kw_only=True):
     """What a mode stands for: a model name in any form, and an effort word."""
@@ -81,6 +84,11 @@ class Names:
 
         Raises NotFound that names near ones.
         """
+        if len(name) > _LONGEST:  # it would be kept, and looked for among the near ones
+            raise NotFound(
+                f"the model's name has {len(name):,} characters; at most {_LONGEST:,} are read", param="model"
+            )
+        mode = mode if mode in self._modes else None  # callers label with whatever they like
         known = self._resolved.get((name, mode))
         if known is None:
             known = self._resolve(name, mode)
@@ -91,7 +99,7 @@ class Names:
 
     def _resolve(self, name: str, mode: str | None) -> Selection:
         effort: str | None = None
-        declared = mode if mode is not None and mode in self._modes else None
+        declared = mode
         name = f"mode/{declared}" if declared else name
         for _ in range(_MAX_HOPS):
             if name == "auto" and self._default != "auto":

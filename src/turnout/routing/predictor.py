@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from turnout.errors import ConfigError
 from turnout.routing.features import BUCKETS, DENSE, Features
@@ -256,9 +257,12 @@ class Seen(NamedTuple):
 class Predictor:
     """Predicts, and learns from outcomes. One event loop owns it."""
 
-    def __init__(self, weights: Weights, tiers: Mapping[str, str] | None = None) -> None:
-        """`tiers`: the tier of each model that may be asked for; a tier's own name stands for any model of it."""
-        self.weights = weights
+    def __init__(self, weights: Weights, tiers: Mapping[str, str] | None = None, *, source: str = "") -> None:
+        """`tiers`: the tier of each model that may be asked for; a tier's own name stands for any model of it.
+        `source` names the file that the weights are from."""
+        self.source = source
+        # The exemplars are kept as their neighbours are looked for: as they come they take megabytes.
+        self.weights = replace(weights, exemplars=())
         # 128 more in each byte: the sum of small positive integers is the fastest there is.
         self._text = bytes(step + 128 for step in memoryview(weights.text).cast("b"))
         self.tiers = dict(tiers or {})

@@ -7,7 +7,6 @@ when it was written down.
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import msgspec
@@ -68,7 +67,7 @@ class Thread(Struct, kw_only=True):
     system_bytes: int = 0
     loose: bytes | None = None
     volatile: bool = False
-    heads: deque[Head] = msgspec.field(default_factory=deque[Head])
+    heads: list[Head] = []
     visits: dict[str, Visit] = {}
 
     @property
@@ -142,7 +141,7 @@ class ThreadRecord(ThreadGlance, frozen=True, kw_only=True, array_like=True):
             served_s=None if self.served_age_s is None else at(self.served_age_s),
             seen_s=at(self.seen_age_s),
             trajectory=Trajectory() if self.trajectory is None else Trajectory.restored(self.trajectory),
-            heads=deque(self.heads[-MOST_HEADS:]),
+            heads=list(self.heads[-MOST_HEADS:]),
             visits=visits,
         )
 

@@ -4,7 +4,6 @@ producing, recovery. Language-free: shapes that machines write, no words. Pure."
 from __future__ import annotations
 
 import re
-from collections import OrderedDict, deque
 from collections.abc import Iterable
 from typing import cast
 
@@ -86,13 +85,14 @@ class TrajectoryRecord(Struct, frozen=True, array_like=True):
 
 
 class Trajectory:
-    """Fed with what a conversation has grown by; keeps hashes and counts, no text."""
+    """Fed with what a conversation has grown by; keeps hashes and counts, no text. Plain lists and dicts: a gateway
+    remembers thousands of conversations, most of which never call a tool, and empty ones are small."""
 
     def __init__(self) -> None:
-        self._open: OrderedDict[str, _Open] = OrderedDict()
-        self._window: deque[float] = deque(maxlen=WINDOW)
-        self._failures: OrderedDict[int, int] = OrderedDict()
-        self._failed_calls: OrderedDict[int, None] = OrderedDict()
+        self._open: dict[str, _Open] = {}
+        self._window: list[float] = []
+        self._failures: dict[int, int] = {}
+        self._failed_calls: dict[int, None] = {}
         self._same = self._reading = self._results = 0
         self._recovered = False
 
@@ -159,6 +159,7 @@ class Trajectory:
         severity = HARD if result.is_error else severity_of(text)
         self._results += 1
         self._window.append(severity)
+        del self._window[:-WINDOW]
         if severity:
             self._recovered = False
             failure = xxhash.xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))
@@ -176,9 +177,10 @@ class Trajectory:
         return severity
 
 
-def _bound(kept: OrderedDict[int, int] | OrderedDict[int, None] | OrderedDict[str, _Open]) -> None:
+def _bound(kept: dict[int, int] | dict[int, None] | dict[str, _Open]) -> None:
+    """The oldest go first."""
     while len(kept) > MOST_CALLS:
-        kept.popitem(last=False)
+        del kept[next(iter(kept))]  # type: ignore[arg-type]
 
 
 def severity_of(text: str) -> float:

@@ -38,13 +38,27 @@ LINGER_S = 0.5
 READ_AHEAD_BYTES = 64 * 1024
 """Of a body that nobody has asked for yet."""
 
+UNREAD_S = 120.0
+"""How long a caller may take nothing of an answer that is already whole: then the connection goes, and it with it."""
+
+MOST_WAITING = 1_000
+"""Requests sent ahead on one connection."""
+
 JOINED_BYTES = 64 * 1024
 """An answer up to this size is put behind its head in one piece."""
 
 _NOT_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """RFC 9110, 5.5."""
 
-_STATUS = {status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n" for status in HTTPStatus}
+_PHRASES = {status.value: status.phrase for status in HTTPStatus}
+
+_STATUS = {status: f"HTTP/1.1 {status} {_PHRASES.get(status, '')}\r\n" for status in range(100, 600)}
+"""Those too that have no phrase: a provider's own status reaches the caller."""
+
+_FRAMING = ("content-length", "transfer-encoding")
+
+_BODILESS = frozenset({204, 304})
+"""Their answers tell no length (RFC 9110, 8.6)."""
 
 log = logging.getLogger("turnout")
 
@@ -119,6 +133,7 @@ class Request:
             raise ClientClosed("the caller hung up while sending")
         loop = asyncio.get_running_loop()
         if self.expects:
+            self.expects = False
             self._connection.go_on()
         self._waiter, self.due_s = loop.create_future(), loop.time() + timeout_s
         self._connection.resume()
@@ -147,6 +162,12 @@ class Request:
         self._whole = True
         self._tell(None)
 
+    def hung_up(self) -> None:
+        """Tell whoever serves this that nobody waits for it; once."""
+        told, self.on_lost = self.on_lost, None
+        if told is not None:
+            told()
+
     def fail(self, error: TurnoutError | TimeoutError) -> None:
         """The rest will not come, or not in time."""
         self._tell(error)
@@ -166,8 +187,8 @@ class Request:
     # ---- The answer ------------------------------------------------------------------------------------------------
 
     def respond(self, status: int, body: bytes, headers: Headers) -> None:
-        """A whole answer."""
-        head = self._head(status, headers, f"content-length: {len(body)}\r\n")
+        """A whole answer. Raises ValueError for headers that cannot be sent; then nothing has been."""
+        head = self._head(status, headers, "" if status in _BODILESS else f"content-length: {len(body)}\r\n")
         self._connection.send(head, b"" if self.method == "HEAD" else body)
         self._done()
 
@@ -196,14 +217,16 @@ class Request:
         self._connection.transport.abort()
 
     def _head(self, status: int, headers: Headers, length: str) -> bytes:
-        self.started = True
         told = [f"{name}: {value}\r\n" for name, value in headers]
         if _NOT_IN_HEADERS.search("".join(line[:-2] for line in told)):
             raise ValueError("a header holds what no header may")
-        if not self.keep_alive or self._connection.served.closing:
+        if not self.keep_alive or self._connection.served.closing or (self.expects and not self._whole):
+            # Who was not asked for its body may send it or not: what comes next is then not told apart from it.
             self.keep_alive = False
             told.append("connection: close\r\n")
-        return f"{_STATUS[status]}{''.join(told)}{length}\r\n".encode("latin-1")
+        head = f"{_STATUS[status]}{''.join(told)}{length}\r\n".encode("latin-1")
+        self.started = True
+        return head
 
     def _done(self) -> None:
         self.answered = True
@@ -223,18 +246,18 @@ class Connection(asyncio.Protocol):
         self.lost = False
         self.full = False
         self._loop = asyncio.get_running_loop()
-        self._parser = httptools.HttpRequestParser(self)
-        # Some clients send a line break behind a body.
-        self._parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self._parser = self._new_parser()
         self._url = b""
         self._in_head = True
         self._head_bytes = 0
-        self._refused = self._paused = self._upgrades = False
+        self._refused = self._paused = self._mute = self._ends = False
+        self._retold = False  # the parser is told a head again
         self._coming: Request | None = None
         self._serving: Request | None = None
         self._waiting: deque[Request] = deque()
         self._drained: asyncio.Future[None] | None = None
         self._full_s = float("inf")
+        self._unread: int = -1
         self._due_s = self._loop.time() + self.head_s
         self._idle = False
 
@@ -254,54 +277,56 @@ class Connection(asyncio.Protocol):
         for request in (self._serving, self._coming, *self._waiting):
             if request is not None:
                 request.fail(hung_up)
-        serving = self._serving
-        if serving is not None and serving.on_lost is not None:
-            serving.on_lost()
+        if self._serving is not None:
+            self._serving.hung_up()
         self._waiting.clear()
 
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
         if self._idle:
-            self._idle, self._due_s = False, self._loop.time() + self.head_s
+            self._idle, self._head_bytes, self._due_s = False, 0, self._loop.time() + self.head_s
+        self._head_bytes += len(data)
         try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            self._upgrades = True  # nothing else is spoken here: what follows is not HTTP
+            self._feed(data)
         except httptools.HttpParserError:
             self._refuse(400, "Invalid HTTP request received.")
             return
-        if self._in_head and not self.transport.is_closing():
-            self._head_bytes += len(data)
-            if self._head_bytes > MAX_HEAD_BYTES:
-                self._refuse(431, "The request's headers are too large.")
+        under_way = self._in_head or self._coming is not None
+        if self._head_bytes > MAX_HEAD_BYTES and under_way:
+            self._refuse(431, "The request's headers are too large.")
+        elif self._serving is None and not under_way:
+            self._rest()
 
     def pause_writing(self) -> None:
         self.full, self._full_s = True, self._loop.time()
 
     def resume_writing(self) -> None:
-        self.full, self._full_s = False, float("inf")
+        self.full, self._full_s, self._unread = False, float("inf"), -1
         if self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
+        if self._serving is None:
+            self._next()
 
     # ---- What the parser tells -------------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        self._in_head, self._head_bytes, self._url = True, 0, b""
-        self._coming = Request(self)
+        if not self._retold:
+            self._in_head, self._url = True, b""
+            self._coming = Request(self)
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._coming is not None:
+        if self._coming is not None and self._in_head:  # behind a body nothing is said that counts (RFC 9110, 6.5.1)
             self._coming.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         request = self._coming
-        if request is None:
+        if request is None or self._retold:
             return
-        self._in_head, self._due_s = False, float("inf")
+        self._in_head, self._head_bytes, self._due_s = False, 0, float("inf")
         url = httptools.parse_url(self._url)
         raw = url.path
         path = raw.decode("ascii")
@@ -309,29 +334,38 @@ class Connection(asyncio.Protocol):
         request.path = unquote(path) if "%" in path else path
         request.query = (url.query or b"").decode("latin-1")
         request.method = self._parser.get_method().decode("ascii")
-        request.chunked = self._parser.get_http_version() != "1.0"
+        request.chunked = self._parser.get_http_version() == "1.1"
         request.keep_alive = request.chunked and self._parser.should_keep_alive()
-        request.expects = request.headers.get("expect", "").lower() == "100-continue"
-        if self._serving is None and not self._waiting:
+        request.expects = request.chunked and request.headers.get("expect", "").lower() == "100-continue"
+        if self._serving is None and not self._waiting and not self.full:
             self._begin(request)
-        else:
-            self._waiting.append(request)
-            self.pause()
+            return
+        if len(self._waiting) >= MOST_WAITING:
+            raise ValueError("too many requests are sent ahead")
+        self._waiting.append(request)
+        self.pause()
 
     def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
         if self._coming is not None:
             self._coming.take(body)
 
     def on_message_complete(self) -> None:
-        if self._coming is not None:
-            self._coming.complete()
-            self._coming = None
+        request = self._coming
+        if request is None or (self._parser.should_upgrade() and not self._retold):
+            return
+        self._coming, self._head_bytes = None, 0
+        request.complete()
+        if request is self._serving:
+            self.resume()  # else nobody would notice that the caller hangs up
+        elif self._ends:
+            self.transport.close()
 
     # ---- What a request asks ---------------------------------------------------------------------------------------
 
     def send(self, head: bytes, body: bytes = b"") -> None:
         """Write; what nobody takes any more is dropped."""
-        if self.lost:
+        if self.lost or self._mute:
             return
         if len(body) <= JOINED_BYTES:
             self.transport.write(head + body)
@@ -363,18 +397,20 @@ class Connection(asyncio.Protocol):
     def answered(self, request: Request) -> None:
         """The next request's turn."""
         self._serving = None
-        if self.lost:
+        if self.lost or self._mute:
             return
-        if self._upgrades or not request.keep_alive:
+        if request.keep_alive:
+            self._next()
+            return
+        self._waiting.clear()
+        if self._coming is not request or self._refused:
             self.transport.close()
             return
-        if self._waiting:
-            self._begin(self._waiting.popleft())
-            return
+        # Its body is still coming, which would reset the answer away.
+        self._ends, self._due_s = True, self._loop.time() + LINGER_S
         self.resume()
-        # In the midst of a next head it is not idle.
-        self._idle = not self._in_head
-        self._due_s = self._loop.time() + (KEEP_ALIVE_S if self._idle else self.head_s)
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
 
     # ---- What the server asks --------------------------------------------------------------------------------------
 
@@ -382,19 +418,17 @@ class Connection(asyncio.Protocol):
         """Called some ten times a second: whatever is overdue ends."""
         if now_s >= self._due_s:
             self._due_s = float("inf")
-            if self._idle:
-                self.transport.close()
-            elif not self._refused:
-                self._refuse(408, "The request's headers did not come in time.")
+            self._overdue()
         serving = self._serving
         if serving is None:
+            if self.full or self.transport.is_closing():
+                self._look_at_unread(now_s)
             return
         if now_s >= serving.due_s:
             serving.fail(TimeoutError())
         if now_s - self._full_s >= serving.idle_s:
             self._full_s = float("inf")
-            if serving.on_lost is not None:
-                serving.on_lost()
+            serving.hung_up()
             self.transport.abort()
 
     def shutdown(self) -> None:
@@ -406,6 +440,74 @@ class Connection(asyncio.Protocol):
 
     # ---- Its own ---------------------------------------------------------------------------------------------------
 
+    def _new_parser(self) -> httptools.HttpRequestParser:
+        parser = httptools.HttpRequestParser(self)
+        # Some clients send a line break behind a body.
+        parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        return parser
+
+    def _feed(self, data: bytes) -> None:
+        """Raises HttpParserError."""
+        rest: bytes | memoryview = data
+        while True:
+            try:
+                self._parser.feed_data(rest)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = memoryview(rest)[cast("int", upgrade.args[0]) :]
+                self._stay()
+            else:
+                return
+
+    def _stay(self) -> None:
+        """Nothing else is spoken here: who asks for another protocol (Java's client does for HTTP/2 by itself) is
+        served in this one (RFC 9110, 7.8). The parser takes what follows such a head for the other protocol, so a new
+        one is told how long the body is, and goes on with it."""
+        request = self._coming
+        if request is None:
+            return
+        told = [f"{name}: {request.headers[name]}\r\n" for name in _FRAMING if name in request.headers]
+        close = "" if request.keep_alive else "connection: close\r\n"
+        self._parser, self._retold = self._new_parser(), True
+        try:
+            self._parser.feed_data(f"POST / HTTP/1.1\r\n{''.join(told)}{close}\r\n".encode("latin-1"))
+        finally:
+            self._retold = False
+
+    def _next(self) -> None:
+        """Serve whoever waits. Not while answers are left unread: they would fill our memory."""
+        if self.lost or self._refused or self._ends or self.transport.is_closing():
+            return
+        if self.full:
+            self.pause()
+            return
+        if self._waiting:
+            self._begin(self._waiting.popleft())
+        if not self._waiting:
+            self.resume()
+        if self._serving is None:
+            self._rest()
+
+    def _rest(self) -> None:
+        """Nobody is served. In the midst of a next head, or of an answered request's body, it is not idle."""
+        if self._ends or self.full:
+            return
+        self._idle = not self._in_head and self._coming is None
+        self._due_s = self._loop.time() + (KEEP_ALIVE_S if self._idle else self.head_s)
+
+    def _overdue(self) -> None:
+        if self._idle or not self._in_head:
+            self.transport.close()
+        elif not self._refused:
+            self._refuse(408, "The request's headers did not come in time.")
+
+    def _look_at_unread(self, now_s: float) -> None:
+        """A close, too, waits for a reader."""
+        left: int = self.transport.get_write_buffer_size()
+        if left != self._unread:  # the caller takes some
+            self._unread, self._full_s = left, now_s
+        elif now_s - self._full_s >= UNREAD_S:
+            self.transport.abort()
+
     def _begin(self, request: Request) -> None:
         self._serving = request
         task = self._loop.create_task(self._serve(request))
@@ -413,29 +515,44 @@ class Connection(asyncio.Protocol):
         task.add_done_callback(self.served.tasks.discard)
 
     async def _serve(self, request: Request) -> None:
+        status = 500
         try:
             await self.served.handler(request)
+        except asyncio.CancelledError:
+            status = 503  # the server ends
+            raise
         except Exception:  # a fault of ours ends one request, not the server
             log.exception("a request to %s failed", request.path)
         finally:
             if not request.answered and not self.lost:
-                self._leave(request)
+                self._leave(request, status)
 
-    def _leave(self, request: Request) -> None:
+    def _leave(self, request: Request, status: int) -> None:
         """Nobody will answer this any more, or answer it to its end."""
         if request.started:
             self.transport.close()
             return
         request.keep_alive = False
-        request.respond(500, b"Internal Server Error", [("content-type", "text/plain; charset=utf-8")])
+        kind = ("content-type", "text/plain; charset=utf-8")
+        request.respond(status, _PHRASES[status].encode("ascii"), [kind])
 
     def _refuse(self, status: int, message: str) -> None:
         """Say why and hang up."""
         if self.transport.is_closing():
             return
         self._refused = True
+        serving = self._serving
+        if serving is not None and (serving is not self._coming or serving.started):
+            serving.keep_alive = False  # the answer that is owed is the last: nothing is said in its midst
+            return
+        if self._waiting:  # what is said would be taken for the first one's answer
+            self.transport.close()
+            return
+        self._mute = True
         head = (
             f"{_STATUS[status]}content-type: text/plain\r\ncontent-length: {len(message)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(f"{head}{message}".encode("ascii"))
+        if serving is not None:
+            serving.fail(ClientClosed("what the caller sent is no body"))
         self._loop.call_later(LINGER_S, self.transport.close)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from typing import cast
 
 from turnout import __version__
 from turnout.chat import Json
@@ -92,7 +94,6 @@ STATUSES: Mapping[int, str] = {
     408: "the request did not come in time",
     413: "the body is too large",
     415: "the body is compressed",
-    422: "the provider refused the request",
     429: "the provider limits the rate; `retry-after` says when to come again",
     502: "no provider answered, or what came was no answer",
     503: "nobody can take the request now",
@@ -100,22 +101,20 @@ STATUSES: Mapping[int, str] = {
 }
 
 
-def document(looks: Mapping[str, str]) -> dict[str, Json]:
-    """The OpenAPI document. `looks`: the paths that are looked at with GET, and what is there."""
+def document(looks: Mapping[str, str], errands: Mapping[tuple[str, str], str] | None = None) -> dict[str, Json]:
+    """The OpenAPI document. `looks`: the paths that are looked at with GET, and what is there; `errands`: what an admin
+    may do, by method and path, where names stand as `([^/]+)`."""
     paths: dict[str, Json] = {path: {"post": _call(operation.name)} for path, operation in FIXED.items()}
     for verb, make in GEMINI_VERBS.items():
         paths[f"/v1beta/models/{{model}}:{verb}"] = {"post": _call(make("m").name), "parameters": [_in_path("model")]}
     paths[ROUTE] = {"post": {**_call("openai-chat"), "summary": "the decision for a request; nobody is called"}}
     paths[FEEDBACK] = {"post": _FEEDBACK}
     for path, what in looks.items():
-        named = path.partition("{")[2].partition("}")[0]
-        paths[path] = {
-            "get": {
-                "summary": what,
-                "responses": _responses((200, 401, 404, 503), LOOK_ANSWERS.get(path, JSON_ANSWER)),
-            },
-            **({"parameters": [_in_path(named)]} if named else {}),
-        }
+        paths[path] = {"get": _look(path, what), **_only_names(path)}
+    for (method, pattern), what in (errands or {}).items():
+        path = _named(pattern, paths)
+        kept = cast("dict[str, Json]", paths.setdefault(path, _only_names(path)))
+        kept[method.lower()] = _look(path, what) if method == "GET" else _errand(what)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Turnout", "version": __version__},
@@ -131,8 +130,37 @@ def document(looks: Mapping[str, str]) -> dict[str, Json]:
     }
 
 
+def _look(path: str, what: str) -> Json:
+    """A GET. What may be asked for stands at the end of `what`, as `?since=30d&limit=100`."""
+    summary, _, query = what.partition("; ?")
+    asked: Json = [{"name": name, "in": "query", "schema": TEXT} for name in re.findall(r"(\w+)=", query)]
+    answers = _responses(LOOK_STATUSES, LOOK_ANSWERS.get(path, JSON_ANSWER))
+    return {"summary": summary, "responses": answers, **({"parameters": asked} if asked else {})}
+
+
+def _only_names(path: str) -> dict[str, Json]:
+    named = path.partition("{")[2].partition("}")[0]
+    return {"parameters": [_in_path(named)]} if named else {}
+
+
+def _named(pattern: str, known: Mapping[str, Json]) -> str:
+    """The path of an errand, its name called as it is in a path that is described already."""
+    same = (path for path in known if re.sub("{.*}", "([^/]+)", path) == pattern)
+    return next(same, pattern.replace("([^/]+)", "{name}"))
+
+
+def _errand(what: str) -> Json:
+    body: Json = {"content": {"application/json": {"schema": OBJECT}}}
+    return {"summary": what, "requestBody": body, "responses": _responses(ERRAND_STATUSES, JSON_ANSWER)}
+
+
 JSON_ANSWER: dict[str, Json] = {"application/json": {"schema": {}}}
 ANSWER: dict[str, Json] = {**JSON_ANSWER, "text/event-stream": {"schema": TEXT}}
+
+REFUSED: Json = {"description": "the provider's own refusal, with its status and words", "content": JSON_ANSWER}
+
+LOOK_STATUSES = (200, 400, 401, 403, 404, 429, 503)
+ERRAND_STATUSES = (200, 400, 401, 403, 404, 408, 413, 415, 429, 503)
 
 LOOK_ANSWERS: Mapping[str, dict[str, Json]] = {
     "/metrics": {"text/plain": {"schema": TEXT}},
@@ -142,7 +170,11 @@ LOOK_ANSWERS: Mapping[str, dict[str, Json]] = {
 
 
 def _responses(statuses: tuple[int, ...], content: dict[str, Json]) -> dict[str, Json]:
-    return {str(status): {"description": STATUSES[status], "content": content} for status in statuses}
+    """Of each status; what is no success is JSON everywhere."""
+    return {
+        str(status): {"description": STATUSES[status], "content": content if status == 200 else JSON_ANSWER}
+        for status in statuses
+    }
 
 
 _FEEDBACK: Json = {
@@ -176,7 +208,7 @@ def _call(dialect: str) -> dict[str, Json]:
     return {
         "summary": f"as its maker's API ({dialect})",
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
-        "responses": _responses(tuple(STATUSES), ANSWER),
+        "responses": {**_responses(tuple(STATUSES), ANSWER), "4XX": REFUSED},
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from turnout import __version__
 from turnout.call import Call
+from turnout.chat import Json
 from turnout.context import Candidate
 from turnout.dialects import DIALECTS
 from turnout.engine import Engine
@@ -15,7 +16,7 @@ from turnout.keys import Key
 from turnout.providers.operations import ChatOperation, Operation
 from turnout.server.openapi import document
 
-__all__ = ["LOOKS", "explain", "look", "route_operation"]
+__all__ = ["LOOKS", "described", "explain", "look", "route_operation"]
 
 
 LOOKS = {
@@ -63,7 +64,7 @@ def look(
     if path == "/readyz":
         return ready(engine, draining=draining)
     if path == "/openapi.json":
-        return 200, document(LOOKS)
+        return 200, described()
     key = engine.keyring.caller(headers)
     listing = [name for name in engine.names.listing() if key is None or opened(engine, key, name)]
     if path == "/v1beta/models":
@@ -73,6 +74,13 @@ def look(
     name = path.removeprefix("/v1/models/")
     engine.names.resolve(name)
     return 200, model_card(name)
+
+
+def described() -> dict[str, Json]:
+    """The whole API as OpenAPI 3.1."""
+    from turnout.server.admin import CHANGES  # which answers with what is made here
+
+    return document(LOOKS, {told: what for told, (what, _) in CHANGES.items()})
 
 
 def ready(engine: Engine, *, draining: bool) -> tuple[int, object]:

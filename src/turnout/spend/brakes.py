@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Literal, get_args
 
 import msgspec
@@ -112,7 +111,7 @@ class SessionRun(Struct, kw_only=True):
     learnt_nano_usd: int = 0
     begun: bool = False
     feature: str = ""
-    calls_s: deque[float] = msgspec.field(default_factory=lambda: deque(maxlen=256))
+    calls_s: list[float] = []
     agents: dict[str, AgentRun] = {}
     paused: Verdict | None = None
     limits: dict[LimitName, float] = {}

@@ -412,7 +412,7 @@ class Budgets:
         purse = self._purses.get(key)
         if purse is None:
             purse = self._purses[key] = LeasedPurse() if self._leased else OwnPurse()
-            self._drop_old(rule.name)
+            self._drop_old(*key)
         start, end = self._bounds[rule.name]
         if rule.period.kind == "rolling":
             if (piece := piece_of(rule, self._latest)) is not None:
@@ -421,11 +421,11 @@ class Budgets:
             self._current[rule.name] = start, end, purse
         return purse
 
-    def _drop_old(self, name: str) -> None:
-        """Forget old periods that hold nothing."""
+    def _drop_old(self, name: str, but: datetime) -> None:
+        """Forget old periods that hold nothing; not the one that is asked for, which a clock came back to."""
         mine = sorted(start for n, start in self._purses if n == name)
         for start in mine[:-KEPT_PURSES]:
-            if self._purses[name, start].held == 0:
+            if start != but and self._purses[name, start].held == 0:
                 del self._purses[name, start]
                 self._current.pop(name, None)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter, deque
 from collections.abc import Iterable
 
 import xxhash
@@ -20,6 +19,7 @@ MOST_RECORDED = 200
 """Different results that are written down of one agent: the newest, and those that it came by last."""
 
 LONGEST_CYCLE = 5
+MOST_LATEST = LONGEST_CYCLE * 16
 
 Print = tuple[str, int]
 """A tool's name, and a hash of it with its arguments and its result."""
@@ -41,8 +41,8 @@ class Trail:
 
     def __init__(self) -> None:
         self._calls = Calls()
-        self._counts: Counter[Print] = Counter()
-        self._latest: deque[Print] = deque(maxlen=LONGEST_CYCLE * 16)
+        self._counts: dict[Print, int] = {}
+        self._latest: list[Print] = []
         self._errors: tuple[str, int] = "", 0
         self._stale = 0
 
@@ -96,7 +96,7 @@ class Trail:
         if not self._latest:
             return "", 0
         newest = self._latest[-1]
-        return newest[0], self._counts[newest]
+        return newest[0], self._counts.get(newest, 0)
 
     @property
     def cycle(self) -> tuple[int, int]:
@@ -104,7 +104,7 @@ class Trail:
         The shortest cycle counts; (0, 0) for none: one round is none."""
         if len(self._latest) < 2:
             return 0, 0
-        calls = list(self._latest)
+        calls = self._latest
         for length in range(1, LONGEST_CYCLE + 1):
             rounds = 1
             last = calls[-length:]
@@ -132,8 +132,9 @@ class Trail:
         whole = b"\0".join((call.name.encode("utf-8", "surrogatepass"), call.arguments, text))
         told = call.name, xxhash.xxh3_64_intdigest(whole)
         self._stale = self._stale + 1 if told in self._counts else 0
-        self._counts[told] += 1
+        self._counts[told] = self._counts.get(told, 0) + 1
         self._latest.append(told)
+        del self._latest[:-MOST_LATEST]
         while len(self._counts) > MAX_KINDS:
             del self._counts[next(iter(self._counts))]
         name, count = self._errors

@@ -16,6 +16,9 @@ __all__ = ["LearntCosts", "Runs"]
 BUCKETS_PER_DOUBLING = 4
 """A cost is known to about a fifth of itself: enough to tell the usual from the unusual."""
 
+MOST_CALLS = 256
+"""Times of calls remembered of one session."""
+
 MOST_AGENTS = 256
 """Conversations remembered of one session; the oldest go first."""
 
@@ -81,6 +84,7 @@ class Runs:
         run.belong(feature)
         self._runs.move_to_end(key)
         run.calls_s.append(now_s)
+        del run.calls_s[:-MOST_CALLS]
         while len(self._runs) > self._capacity:
             del self._runs[next(iter(self._runs))]
         while len(run.agents) >= MOST_AGENTS and agent not in run.agents:

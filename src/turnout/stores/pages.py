@@ -43,7 +43,8 @@ class Pages:
         at = self._room
         while at < room:
             at += os.pwrite(self._file, bytes(room - at), at)
-        if self._map is not None:
+        pages = mmap.mmap(self._file, room)
+        if self._map is not None:  # only now: where there is no new one it serves on
             self._map.close()
-        self._map, self._room = mmap.mmap(self._file, room), room
-        return self._map
+        self._map, self._room = pages, room
+        return pages
