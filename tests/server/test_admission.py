@@ -68,3 +68,21 @@ def test_the_limit_falls_while_the_loop_is_late_and_rises_again():
     for _ in range(50):
         admission.tick(0.01)
     assert admission.limit == 1_000
+
+
+async def test_streams_that_have_begun_take_no_place_but_one_of_all():
+    admission = Admission(most=40, wait_s=0.05)
+    admission.limit = LEAST
+    for _ in range(LEAST):
+        await admission.enter()
+        admission.begun()
+    await admission.enter()  # no stream is in the way
+    admission.tick(0.4)
+    assert admission.limit == LEAST
+    for _ in range(40 - LEAST - 1):
+        await admission.enter()
+    with pytest.raises(NoCapacity):
+        await admission.enter()
+    admission.leave(streamed=True)
+    await admission.enter()
+    assert (admission.in_flight, admission.streaming) == (40, LEAST - 1)

@@ -20,7 +20,9 @@ FEWER, MORE = 0.8, 1.1
 
 
 class Admission:
-    """At most `limit` requests at once; up to `most` wait for `wait_s` seconds, then they are told to come again.
+    """At most `limit` requests at once whose answers have not begun, and `most` in all; up to `most` wait for `wait_s`
+    seconds, then they are told to come again. A stream that has begun costs little and lasts long: how many there are
+    says nothing of how busy we are.
 
     The limit moves between `LEAST` and `most`: down by a fifth while the loop runs late, up by a tenth while it is
     punctual (AIMD's shape; the rise is proportional because a step comes only ten times a second).
@@ -31,6 +33,7 @@ class Admission:
         self.wait_s = wait_s
         self.limit = float(most)
         self.in_flight = 0
+        self.streaming = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -40,7 +43,7 @@ class Admission:
 
     async def enter(self) -> None:
         """Take a place. Raises NoCapacity when none was free in time; whoever got one must `leave`."""
-        if self.in_flight < self.limit and not self._waiting:
+        if self._has_room and not self._waiting:
             self.in_flight += 1
             return
         if len(self._waiting) >= self.most:
@@ -59,21 +62,31 @@ class Admission:
                 raise _full(self.wait_s) from None
             raise
 
-    def leave(self) -> None:
-        """Give the place back; the one who waits the longest gets it."""
+    def begun(self) -> None:
+        """One that has a place streams its answer from now on."""
+        self.streaming += 1
+        self._admit()
+
+    def leave(self, *, streamed: bool = False) -> None:
+        """Give the place back; the one who waits the longest gets it. `streamed`: it had `begun`."""
         self.in_flight -= 1
+        self.streaming -= streamed
         self._admit()
 
     def tick(self, late_s: float) -> None:
         """Called some ten times a second with how late the event loop was."""
         if late_s > LATE_S:
-            self.limit = max(LEAST, min(self.limit, self.in_flight) * FEWER)
+            self.limit = max(LEAST, min(self.limit, self.in_flight - self.streaming) * FEWER)
         elif late_s < PUNCTUAL_S and self.limit < self.most:
             self.limit = min(self.most, self.limit * MORE)
             self._admit()
 
+    @property
+    def _has_room(self) -> bool:
+        return self.in_flight - self.streaming < self.limit and self.in_flight < self.most
+
     def _admit(self) -> None:
-        while self._waiting and self.in_flight < self.limit:
+        while self._waiting and self._has_room:
             turn = self._waiting.popleft()
             if not turn.done():
                 self.in_flight += 1

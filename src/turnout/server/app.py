@@ -72,6 +72,7 @@ class App:
             only_post(request)
             key = engine.keyring.caller(request.headers)
             await self.admission.enter()  # before the body: bodies are what takes memory
+            request.on_begun = self.admission.begun
             try:
                 limits = engine.server
                 call = Call(
@@ -84,7 +85,7 @@ class App:
                 )
                 await serve(engine, call, request, explained=operation is None)
             finally:
-                self.admission.leave()
+                self.admission.leave(streamed=request.streams)
         except ClientClosed:
             return
         except TurnoutError as error:

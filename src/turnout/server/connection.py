@@ -78,8 +78,8 @@ class Served:
 
 class Request:
     """One request, and the way to answer it: `respond`, or `start`, `write` and `finish`. Header names are lower-case,
-    of repeated ones the last counts. `on_lost` is called when the caller hangs up, or leaves an answer unread for
-    `idle_s` seconds."""
+    of repeated ones the last counts. `on_begun` is called when an answer in pieces begins (`streams` from then on),
+    `on_lost` when the caller hangs up, or leaves an answer unread for `idle_s` seconds."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -93,7 +93,8 @@ class Request:
         self.expects = False
         self.on_lost: Callable[[], None] | None = None
         self.idle_s = float("inf")
-        self.started = self.answered = False
+        self.on_begun: Callable[[], None] | None = None
+        self.started = self.answered = self.streams = False
         self._pieces: list[bytes] = []
         self._size = 0
         self._most: int | None = None
@@ -197,6 +198,9 @@ class Request:
         if not self.chunked:  # HTTP/1.0 takes what comes until the end
             self.keep_alive = False
         self._connection.send(self._head(status, headers, "transfer-encoding: chunked\r\n" if self.chunked else ""))
+        self.streams = True
+        if self.on_begun is not None:
+            self.on_begun()
 
     async def write(self, data: bytes) -> None:
         """One piece; waits while the caller does not take them."""
