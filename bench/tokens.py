@@ -26,13 +26,13 @@ from msgspec.structs import replace
 
 from turnout.catalog.models import Deployment
 from turnout.chat import RequestOutline
+from turnout.context import Counted
 from turnout.dialects.billing import has_hosted_tools
 from turnout.lab.o200k import load_o200k
 from turnout.routing.calibration import FamilyFactors, family_of
 from turnout.routing.needs import needs_of, worst_input
 from turnout.routing.tokens import (
     WEIGHTS,
-    Counted,
     Measure,
     TokenCounter,
     approximate,

@@ -182,15 +182,22 @@ class Parts(Struct, frozen=True, kw_only=True):
         )
 
 
+Kind = Literal["system", "history", "tool_results", "reasoning"]
+"""What a message is, as far as the use of a context is told by kinds."""
+
+
 class Counted(Struct, frozen=True):
     """o200k tokens of a request, by what models weigh differently. `text`: system and messages as JSON; `tools`: their
-    definitions as JSON; `media`: attachments, by plain figures. `messages`: each by itself, in order; `size`: bytes of
-    all, by which it is seen whether a request is still the one that was counted."""
+    definitions as JSON; `media`: attachments, by plain figures. `messages`: each by itself, in order, with its
+    `digests` and what its beginning says it is (`kinds`); `size`: bytes of all, by which it is seen whether a request
+    is still the one that was counted."""
 
     text: int
     tools: int
     media: int
     messages: tuple[float, ...] = ()
+    kinds: tuple[Kind, ...] = ()
+    digests: tuple[bytes, ...] = ()
     size: int = 0
 
     @property

@@ -17,7 +17,7 @@ from turnout.cascade import Cascade, Cascading
 from turnout.catalog.models import Deployment, Target
 from turnout.catalog.prices import cost_nano_usd
 from turnout.chat import RequestOutline
-from turnout.context import MARK, Decision, RequestContext, SessionView
+from turnout.context import MARK, Counted, Decision, RequestContext, SessionView
 from turnout.conversations import (
     STATEFUL,
     Answered,
@@ -305,19 +305,20 @@ class Pipeline:
             deadline_s=call.started_s + self._rules.timeout_s,
             max_cost_nano_usd=wishes.max_cost_nano_usd,
             kept_at=call.resumes.provider if call.resumes and call.resumes.items is None else None,
-            session=self.identify(call, read, tokens, peek=peek),
+            session=self.identify(call, read, counted, peek=peek),
             input_tokens_estimate=tokens,
             counted=counted,
             trace=None if peek else self._signals.trace(call.headers),
         )
 
-    def identify(self, call: Call, read: Read, tokens: int, *, peek: bool) -> SessionView:
+    def identify(self, call: Call, read: Read, counted: Counted, *, peek: bool) -> SessionView:
         """The conversation that a request goes on, as it stood before it."""
-        owner, outline = call.key_id or "", read.outline
+        owner, outline, tokens = call.key_id or "", read.outline, counted.total
         if peek or call.ours:
             return self._sessions.peek(owner, read.hints, outline, tokens=tokens)
         said = said_by(call, outline)
-        return self._sessions.locate(owner, read.hints, outline, tokens=tokens, said=said, asked=read.asked)
+        asked = read.asked or self._sessions.ask(owner, read.hints, outline, counted.digests)
+        return self._sessions.locate(owner, read.hints, outline, tokens=tokens, said=said, asked=asked)
 
     def decide(self, ctx: RequestContext, call: Call) -> Decision:
         """Whom to try, in order. A budget that leaves only small models decides a second time."""

@@ -5,7 +5,7 @@ import pytest
 from msgspec.structs import replace
 
 from support.fleets import outline
-from turnout.routing.identity import agent_hash, chain_of, message_digests, parse_tags, read_hints
+from turnout.routing.identity import Chain, agent_hash, chain_of, message_digests, parse_tags, read_hints
 
 HELLO = outline(("user", "hello"))
 UUID = "2c718db8-42d7-40c8-8065-73dade1d8ea8"
@@ -113,3 +113,14 @@ def test_a_mark_on_the_system_text_makes_no_other_agent():
     marked = msgspec.Raw(b'[{"type":"text","text":"You plan.","cache_control":{"type":"ephemeral"}}]')
     first = msgspec.Raw(b'[{"cache_control":{"type":"ephemeral"},"type":"text","text":"You plan."}]')
     assert len({agent_hash(outline(("user", "a"), prefix=(raw,), caches="5m")) for raw in (bare, marked, first)}) == 1
+
+
+def test_a_chain_that_is_made_when_it_is_asked_for_tells_the_same():
+    digests = message_digests(outline(*(("user", str(n)) for n in range(20))))
+    chain, lazy = chain_of("alice\0\0", digests), Chain("alice\0\0", digests)
+    assert [lazy[n] for n in range(-1, -21, -1)] == chain[::-1]
+    assert list(lazy) == chain
+    assert len(lazy) == 20
+    assert not Chain("alice", [])
+    with pytest.raises(IndexError):
+        lazy[20]

@@ -58,8 +58,8 @@ def get(fields: Mapping[str, Raw], name: str, decoder: msgspec.json.Decoder[T]) 
 
 
 def is_null(raw: Raw) -> bool:
-    view = memoryview(raw)
-    return len(view) == 4 and view == b"null"
+    view = memoryview(raw)  # what is long is not copied to see that it is something else
+    return len(view) == 4 and bytes(view) == b"null"
 
 
 def decode_value(raw: Raw | bytes, path: str, decoder: msgspec.json.Decoder[T]) -> T:

@@ -18,7 +18,7 @@ from msgspec.structs import replace
 from turnout.chat import RequestOutline
 from turnout.context import SessionView, Visit
 from turnout.ids import Ids
-from turnout.routing.identity import Hints, agent_hash, chain_of, message_digests
+from turnout.routing.identity import Chain, Hints, agent_hash, message_digests
 from turnout.routing.threads import MOST_HEADS, Head, Key, Thread, ThreadRecord
 from turnout.routing.trajectory import Trajectory
 
@@ -40,8 +40,8 @@ class Asked(Struct, frozen=True):
     hints: Hints
     outline: RequestOutline
     agent: str
-    chain: list[bytes]
-    spoken: list[bytes]
+    chain: Chain
+    spoken: Chain
     tools: int
 
 
@@ -128,9 +128,9 @@ class SessionTable:
         return replace(view, alike=True) if thread.twin or not view.step else view
 
     @staticmethod
-    def ask(owner: str, hints: Hints, outline: RequestOutline) -> Asked:
-        """A request as it is looked for; what it costs is hashing every message."""
-        agent, digests = agent_hash(outline), message_digests(outline)
+    def ask(owner: str, hints: Hints, outline: RequestOutline, digests: Sequence[bytes] | None = None) -> Asked:
+        """A request as it is looked for; what it costs is hashing every message, unless that was done (`digests`)."""
+        agent, digests = agent_hash(outline), message_digests(outline, digests)
         scope = f"{owner}\0{hints.session or ''}\0"
         words = [d for d, role in zip(digests, outline.roles, strict=False) if role not in _NOT_SPOKEN]
         tools = outline.fields.get("tools")
@@ -139,8 +139,8 @@ class SessionTable:
             hints,
             outline,
             agent,
-            chain_of(scope + agent, digests),
-            chain_of(scope, words),
+            Chain(scope + agent, digests),
+            Chain(scope, words),
             xxhash.xxh3_64_intdigest(memoryview(tools)) if tools is not None else 0,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from turnout.chat import RequestOutline
 
-__all__ = ["Hints", "agent_hash", "chain_of", "message_digests", "parse_tags", "read_hints"]
+__all__ = ["Chain", "Hints", "agent_hash", "chain_of", "message_digests", "parse_tags", "read_hints"]
 
 # In this order (INTERFACE: session identity when not given). Between the two tables stand the body's hints.
 _EXPLICIT_HEADER = "x-turnout-session"
@@ -31,6 +31,7 @@ _MARK = re.compile(rb",\s{0,8}" + _VALUE + rb"|" + _VALUE + rb"\s{0,8},?")
 _ONE_TEXT = re.compile(
     rb'"content"\s*:\s*\[\s*\{\s*"type"\s*:\s*"text"\s*,\s*"text"\s*:\s*("(?:[^"\\]|\\.)*")\s*\}\s*\]'
 )
+DIGEST_BYTES = 16
 _MAX_ID = 200
 _MAX_TAGS = 20
 
@@ -140,11 +141,12 @@ def agent_hash(outline: RequestOutline) -> str:
     return digest.hexdigest()
 
 
-def message_digests(outline: RequestOutline) -> list[bytes]:
+def message_digests(outline: RequestOutline, known: Sequence[bytes] | None = None) -> Sequence[bytes]:
     """One hash a message, the same wherever the client puts its cache marks (they move on with every step, and some
-    clients write a marked text as a list of one block and an unmarked one as a string)."""
+    clients write a marked text as a list of one block and an unmarked one as a string). `known`: those of the messages
+    as they are, where they were made already."""
     if outline.caches is None:
-        return [xxhash.xxh3_128_digest(memoryview(raw)) for raw in outline.messages]
+        return known or [xxhash.xxh3_128_digest(memoryview(raw)) for raw in outline.messages]
     return [xxhash.xxh3_128_digest(_unmarked(bytes(raw))) for raw in outline.messages]
 
 
@@ -152,6 +154,30 @@ def _unmarked(raw: bytes) -> bytes:
     bare = _MARK.sub(b"", raw) if b'"cache_control"' in raw else raw
     # One block of text alone: then the list is what its text is.
     return _ONE_TEXT.sub(rb'"content":\1', bare) if bare.count(b'"type"') == 1 else bare
+
+
+class Chain:
+    """What `chain_of` tells, made where it is asked for: of a conversation that goes on, only the newest few are."""
+
+    __slots__ = ("_count", "_made", "_seed", "_whole")
+
+    def __init__(self, seed: str, digests: Sequence[bytes]) -> None:
+        told = seed.encode()
+        self._seed, self._count = len(told), len(digests)
+        self._whole = told + b"".join(digests)
+        self._made: dict[int, bytes] = {}
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> bytes:
+        at = index + self._count if index < 0 else index
+        if not 0 <= at < self._count:
+            raise IndexError(index)
+        made = self._made.get(at)
+        if made is None:
+            made = self._made[at] = xxhash.xxh3_128_digest(self._whole[: self._seed + DIGEST_BYTES * (at + 1)])
+        return made
 
 
 def chain_of(seed: str, digests: Iterable[bytes]) -> list[bytes]:

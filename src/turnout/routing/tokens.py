@@ -14,7 +14,7 @@ import xxhash
 from msgspec import Raw
 
 from turnout.chat import RequestOutline
-from turnout.context import Counted, Parts
+from turnout.context import Counted, Kind, Parts
 
 __all__ = [
     "AUDIO_TOKENS",
@@ -47,6 +47,10 @@ ONE_BY_ONE = 8
 """So many new messages of a conversation are measured each by itself; more share the mean of all."""
 
 
+BY_ROLE: Mapping[str, Kind] = {"system": "system", "developer": "system", "tool": "tool_results"}
+"""What a message is where its role says so."""
+
+
 class TokenCounter:
     """Counts requests, remembering `capacity` messages (about 150 bytes each) by hash: of a conversation that goes
     on, only what is new is measured. One event loop owns a counter: no locks.
@@ -57,7 +61,7 @@ class TokenCounter:
     def __init__(self, measure: Measure | None = None, *, capacity: int = 50_000) -> None:
         self._measure = measure or approximate
         self._capacity = capacity
-        self._known: OrderedDict[bytes, float] = OrderedDict()
+        self._known: OrderedDict[bytes, tuple[float, Kind]] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._known)
@@ -71,30 +75,37 @@ class TokenCounter:
         # The prefix holds the tools first, where there are any: `RequestOutline` says so by their size alone.
         split = 1 if outline.tools_bytes and outline.prefix else 0
         tools, system = outline.prefix[:split], outline.prefix[split:]
-        messages = self._tokens(outline.messages)
+        keys = tuple(map(xxhash.xxh3_128_digest, map(memoryview, outline.messages)))
+        messages = self._looked_up(outline.messages, keys)
+        counts = [tokens for tokens, _ in messages]
         return Counted(
-            text=round(sum(self._tokens(system)) + sum(messages)),
-            tools=round(sum(self._tokens(tools))),
+            text=round(self._tokens(system) + sum(counts)),
+            tools=round(self._tokens(tools)),
             media=media_tokens(outline),
-            messages=tuple(messages),
+            messages=tuple(counts),
+            kinds=tuple([kind for _, kind in messages]),
+            digests=keys,
             size=outline.messages_bytes,
         )
 
-    def _tokens(self, raws: Sequence[Raw]) -> list[float]:
-        """Tokens of each."""
-        if not raws:
-            return []
-        known = self._known
+    def _tokens(self, raws: Sequence[Raw]) -> float:
+        """Tokens of all."""
         keys = [xxhash.xxh3_128_digest(memoryview(raw)) for raw in raws]
+        return sum(tokens for tokens, _ in self._looked_up(raws, keys))
+
+    def _looked_up(self, raws: Sequence[Raw], keys: Sequence[bytes]) -> list[tuple[float, Kind]]:
+        """Tokens of each, and what its beginning says that it is."""
+        known = self._known
         fresh = {key: raw for key, raw in zip(keys, raws, strict=True) if key not in known}
         if fresh:
             self._learn(fresh)
-        for key in keys:
-            known.move_to_end(key)
-        counts = [known[key] for key in keys]
+        told = list(map(known.__getitem__, keys))
+        if len(known) > self._capacity // 2:  # who is the longest unused matters only once some have to go
+            for key in keys:
+                known.move_to_end(key)
         while len(known) > self._capacity:
             known.popitem(last=False)
-        return counts
+        return told
 
     def _learn(self, fresh: Mapping[bytes, Raw]) -> None:
         """Measure messages not met before, and remember them."""
@@ -105,15 +116,16 @@ class TokenCounter:
         else:
             whole = sample(b"\n".join(texts), self._measure)
             counts = [whole * len(text) / max(1, size) for text in texts]
-        self._known.update(zip(fresh, counts, strict=True))
+        for (key, raw), tokens in zip(fresh.items(), counts, strict=True):
+            self._known[key] = tokens, _kind(raw)
 
 
 def parts_of(outline: RequestOutline, counted: Counted, total: int) -> Parts:
     """`total`, what was counted of this request, by what the tokens are. A message is of one kind: a system prompt, a
     tool's result, thinking, or history."""
-    sums = {"system": 0.0, "history": 0.0, "tool_results": 0.0, "reasoning": 0.0}
-    for raw, role, tokens in zip(outline.messages, outline.roles, counted.messages, strict=False):
-        sums[_kind(raw, role)] += tokens
+    sums: dict[Kind, float] = {"system": 0.0, "history": 0.0, "tool_results": 0.0, "reasoning": 0.0}
+    for role, tokens, kind in zip(outline.roles, counted.messages, counted.kinds, strict=False):
+        sums[BY_ROLE.get(role, kind)] += tokens
     # What is left is the prefix that is no tools.
     sums["system"] += max(0.0, total - counted.tools - counted.media - sum(sums.values()))
     return Parts(
@@ -131,12 +143,8 @@ def media_tokens(outline: RequestOutline) -> int:
     return outline.images * IMAGE_TOKENS + outline.files * FILE_TOKENS + outline.audio * AUDIO_TOKENS
 
 
-def _kind(raw: Raw, role: str) -> str:
-    """What a message is, by its role and its beginning: the APIs name types there."""
-    if role in {"system", "developer"}:
-        return "system"
-    if role == "tool":
-        return "tool_results"
+def _kind(raw: Raw) -> Kind:
+    """What a message is by its beginning: the APIs name types there."""
     start = bytes(memoryview(raw)[:400])
     if b'"tool_result"' in start or b'_call_output"' in start or b'"functionResponse"' in start:
         return "tool_results"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -38,6 +39,7 @@ class _ResponseFormat(Struct):
     type: str = "text"
 
 
+_role = attrgetter("role")
 _string = msgspec.json.Decoder(str)
 _bool = msgspec.json.Decoder(bool)
 _positive = msgspec.json.Decoder(Positive)
@@ -69,26 +71,26 @@ def outline(body: bytes) -> RequestOutline:
         model=model,
         fields=fields,
         messages=tuple(raws),
-        roles=tuple(head.role for head in heads),
+        roles=tuple(map(_role, heads)),
         prefix=tuple(fields[name] for name in ("tools", "functions") if name in fields),
         stream=get(fields, "stream", _bool) or False,
         include_usage=bool(options and options.include_usage),
         max_output_tokens=limit,
         tools=len(tools) + len(get(fields, "functions", _raws) or ()),
         tools_bytes=sum(len(memoryview(raw)) for raw in tools),
-        messages_bytes=sum(len(memoryview(raw)) for raw in raws),
+        messages_bytes=sum(map(len, map(memoryview, raws))),
         images=kinds.count("image_url"),
         files=kinds.count("file"),
         audio=kinds.count("input_audio"),
         json_schema=response_format is not None and response_format.type == "json_schema",
         reasoning=get(fields, "reasoning_effort", _string) not in {None, "none", "minimal"},
         tool_result_last=heads[-1].role in RESULTS,
-        acts=tuple(i for i, head in enumerate(heads) if head.tool_calls is not UNSET or head.role in RESULTS),
+        acts=tuple([i for i, head in enumerate(heads) if head.tool_calls is not UNSET or head.role in RESULTS]),
         metadata=get(fields, "metadata", _object) or {},
         user=get(fields, "user", _string),
         prompt_cache_key=get(fields, "prompt_cache_key", _string),
         service_tier=wished_tier(fields, "service_tier"),
-        caches=_asked_cache(fields, raws, heads),
+        caches=asked_cache(body) and _asked_cache(fields, raws, heads),
         answers=answers_in(fields, "n"),
         unseen="web_search_options" in fields,
     )
@@ -100,7 +102,7 @@ def _heads_of(whole: Raw, raws: list[Raw]) -> list[_MessageHead]:
         heads = _heads.decode(whole)
     except (msgspec.DecodeError, RecursionError):
         heads = []
-    if not heads or any(head.role not in ROLES for head in heads):
+    if not heads or not ROLES.issuperset(map(_role, heads)):
         return [_head(raw, f"messages[{i}]") for i, raw in enumerate(raws)]
     return heads
 
