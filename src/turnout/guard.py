@@ -20,6 +20,9 @@ from turnout.spend.brakes import BY_HAND, AgentRun, BrakeRules, Verdict
 
 __all__ = ["Guard", "spender_of", "thrifty"]
 
+MOST_UNSEEN = 64
+"""Messages, from the newest on, that are looked at of a conversation which comes long already: after a restart."""
+
 
 class Guard:
     """Admits a request, looks what its agent has done so far, and asks budgets how they fare."""
@@ -123,7 +126,8 @@ class Guard:
         if chat is not None:
             with contextlib.suppress(InvalidRequest):  # whoever answers it will say what is wrong
                 watched = self._contexts
-                told = acting(chat, outline, start) if watched is None else watched.look(ctx, chat, start)
+                since = max(start, len(outline.messages) - MOST_UNSEEN)
+                told = acting(chat, outline, since) if watched is None else watched.look(ctx, chat, start)
                 if told:
                     ctx.newest = len(outline.messages) - 1, told[-1]
                 agent.trail.feed(told)

@@ -87,8 +87,8 @@ class Connection(asyncio.Protocol):
         if len(body) < JOINED_BELOW:
             transport.write(head + body)
         else:
-            # Not `writelines`: asyncio's of 3.12.0 to 3.12.8, 3.13.0 and 3.13.1 does not tell us what is still unsent, and a
-            # connection with half a request in it would serve the next one (CVE-2024-12254 is the same fault).
+            # Not `writelines`: asyncio's of 3.12.0 to 3.12.8, 3.13.0 and 3.13.1 does not tell us what is still unsent,
+            # and a connection with half a request in it would serve the next one (CVE-2024-12254 is the same fault).
             transport.write(head)
             transport.write(body)
         return answer
