@@ -4,7 +4,7 @@ import tomllib
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from turnout.config import parse_config
@@ -309,6 +309,8 @@ SETTING_NAMES = st.sampled_from(
 )
 
 
+@example({"num_retries": False}, {})
+@example({"num_retries": True}, {"order": True})
 @given(st.dictionaries(SETTING_NAMES, VALUES, max_size=6), st.dictionaries(st.text(max_size=20), VALUES, max_size=3))
 def test_any_values_make_a_valid_config(settings, params):
     told = {

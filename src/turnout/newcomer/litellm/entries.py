@@ -99,7 +99,8 @@ class Entry(Struct, frozen=True, kw_only=True):
         """What the entry says of its model: our keys of `models.*`."""
         told: dict[str, Any] = {}
         for theirs, ours in (("max_input_tokens", "context_window"), ("max_output_tokens", "max_output_tokens")):
-            if isinstance(value := self.info.get(theirs), int) and 0 < value < 10**9:
+            value = self.info.get(theirs)
+            if isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9:
                 told[ours] = value
         told |= {ours: v for theirs, ours in CAPABILITIES.items() if isinstance(v := self.info.get(theirs), bool)}
         if price := _price({**self.info, **self.params}):
@@ -143,7 +144,7 @@ def read_entry(told: object, path: str, credentials: Mapping[str, Mapping[str, A
         model=model,
         params=params,
         info=info,
-        order=order if isinstance(order, int) else 0,
+        order=order if isinstance(order, int) and not isinstance(order, bool) else 0,
     )
 
 

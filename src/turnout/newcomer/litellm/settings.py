@@ -137,7 +137,7 @@ def _say(path: str, name: str, notes: Notes) -> None:
 
 
 def _retries(value: object, here: _Here) -> None:
-    if isinstance(value, int) and 0 <= value <= 100:
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 100:
         here.set("delivery", retries=value)
 
 
