@@ -22,6 +22,7 @@ __all__ = [
     "Candidate",
     "Counted",
     "Decision",
+    "Kind",
     "Outcome",
     "Parts",
     "Pressure",

@@ -18,7 +18,7 @@ from turnout.memory import Memory
 from turnout.shared_state import KeyAdmission
 from turnout.spend.brakes import BY_HAND, AgentRun, BrakeRules, Verdict
 
-__all__ = ["Guard", "spender_of", "thrifty"]
+__all__ = ["MOST_UNSEEN", "Guard", "spender_of", "thrifty"]
 
 MOST_UNSEEN = 64
 """Messages, from the newest on, that are looked at of a conversation which comes long already: after a restart."""

@@ -82,6 +82,7 @@ class Read(Struct, frozen=True):
 
     outline: RequestOutline
     hints: Hints
+    counted: Counted
     asked: Asked | None = None
 
 
@@ -141,8 +142,8 @@ class Pipeline:
         """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
         call = await self.resume(call)
         read = self.read(call)  # decode
-        asked, call = call, controlled(call, read.outline)
-        if call.body is not asked.body:
+        sent, call = call.body, controlled(call, read.outline)
+        if call.body is not sent:
             read = self.read(call)
         ctx = self.open(call, await self.meet(call, read))  # identify
         await self._guard.admit(ctx)
@@ -273,13 +274,13 @@ class Pipeline:
         hints = read_hints(call.headers, outline)
         if call.resumes is not None and hints.session is None:
             hints = replace(hints, session=call.resumes.session, session_source="previous_response_id")
-        return Read(outline, hints)
+        return Read(outline, hints, self._tokens.counted(outline))
 
     async def meet(self, call: Call, read: Read) -> Read:
         """The same, and its conversation as far as other gateways have served it."""
         if self._peers is None or call.ours:
             return read
-        asked = self._sessions.ask(call.key_id or "", read.hints, read.outline)
+        asked = self.asked(call, read)
         await self._peers.meet(asked, said_by(call, read.outline))
         return replace(read, asked=asked)
 
@@ -288,8 +289,6 @@ class Pipeline:
         read = read or self.read(call)
         outline, hints = read.outline, read.hints
         wishes = read_wishes(call.headers)
-        counted = self._tokens.counted(outline)
-        tokens = counted.total
         return RequestContext(
             request_id=call.request_id,
             dialect=call.operation.name,
@@ -305,19 +304,23 @@ class Pipeline:
             deadline_s=call.started_s + self._rules.timeout_s,
             max_cost_nano_usd=wishes.max_cost_nano_usd,
             kept_at=call.resumes.provider if call.resumes and call.resumes.items is None else None,
-            session=self.identify(call, read, counted, peek=peek),
-            input_tokens_estimate=tokens,
-            counted=counted,
+            session=self.identify(call, read, peek=peek),
+            input_tokens_estimate=read.counted.total,
+            counted=read.counted,
             trace=None if peek else self._signals.trace(call.headers),
         )
 
-    def identify(self, call: Call, read: Read, counted: Counted, *, peek: bool) -> SessionView:
+    def asked(self, call: Call, read: Read) -> Asked:
+        """A call as its conversation is looked for."""
+        return self._sessions.ask(call.key_id or "", read.hints, read.outline, read.counted.digests)
+
+    def identify(self, call: Call, read: Read, *, peek: bool) -> SessionView:
         """The conversation that a request goes on, as it stood before it."""
-        owner, outline, tokens = call.key_id or "", read.outline, counted.total
+        owner, outline, tokens = call.key_id or "", read.outline, read.counted.total
         if peek or call.ours:
             return self._sessions.peek(owner, read.hints, outline, tokens=tokens)
         said = said_by(call, outline)
-        asked = read.asked or self._sessions.ask(owner, read.hints, outline, counted.digests)
+        asked = read.asked or self.asked(call, read)
         return self._sessions.locate(owner, read.hints, outline, tokens=tokens, said=said, asked=asked)
 
     def decide(self, ctx: RequestContext, call: Call) -> Decision:

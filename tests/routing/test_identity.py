@@ -2,10 +2,11 @@
 
 import msgspec
 import pytest
+import xxhash
 from msgspec.structs import replace
 
 from support.fleets import outline
-from turnout.routing.identity import Chain, agent_hash, chain_of, message_digests, parse_tags, read_hints
+from turnout.routing.identity import Chain, agent_hash, message_digests, parse_tags, read_hints
 
 HELLO = outline(("user", "hello"))
 UUID = "2c718db8-42d7-40c8-8065-73dade1d8ea8"
@@ -70,7 +71,7 @@ def test_an_agent_is_its_system_text_and_tools():
 
 
 def chained(seed, *messages):
-    return chain_of(seed, message_digests(outline(*messages)))
+    return list(Chain(seed, message_digests(outline(*messages))))
 
 
 def test_chains_agree_exactly_as_far_as_the_messages_do():
@@ -115,12 +116,16 @@ def test_a_mark_on_the_system_text_makes_no_other_agent():
     assert len({agent_hash(outline(("user", "a"), prefix=(raw,), caches="5m")) for raw in (bare, marked, first)}) == 1
 
 
-def test_a_chain_that_is_made_when_it_is_asked_for_tells_the_same():
+def test_a_chain_holds_one_hash_a_message_over_all_up_to_it():
     digests = message_digests(outline(*(("user", str(n)) for n in range(20))))
-    chain, lazy = chain_of("alice\0\0", digests), Chain("alice\0\0", digests)
-    assert [lazy[n] for n in range(-1, -21, -1)] == chain[::-1]
-    assert list(lazy) == chain
-    assert len(lazy) == 20
+    running, told = xxhash.xxh3_128(b"alice\0\0"), []
+    for digest in digests:
+        running.update(digest)
+        told.append(running.digest())
+    chain = Chain("alice\0\0", digests)
+    assert [chain[n] for n in range(-1, -21, -1)] == told[::-1]
+    assert list(chain) == told
+    assert len(chain) == 20
     assert not Chain("alice", [])
     with pytest.raises(IndexError):
-        lazy[20]
+        chain[20]

@@ -8,6 +8,7 @@ import pytest
 from support.calls import CHAT, post
 from support.gateway import gateway, lab
 from support.upstream import ScriptedUpstream, answer
+from turnout.guard import MOST_UNSEEN
 
 PATH = "/v1/chat/completions"
 ANTHROPIC = {
@@ -47,6 +48,17 @@ async def admin(gw, method, path, body=b""):
     raw = await reader.read()
     writer.close()
     return int(raw.split()[1]), json.loads(raw.partition(b"\r\n\r\n")[2])
+
+
+async def test_of_a_conversation_that_comes_long_already_the_newest_messages_are_looked_at(tmp_path):
+    body, once = circling(2), circling(1)["messages"][1:]
+    for n in range(MOST_UNSEEN // 2):
+        body["messages"] += json.loads(json.dumps(once).replace("c0", f"d{n}").replace("a.py", f"{n}.py"))
+    body["messages"] += json.loads(json.dumps(once).replace("c0", "last"))
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(lab(up.url), tmp_path) as gw:
+        assert (await ask(gw, body))[0] == 200  # the first two of three are further back than a restart looks
+        body["messages"] = body["messages"][:5] + body["messages"][-4:]
+        assert (await ask(gw, body, "another run"))[0] == 403
 
 
 async def test_the_third_identical_call_pauses_and_a_resume_lets_it_go_on(tmp_path):

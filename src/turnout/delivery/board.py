@@ -157,10 +157,7 @@ class Board:
         """The best that a place of `deployment` has shown."""
         if not self._states:
             return WELL.pace
-        targets = self.targets(deployment)
-        if len(targets) == 1:
-            return self.health(targets[0].id).pace
-        paces = [self.health(t.id).pace for t in targets]
+        paces = [self.health(t.id).pace for t in self.targets(deployment)]
         return min(paces, key=lambda p: (p.ttft_s is None, p.ttft_s or 0.0))
 
     def story(self, deployment: Deployment) -> list[dict[str, object]]:
@@ -195,9 +192,6 @@ class Board:
         """Whom to ask next: the first place that is ready, in the order given; of several that share a place the one
         that has the session's cache (`home`), else the less busy of two. Where none is ready: one that may be asked all
         the same, else the one that is ready the soonest. None where `places` is empty."""
-        if len(places) == 1:
-            only = self._look(places[0][1], tokens)
-            return Choice(target=only.target, why=only.why) if only.wait_s > 0 and self._may_insist(only) else only
         looks = [(place, self._look(target, tokens)) for place, target in places]
         ready = [(place, look) for place, look in looks if look.wait_s <= 0]
         if ready:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from turnout.chat import RequestOutline
 
-__all__ = ["Chain", "Hints", "agent_hash", "chain_of", "message_digests", "parse_tags", "read_hints"]
+__all__ = ["Chain", "Hints", "agent_hash", "message_digests", "parse_tags", "read_hints"]
 
 # In this order (INTERFACE: session identity when not given). Between the two tables stand the body's hints.
 _EXPLICIT_HEADER = "x-turnout-session"
@@ -157,7 +157,8 @@ def _unmarked(raw: bytes) -> bytes:
 
 
 class Chain:
-    """What `chain_of` tells, made where it is asked for: of a conversation that goes on, only the newest few are."""
+    """One hash a message, each over everything up to it: equal hashes mean equal prefixes. Made where they are asked
+    for: of a conversation that goes on, only the newest few are. `digests` have `DIGEST_BYTES` each."""
 
     __slots__ = ("_count", "_made", "_seed", "_whole")
 
@@ -178,13 +179,3 @@ class Chain:
         if made is None:
             made = self._made[at] = xxhash.xxh3_128_digest(self._whole[: self._seed + DIGEST_BYTES * (at + 1)])
         return made
-
-
-def chain_of(seed: str, digests: Iterable[bytes]) -> list[bytes]:
-    """One hash a message, each over everything up to it: equal hashes mean equal prefixes."""
-    running = xxhash.xxh3_128(seed.encode())
-    chain: list[bytes] = []
-    for digest in digests:
-        running.update(digest)
-        chain.append(running.digest())
-    return chain

@@ -76,9 +76,6 @@ class Names:
             *(d.id for d in self._fleet.all),
         ]
 
-    def has_mode(self, mode: str) -> bool:
-        return mode in self._modes
-
     def resolve(self, name: str, mode: str | None = None) -> Selection:
         """What `name` means; a declared `mode` that the config knows comes before it.
 

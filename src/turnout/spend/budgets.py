@@ -74,7 +74,7 @@ class BudgetRule(Struct, frozen=True, kw_only=True):
     def covers(self, spender: Spender, model: str, provider: str) -> bool:
         """Whether this spending counts here. `model` is a deployment's id."""
         wanted = self.match
-        if wanted is _ALL or wanted == _ALL:
+        if wanted == _ALL:
             return True
         name, _, value = (wanted.tag or "").partition("=")
         return (
@@ -141,7 +141,6 @@ class Budgets:
         self._purses: dict[PurseKey, Purse] = {}
         # The period of each budget that was asked for last: what time zones make of an instant is not cheap.
         self._bounds: dict[str, tuple[datetime, datetime | None]] = {}
-        self._current: dict[str, tuple[datetime, datetime, Purse]] = {}
         self._open: set[str] = set()
 
     @property
@@ -169,7 +168,6 @@ class Budgets:
                 purse.clear()
         self._rules = new
         self._bounds.clear()
-        self._current.clear()
         return fresh
 
     def state(self, name: str) -> BudgetState:
@@ -405,20 +403,13 @@ class Budgets:
         self._purse(rule, at).book(amount, piece_of(rule, at))
 
     def _purse(self, rule: BudgetRule, at: datetime) -> Purse:
-        current = self._current.get(rule.name)
-        if current is not None and current[0] <= at < current[1]:
-            return current[2]
         key = rule.name, self._period(rule, at)[0]
         purse = self._purses.get(key)
         if purse is None:
             purse = self._purses[key] = LeasedPurse() if self._leased else OwnPurse()
             self._drop_old(*key)
-        start, end = self._bounds[rule.name]
-        if rule.period.kind == "rolling":
-            if (piece := piece_of(rule, self._latest)) is not None:
-                purse.sweep(piece)
-        elif end is not None:  # one that is swept is looked up each time
-            self._current[rule.name] = start, end, purse
+        if rule.period.kind == "rolling" and (piece := piece_of(rule, self._latest)) is not None:
+            purse.sweep(piece)
         return purse
 
     def _drop_old(self, name: str, but: datetime) -> None:
@@ -427,7 +418,6 @@ class Budgets:
         for start in mine[:-KEPT_PURSES]:
             if start != but and self._purses[name, start].held == 0:
                 del self._purses[name, start]
-                self._current.pop(name, None)
 
     def _tell(self, rule: BudgetRule, now: datetime, share: float | None = None) -> None:
         """Alert once a period for each share that has been reached."""

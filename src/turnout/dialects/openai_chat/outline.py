@@ -116,7 +116,7 @@ def _head(raw: Raw, path: str) -> _MessageHead:
 
 
 def _asked_cache(fields: dict[str, Raw], raws: list[Raw], heads: list[_MessageHead]) -> Literal["5m", "1h"] | None:
-    """What the body asks of the cache. Texts that are nothing else are not searched: they are most of it."""
+    """What a body that has the words somewhere asks of the cache: they may stand in a text that speaks of it."""
     marked = [raw for raw, head in zip(raws, heads, strict=True) if may_mark(raw, head.content, head.role)]
     others = (piece for name, raw in fields.items() if name != "messages" for piece in (encode(name), raw))
     return asked_cache(b"\n".join((*others, *marked)))

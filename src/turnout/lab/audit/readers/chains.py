@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from turnout.chat import Message, RequestOutline
 from turnout.lab.audit.readers.plain import print_of
-from turnout.routing.identity import agent_hash, chain_of, message_digests
+from turnout.routing.identity import Chain, agent_hash, message_digests
 
 __all__ = ["Asked", "Conversations", "Place", "asked_by", "asked_with"]
 
@@ -71,7 +71,7 @@ class Conversations:
     def place(self, asked: Asked) -> Place:
         """The conversation that `asked` goes on with, or a new one."""
         # System text that holds a time or a number changes with every request: what was spoken tells conversations.
-        chain = chain_of(asked.session, asked.words)
+        chain = Chain(asked.session, asked.words)
         thread = self._going_on(asked, chain)
         fresh = thread is None
         if thread is None:
@@ -79,7 +79,7 @@ class Conversations:
         self._move(thread, asked, chain)
         return Place(session=thread.session, agent=thread.agent, fresh=fresh)
 
-    def _going_on(self, asked: Asked, chain: Sequence[bytes]) -> _Thread | None:
+    def _going_on(self, asked: Asked, chain: Chain) -> _Thread | None:
         for length in range(len(chain), 0, -1):
             known = self._tips.get(chain[length - 1])
             if known is None:
@@ -96,7 +96,7 @@ class Conversations:
         )
         return thread if alike else None
 
-    def _begin(self, asked: Asked, chain: Sequence[bytes]) -> _Thread:
+    def _begin(self, asked: Asked, chain: Chain) -> _Thread:
         self._count += 1
         session = asked.session or self._traces.get(asked.trace, asked.trace)
         name = session or "prefix-" + (chain[0] if chain else asked.agent.encode()).hex()[:16]
@@ -114,7 +114,7 @@ class Conversations:
             self._forget(self._threads.popitem(last=False)[1])
         return thread
 
-    def _move(self, thread: _Thread, asked: Asked, chain: Sequence[bytes]) -> None:
+    def _move(self, thread: _Thread, asked: Asked, chain: Chain) -> None:
         self._threads.move_to_end(thread.number)
         if asked.trace and not asked.session:
             self._traces[asked.trace] = thread.session
