@@ -15,6 +15,7 @@ from support.upstream import ScriptedUpstream, answer, stream
 from support.wire import says
 from turnout import AsyncGateway, Gateway
 from turnout.config import parse_config
+from turnout.engine import build_engine
 from turnout.errors import (
     BudgetExhausted,
     ConfigError,
@@ -24,6 +25,7 @@ from turnout.errors import (
     Unauthorized,
     UpstreamFailure,
 )
+from turnout.inprocess import core
 
 ASK = [{"role": "user", "content": "Capital of France?"}]
 CHAT = {"model": "up/big", "messages": ASK}
@@ -239,6 +241,27 @@ async def test_closing_books_streams_that_are_open(told):
         await asyncio.wait_for(up.gone.wait(), 5)
         async with AsyncGateway(config) as again:
             assert (await again.record(streamed.made.request_id)).outcome == "cancelled"
+
+
+async def test_closing_while_it_is_being_built_leaves_nothing_open(told, monkeypatch):
+    built = asyncio.Event()
+
+    async def slowly(*told, **more):
+        engine = await build_engine(*told, **more)
+        built.set()
+        await asyncio.sleep(0.05)
+        return engine
+
+    monkeypatch.setattr(core, "build_engine", slowly)
+    async with ScriptedUpstream(says("openai-chat")) as up:
+        gateway = AsyncGateway(told(host(up.url, "openai-chat")))
+        asking = asyncio.create_task(gateway.chat(CHAT))
+        await built.wait()
+        await gateway.aclose()
+        with pytest.raises(NoCapacity, match="closed before it had answered"):
+            await asking
+        assert [thread.name for thread in threading.enumerate() if thread.name == "turnout-ledger"] == []
+        assert up.requests == []
 
 
 def test_one_loop_owns_an_async_gateway(told):

@@ -89,7 +89,7 @@ class AsyncGateway:
         return AsyncTransport(self._core)
 
     async def models(self) -> list[str]:
-        """The names that a request may use, as `GET /v1/models` lists them."""
+        """The names that a request may use, as `GET /v1/models` lists them where no key narrows them."""
         return list((await self._core.engine()).names.listing())
 
     async def explain(self, body: Body, **controls: Unpack[Controls]) -> dict[str, object]:
