@@ -1,7 +1,7 @@
 # What a developer types. `make demo` and `make test` each work on a fresh clone and make their own .venv.
 PYTHON ?= python3
 BIN := .venv/bin
-# Everything is pinned by version and hash (tools/lock.py), so nothing is left to resolve.
+# What goes into .venv is pinned by version and hash (tools/lock.py), so nothing is left to resolve.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps
 WORKERS ?= 2
 
@@ -98,7 +98,7 @@ audit-deps: .release/installed  ## known vulnerabilities of all that is pinned; 
 test-pythons: .venv/dev  ## the core tests on every Python from 3.11 to 3.14 that this machine has
 	$(BIN)/python tools/test_pythons.py $(ARGS)
 
-check: lint types test  ## what CI runs
+check: lint types test  ## what CI runs first (.ci/run)
 
 lint: .venv/dev  ## format, lint and import directions
 	$(BIN)/ruff format --check .

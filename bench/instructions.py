@@ -6,8 +6,9 @@ first request of a conversation, `step` each that follows it, `event` one event 
 and by all others. Timers of the gateway are slowed down meanwhile (`gateways/still.py`), as the count of a quiet second
 shows. User space only: what the kernel does is not seen.
 
-Compared with bench/instructions.json, +-5 %: more is an exit code of 1, and less asks for `--update`. That file holds
-for one build of Python and its libraries; where another was measured, that is said and nothing is compared.
+The event loop's are compared with bench/instructions.json, +-5 %: more or less is an exit code of 1, until `--update`
+writes the new figure. That file holds for one build of Python and its libraries; where another was measured, that is
+said and nothing is judged.
 `--keep FOLDER` leaves each part's profile for callgrind_annotate. `--json FILE` writes what was counted.
 """
 
@@ -152,7 +153,7 @@ class Caller:
 
 
 class Count(Struct, frozen=True):
-    """Instructions of the event loop's thread, and of all others: the writer of the ledger, the HTTP client's."""
+    """Instructions of the event loop's thread, and of all others, as the writer of the ledger."""
 
     loop: int
     others: int
@@ -327,7 +328,7 @@ def report(now: Counted, *, update: bool, took_s: float) -> int:
         return 0
     if now.machine != before.machine:
         other = [name for name, value in now.machine.items() if before.machine.get(name) != value]
-        print(f"not compared: {', '.join(other)} differ from what {COMMITTED.name} was counted on")
+        print(f"not judged: {', '.join(other)} differ from what {COMMITTED.name} was counted on")
         return 0
     if not fine:
         print(f"more than {TOLERANCE:.0%} off: find out why, or write the new figure with --update")

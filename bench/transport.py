@@ -1,8 +1,8 @@
 """CPU of the transport alone: per request of 1 KB out and 1 KB back, and per streamed chunk. No gateway around it.
 
 `python bench/transport.py`. Loopback only, bounded in count, ends by itself. CPU is this process's own (user and
-system, all threads: the client's run beside Python's); the provider is another process and does not count. The best
-of five rounds is printed, with the worst beside it: other work on the machine only ever adds.
+system); the provider is another process and does not count. The best of five rounds is printed, with the worst beside
+it: other work on the machine only ever adds.
 """
 
 from __future__ import annotations

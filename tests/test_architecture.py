@@ -94,3 +94,11 @@ def test_the_only_module_that_opens_upstream_sockets():
         and re.search(r"\b(create_connection|open_connection|sock_connect)\(", f.read_text())
     ]
     assert offenders == []
+
+
+def test_the_page_on_architecture_has_every_room_and_names_none_that_is_gone():
+    text = (ROOT.parent.parent / "docs/ARCHITECTURE.md").read_text("utf-8")
+    rooms = {f"{p.name}/" if p.is_dir() else p.name for p in ROOT.iterdir() if not p.name.startswith("__")}
+    assert rooms - {"py.typed"} - set(re.findall(r"`(\w+(?:\.py|/))`", text)) == set()
+    known = [str(file) for file in (*FILES, __file__)]
+    assert [n for n in re.findall(r"[\w/]+\.py", text) if not any(k.endswith(f"/{n}") for k in known)] == []

@@ -22,6 +22,7 @@ from importlib.metadata import PackageMetadata, distribution
 from pathlib import Path
 from typing import Any, cast
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from lock import SERVE_EXTRAS, graph
@@ -112,7 +113,7 @@ def edges(project: Json, which: str, known: Mapping[str, str], inside: list[str]
     """Who needs whom, by reference, Turnout first."""
     wanted = [*project["dependencies"]]
     wanted += [need for extra in EXTRAS[which] for need in project["optional-dependencies"][extra]]
-    first = {canonicalize_name(re.split(r"[^A-Za-z0-9._-]", need)[0]) for need in wanted}
+    first = {canonicalize_name(Requirement(need).name) for need in wanted}
     rows = [{"ref": OWN, "dependsOn": sorted([*(known[name] for name in first), *inside])}]
     rows += [
         {"ref": known[n], "dependsOn": sorted(known[e] for e in needs)} for n, needs in sorted(graph(wanted).items())

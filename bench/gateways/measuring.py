@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from statistics import median
 
 import msgspec
 from msgspec import Struct
@@ -107,10 +106,6 @@ class Figures:
 
     def of(self, name: str, measure: str) -> list[float]:
         return self.values.get(name, {}).get(measure, [])
-
-    def middle(self, name: str, measure: str) -> float | None:
-        found = self.of(name, measure)
-        return median(found) if found else None
 
 
 class Bodies:

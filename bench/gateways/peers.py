@@ -7,16 +7,16 @@ requests off where there is a switch; what it does beside forwarding is told in 
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from msgspec import Struct
 
-from gateways.everything import KEY
+from gateways.everything import KEY, everything
 
-__all__ = ["DIRECT", "NOT_SERVERS", "OURS", "PEERS", "TURNOUT", "Peer"]
+__all__ = ["DIRECT", "NOT_SERVERS", "PEERS", "TURNOUT", "Peer"]
 
 DIRECT = "direct"
 """No gateway: what latencies are compared with."""
-
-OURS = "Turnout"
 
 
 class Peer(Struct, frozen=True, kw_only=True):
@@ -202,10 +202,10 @@ NOT_SERVERS = {
 """Gateways that one would look for here, and why they are not."""
 
 TURNOUT = Peer(
-    name=OURS,
+    name="Turnout",
     made_in="Python",
     does="a virtual key, sessions, brakes, budgets, routing over three models, a ledger, metrics, learning",
-    files={"turnout.toml": ""},
+    files={"turnout.toml": everything("http://127.0.0.1:{upstream}/v1", Path("{folder}"))},
     env={"PYTHONHASHSEED": "0"},
     command=("{python}", "-m", "turnout.cli", "serve", "--config", "{folder}/turnout.toml", "--port", "{port}"),
     headers=(f"authorization: Bearer {KEY}",),

@@ -16,9 +16,8 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
-from gateways.everything import everything
 from gateways.installing import Home
-from gateways.peers import OURS, Peer
+from gateways.peers import Peer
 
 __all__ = ["Cores", "Running", "alone", "free_port", "start"]
 
@@ -127,8 +126,6 @@ def start(peer: Peer, home: Home, folder: Path, *, upstream: int, cores: Cores, 
 
     for name, text in peer.files.items():
         (folder / name).write_text(told(text))
-    if peer.name == OURS:
-        (folder / "turnout.toml").write_text(everything(f"http://127.0.0.1:{upstream}/v1", folder))
     env = {**os.environ, "HOME": str(folder), **{name: told(value) for name, value in peer.env.items()}}
     command = ["taskset", "-c", str(cores.gateway), *map(told, peer.command)]
     log = folder / "log"

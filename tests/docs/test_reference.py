@@ -1,35 +1,30 @@
 """The pages that tools write are what the code says now: `make reference` after a change of it."""
 
-import importlib.util
 import re
 from pathlib import Path
 
 import pytest
 
+import plot_break_even
+import write_config_reference
+import write_error_reference
+import write_provider_reference
 from turnout import errors
 from turnout.config import Config, parse_config
 from turnout.providers.registry import PROVIDERS
 from turnout.server.views import described
 
 ROOT = Path(__file__).parents[2]
-WRITERS = ("plot_break_even", "write_config_reference", "write_error_reference", "write_provider_reference")
+WRITERS = (plot_break_even, write_config_reference, write_error_reference, write_provider_reference)
 
 
-def writer(name):
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.mark.parametrize("name", WRITERS)
-def test_the_page_is_current(name):
-    tool = writer(name)
+@pytest.mark.parametrize("tool", WRITERS, ids=lambda tool: tool.__name__)
+def test_the_page_is_current(tool):
     assert tool.PAGE.read_text("utf-8") == tool.page(), "run `make reference`"
 
 
 def test_every_key_of_the_config_has_a_row():
-    text = writer("write_config_reference").page()
+    text = write_config_reference.page()
     for name in Config.__struct_fields__:
         assert f"\n| `{name}` | " in text
     assert "| `amount_usd` | number | **must be there** | USD |" in text
@@ -38,13 +33,13 @@ def test_every_key_of_the_config_has_a_row():
 
 
 def test_every_link_within_the_page_leads_somewhere():
-    text = writer("write_config_reference").page()
+    text = write_config_reference.page()
     there = set(re.findall(r'<a id="([\w-]+)">', text)) | set(re.findall(r"^## `\[(\w+)\]`$", text, re.MULTILINE))
     assert set(re.findall(r"\(#([\w-]+)\)", text)) <= there
 
 
 def test_every_error_has_its_cause_and_next_step():
-    text = writer("write_error_reference").page()
+    text = write_error_reference.page()
     for name in errors.__all__:
         kind = getattr(errors, name)
         if isinstance(kind, type) and kind.code != "config_error":
@@ -53,7 +48,7 @@ def test_every_error_has_its_cause_and_next_step():
 
 
 def test_every_provider_has_a_row_and_the_example_is_a_config():
-    text = writer("write_provider_reference").page()
+    text = write_provider_reference.page()
     for name in PROVIDERS:
         assert f"| `{name}` | " in text
     for block in re.findall(r"```toml\n(.*?)```", text, re.DOTALL):
@@ -61,7 +56,7 @@ def test_every_provider_has_a_row_and_the_example_is_a_config():
 
 
 def test_the_break_even_steps_on_the_page_are_what_the_formula_says():
-    assert writer("plot_break_even").table() in (ROOT / "docs/routing.md").read_text("utf-8")
+    assert plot_break_even.table() in (ROOT / "docs/routing.md").read_text("utf-8")
 
 
 def test_the_page_on_http_has_every_path_that_is_described():

@@ -1,15 +1,12 @@
 """What `make docs` makes of the repository: the README as front page, links that leave docs/ as text."""
 
-import importlib.util
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+import docs_hook as hook
 
-spec = importlib.util.spec_from_file_location("docs_hook", ROOT / "tools/docs_hook.py")
-hook = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(hook)
+ROOT = Path(__file__).parents[2]
 
 
 def test_the_readme_is_the_front_page():

@@ -94,9 +94,9 @@ def test_every_python_that_is_claimed_is_one_that_is_tested():
     assert set(claimed((ROOT / "pyproject.toml").read_text())) <= set(WANTED)
 
 
-def test_what_the_base_installs_is_pinned_as_the_tests_ran_it():
+def test_what_is_installed_elsewhere_is_pinned_as_the_tests_ran_it():
     dev = (ROOT / "requirements/dev.txt").read_text()
-    for name in ("base", "build", "demo"):
+    for name in ("base", "build", "demo", "serve"):
         for block in re.split(r"\n(?=[a-z0-9])", (ROOT / f"requirements/{name}.txt").read_text())[1:]:
             assert block.rstrip("\n") in dev
             assert "--hash=sha256:" in block

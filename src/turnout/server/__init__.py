@@ -1,1 +1,1 @@
-"""The HTTP side: a raw ASGI application and its endpoints."""
+"""The HTTP side: callers' connections, and what is answered at each path."""
