@@ -176,11 +176,8 @@ def _host(named: str, params: Mapping[str, Any]) -> tuple[str, Host, str] | str:
 
 def _guessed(named: str) -> str | None:
     """Whose model a bare name is, as LiteLLM would guess: by the list prices."""
-    from datetime import UTC, datetime
-
-    today = datetime.now(UTC).date()
     makers = {"openai": "openai", "anthropic": "anthropic", "google": "gemini"}
-    return next((p for c, p in makers.items() if Catalog.load().price(c, named, today) is not None), None)
+    return next((p for c, p in makers.items() if Catalog.load().price(c, named) is not None), None)
 
 
 def _note_rest(params: Mapping[str, Any], notes: Notes) -> None:
