@@ -14,7 +14,7 @@ from pathlib import Path
 import turnout
 from turnout.config import Config
 from turnout.newcomer.doctor.findings import Finding, fail, ok, warn
-from turnout.store_rules import LEDGERS, SHARED, scheme_of
+from turnout.store_rules import SHARED, ledger_scheme, scheme_of
 
 __all__ = ["check_clock", "check_files", "check_machine", "check_packages", "check_python", "check_surroundings"]
 
@@ -66,7 +66,7 @@ def check_packages(extras: Iterable[str]) -> Iterator[Finding]:
 
 def needed_extras(config: Config, env: Mapping[str, str]) -> Iterator[str]:
     """Extras without which this config does not start or serve."""
-    if scheme_of(config.store.ledger, LEDGERS, "store.ledger") != "sqlite":
+    if ledger_scheme(config.store) in {"postgresql", "postgres"}:
         yield "postgres"
     if scheme_of(config.store.shared, SHARED, "store.shared") not in {"memory", "sqlite"}:
         yield "valkey"
