@@ -26,7 +26,7 @@ from turnout.newcomer.connect.clients import (
     filled,
     lines_of,
 )
-from turnout.newcomer.connect.merging import merged_text
+from turnout.newcomer.connect.merging import merged_text, settings_for
 from turnout.newcomer.doctor.listening import called_at
 from turnout.newcomer.doctor.settings import check_settings
 from turnout.newcomer.keyed import has_keys
@@ -111,7 +111,7 @@ def _set(client: Client, connection: Connection, env: Mapping[str, str]) -> None
     for target in client.targets:
         file = file_of(target, env)
         before = _read(file)
-        settings = _filled(target.merged(connection), client, connection)
+        settings = _filled(settings_for(target, connection), client, connection)
         try:
             changes.append((file, before, merged_text(target, before or "", settings)))
         except InvalidRequest as error:
