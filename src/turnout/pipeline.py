@@ -117,7 +117,7 @@ class Pipeline:
         memory: Memory,
     ) -> None:
         self._router = router
-        self._providers = providers
+        self.providers = providers
         self._delivery = delivery
         self._rules = rules
         self._cascade = Cascade(on=rules.cascade, outcomes=memory.learner.record)
@@ -479,7 +479,7 @@ class Pipeline:
 
     async def send(self, ctx: RequestContext, call: Call, target: Target) -> Exchange:
         """One attempt: the request in the provider's format, open until its answer has begun."""
-        provider, deployment = self._providers.get(target.provider), target.deployment
+        provider, deployment = self.providers.get(target.provider), target.deployment
         if provider is None:
             raise NoCapacity(f"provider {deployment.provider} is not set up; set its key or base_url")
         effort = ctx.decision.effort if ctx.decision else None

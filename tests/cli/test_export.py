@@ -2,12 +2,11 @@
 
 import asyncio
 import json
-import subprocess
-import sys
 
 import pytest
 
 from support.calls import CHAT, post
+from support.command import turnout
 from support.gateway import gateway
 from support.upstream import ScriptedUpstream, answer
 
@@ -21,11 +20,6 @@ def toml(url):
         f'[providers.openai]\nbase_url = "{url}/v1"\napi_key = "sk-x"\n'
         '[models."openai/gpt-4.1"]\ntier = "frontier"\n[models."openai/gpt-4.1-nano"]\ntier = "small"\n' + SMALL + KEEP
     )
-
-
-def turnout(*args, cwd):
-    command = [sys.executable, "-m", "turnout.cli", *args]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=cwd)
 
 
 async def asked(gw, messages):
@@ -58,7 +52,7 @@ async def test_what_the_frontier_solved_is_written_once_it_is_redacted(tmp_path,
         async with gateway(config, tmp_path) as gw:
             await a_small_model_fails_and_the_frontier_solves(gw)
     command = ("export", "--for", "finetune", "--out", "out.jsonl", "--config", "turnout.toml", *flags)
-    done = await asyncio.to_thread(turnout, *command, cwd=tmp_path)
+    done = await asyncio.to_thread(turnout, *command, folder=tmp_path)
     assert (done.returncode, done.stdout.splitlines()[0]) == (0, "out.jsonl: 1 example"), done.stderr
     assert ("1 EMAIL" in done.stdout) == (not flags)
     (line,) = (tmp_path / "out.jsonl").read_text().splitlines()
@@ -69,7 +63,7 @@ async def test_what_the_frontier_solved_is_written_once_it_is_redacted(tmp_path,
 
 
 def test_without_consent_it_says_which_setting_is_missing(tmp_path):
-    done = turnout("export", "--for", "finetune", "--out", "out.jsonl", cwd=tmp_path)
+    done = turnout("export", "--for", "finetune", "--out", "out.jsonl", folder=tmp_path)
     assert done.returncode == 1
     assert "set keep_prompts = true under [learning]" in done.stderr
     assert list(tmp_path.iterdir()) == []
@@ -78,9 +72,9 @@ def test_without_consent_it_says_which_setting_is_missing(tmp_path):
 def test_nothing_to_write_and_nowhere_to_write_are_said(tmp_path):
     (tmp_path / "turnout.toml").write_text(KEEP)
     command = ("export", "--for", "finetune", "--config", "turnout.toml", "--out")
-    none = turnout(*command, "out.jsonl", cwd=tmp_path)
+    none = turnout(*command, "out.jsonl", folder=tmp_path)
     assert (none.returncode, none.stdout.splitlines()[0]) == (0, "out.jsonl: 0 examples")
     assert "poor" in none.stderr
-    nowhere = turnout(*command, "no/such/out.jsonl", cwd=tmp_path)
+    nowhere = turnout(*command, "no/such/out.jsonl", folder=tmp_path)
     assert (nowhere.returncode, "cannot be written" in nowhere.stderr) == (1, True)
-    assert turnout("export", "--out", "x", cwd=tmp_path).returncode == 2
+    assert turnout("export", "--out", "x", folder=tmp_path).returncode == 2

@@ -26,15 +26,14 @@ from turnout.newcomer.connect.clients import (
     filled,
     lines_of,
 )
-from turnout.newcomer.connect.merging import merged_text
+from turnout.newcomer.connect.merging import merged_text, settings_for
+from turnout.newcomer.doctor.listening import called_at
 from turnout.newcomer.doctor.settings import check_settings
 from turnout.newcomer.keyed import has_keys
 
 __all__ = ["connect"]
 
 _NAME = re.compile(r"[\w.:/@+-]+", re.ASCII)
-
-EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what such a gateway is called from here
 
 
 def connect(args: argparse.Namespace) -> int:
@@ -88,8 +87,7 @@ def connection_of(args: argparse.Namespace) -> Connection:
 
 def _url(told: str | None, config: Config) -> str:
     if told is None:
-        host = EVERYWHERE.get(config.server.host, config.server.host)
-        return f"http://[{host}]:{config.server.port}" if ":" in host else f"http://{host}:{config.server.port}"
+        return called_at(config.server.host, config.server.port)
     parts = urlsplit(told)
     if parts.scheme not in {"http", "https"} or not parts.netloc or any(c.isspace() or c in "\"'\\<>" for c in told):
         raise InvalidRequest("--url must be as https://gateway.example.com or http://127.0.0.1:8787")
@@ -113,7 +111,7 @@ def _set(client: Client, connection: Connection, env: Mapping[str, str]) -> None
     for target in client.targets:
         file = file_of(target, env)
         before = _read(file)
-        settings = _filled(target.merged(connection), client, connection)
+        settings = _filled(settings_for(target, connection), client, connection)
         try:
             changes.append((file, before, merged_text(target, before or "", settings)))
         except InvalidRequest as error:

@@ -20,7 +20,6 @@ from turnout.newcomer.doctor.offer import examine
 from turnout.newcomer.doctor.online import ask_all
 from turnout.newcomer.doctor.settings import STANDS_IN, Settings, check_permissions, check_settings
 from turnout.newcomer.doctor.stores import check_ledger, check_shared
-from turnout.newcomer.fleets import fleet_of
 
 __all__ = ["doctor"]
 
@@ -62,11 +61,10 @@ async def _examined(file: Path | None, args: argparse.Namespace) -> list[Finding
 
 
 async def _offered(config: Config, settings: Settings, *, online: bool) -> list[Finding]:
-    places, findings = await examine(config, settings.env, discover=settings.file is None)
-    if online and places:
-        fleet = fleet_of(config, settings.env)
+    places, fleet, findings = await examine(config, settings.env, discover=settings.file is None)
+    if online:
         asked = {name: place for name, place in places.items() if place.api_key != STANDS_IN}
-        findings += await ask_all(asked, fleet.all)
+        findings += await ask_all(asked, fleet)
     return findings
 
 

@@ -54,9 +54,7 @@ def _tell(made: Converted, out: Path | None) -> None:
         notes = [note for note in made.notes if note.kind == kind]
         if notes:
             lines.append(f"{title}:")
-        for note in notes:
-            times = f" ({note.places} times)" if note.places > 1 else ""
-            lines.append(f"  {note.path}{times}: {note.told}")
+        lines += [f"  {note.line}" for note in notes]
     if missing := [name for name in made.needed if name not in os.environ]:
         lines.append(f"variables that are not set here: {', '.join(missing)}")
     if out is not None:

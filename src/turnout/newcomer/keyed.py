@@ -1,4 +1,4 @@
-"""Whether callers need a key, seen without opening a store as a gateway does: that would make or migrate it."""
+"""Whether callers need a key, seen without opening a store of ours as a gateway does: that makes or migrates it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from pathlib import Path
 
 from turnout.config import Config
 from turnout.errors import ConfigError
-from turnout.store_rules import LEDGERS, scheme_of
-from turnout.stores.schema import MEMORY
+from turnout.store_rules import LEDGERS, StoreConfig, ledger_scheme
+from turnout.stores.opening import open_stores
+from turnout.stores.schema import MEMORY, cause_of, open_as_it_is
 
 __all__ = ["has_keys"]
 
@@ -21,22 +22,21 @@ def has_keys(config: Config) -> bool:
     read."""
     if config.keys:
         return True
-    url = config.store.ledger
-    if scheme_of(url, LEDGERS, "store.ledger") == "sqlite":
+    url, scheme = config.store.ledger, ledger_scheme(config.store)
+    if scheme == "sqlite":
         return _in_file(url.removeprefix("sqlite:///"))
-    return _in_postgres(url)
+    return _in_postgres(url) if scheme in LEDGERS else _in_plugin(config.store)
 
 
 def _in_file(file: str) -> bool:
     if file == MEMORY or not Path(file).exists():
         return False
     try:
-        uri = f"{Path(file).absolute().as_uri()}?mode=ro"
-        with closing(sqlite3.connect(uri, uri=True, timeout=PATIENCE_S)) as db:
+        with closing(open_as_it_is(file)) as db:
             there = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'keys'").fetchone()
             return bool(there and db.execute("SELECT 1 FROM keys LIMIT 1").fetchone())
     except sqlite3.Error as error:
-        raise ConfigError(f"store.ledger: {file} is no ledger ({error})", param="store.ledger") from None
+        raise ConfigError(f"store.ledger: {file}: {cause_of(error)}", param="store.ledger") from None
 
 
 def _in_postgres(url: str) -> bool:
@@ -57,3 +57,9 @@ def _in_postgres(url: str) -> bool:
             return bool(there and there[0] and db.execute("SELECT 1 FROM keys LIMIT 1").fetchone())
     except psycopg.Error as error:
         raise ConfigError(f"store.ledger: {cause_of(error)}", param="store.ledger") from None
+
+
+def _in_plugin(store: StoreConfig) -> bool:
+    """Asked as every command does: only the plug-in knows what is in its store."""
+    with closing(open_stores(store)) as stores:
+        return bool(stores.keys.all())

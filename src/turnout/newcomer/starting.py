@@ -10,6 +10,7 @@ from msgspec import Struct
 from turnout.catalog.known import default_models
 from turnout.config import nearest
 from turnout.errors import InvalidRequest
+from turnout.places import has_key
 from turnout.providers.registry import PROVIDERS, ProviderRow, base_variables
 from turnout.toml_text import comment, toml_key, toml_text, toml_value
 
@@ -40,11 +41,7 @@ def key_variable(row: ProviderRow, env: Mapping[str, str]) -> str | None:
 
 def suggested(env: Mapping[str, str]) -> tuple[str, ...]:
     """Providers whose variables are set. Only whether they are is looked at, never what they hold."""
-    return tuple(
-        name
-        for name, row in PROVIDERS.items()
-        if any(env.get(key) for key in row.key_env) and all(env.get(part) for part in base_variables(row))
-    )
+    return tuple(name for name, row in PROVIDERS.items() if has_key(row, env))
 
 
 def missing_variables(providers: Sequence[str], env: Mapping[str, str]) -> list[str]:

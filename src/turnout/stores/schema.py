@@ -17,7 +17,9 @@ __all__ = [
     "code_of",
     "data_version",
     "identity_of",
+    "known_version",
     "migrate",
+    "open_as_it_is",
     "open_database",
 ]
 
@@ -245,14 +247,7 @@ def migrate(db: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRAT
         return
     db.execute("BEGIN IMMEDIATE")
     try:
-        version = _version(db)
-        if version > len(migrations):
-            raise ConfigError(
-                f"it is of version {version} and this Turnout knows up to {len(migrations)}: upgrade Turnout"
-            )
-        if version == 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
-            raise ConfigError("it is another program's database: name another file")
-        for statements in migrations[version:]:
+        for statements in migrations[known_version(db, migrations) :]:
             for statement in statements:
                 db.execute(statement)
         # A pragma takes no parameters; the number is our own.
@@ -261,6 +256,16 @@ def migrate(db: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRAT
     finally:
         if db.in_transaction:
             db.execute("ROLLBACK")
+
+
+def known_version(db: sqlite3.Connection, migrations: Sequence[Sequence[str]] = MIGRATIONS) -> int:
+    """Of a file that `migrate` would take. Raises ConfigError for one of a newer version or another program's."""
+    version = _version(db)
+    if version > len(migrations):
+        raise ConfigError(f"it is of version {version} and this Turnout knows up to {len(migrations)}: upgrade Turnout")
+    if version == 0 and db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]:
+        raise ConfigError("it is another program's database: name another file")
+    return version
 
 
 def _version(db: sqlite3.Connection) -> int:
@@ -285,6 +290,11 @@ def open_database(path: str) -> sqlite3.Connection:
         db.close()
         raise ConfigError(f"store.ledger: {path}: {cause_of(error)}", param="store.ledger") from error
     return db
+
+
+def open_as_it_is(path: str | Path) -> sqlite3.Connection:
+    """A connection that makes and changes nothing, to a file that is there. Raises sqlite3.Error."""
+    return sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
 
 
 def data_version(db: sqlite3.Connection) -> int:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from turnout.errors import InvalidRequest
 from turnout.newcomer.connect.clients import CLIENTS, Connection, Target
-from turnout.newcomer.connect.merging import merged_text
+from turnout.newcomer.connect.merging import merged_text, settings_for
 
 JSON = Target(path="x", form="json", settings={})
 TOML = Target(path="x", form="toml", settings={})
@@ -109,7 +109,7 @@ def test_lines_are_exchanged_or_added():
 @pytest.mark.parametrize("name", [name for name, client in CLIENTS.items() if client.targets])
 def test_what_was_merged_once_is_not_changed_again(name, keyed):
     for target in CLIENTS[name].targets:
-        settings = target.merged(Connection(url="http://x", keyed=keyed))
+        settings = settings_for(target, Connection(url="http://x", keyed=keyed))
         once = merged_text(target, "", settings)
         assert merged_text(target, once, settings) == once
         assert "sk-" not in once

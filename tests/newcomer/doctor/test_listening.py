@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+from types import SimpleNamespace
 
 import pytest
 
@@ -10,6 +11,8 @@ from turnout.config import parse_config
 from turnout.keys import Key, StoredKey, digest_of
 from turnout.newcomer.doctor.listening import check_binding, check_port
 from turnout.newcomer.keyed import has_keys
+from turnout.plugging import API
+from turnout.plugins import StorePlugin
 from turnout.stores.keys import SqliteKeys
 
 OUTSIDE = "0.0.0.0"
@@ -60,6 +63,15 @@ def test_keys_of_the_store_count_and_asking_makes_no_store(tmp_path):
     keys.put(stored)
     keys.close()
     assert has_keys(config(tmp_path))
+
+
+@pytest.mark.parametrize("there", [[], ["a key"]])
+def test_keys_that_a_plugin_keeps(monkeypatch, there):
+    monkeypatch.setattr("turnout.store_rules.installed", lambda _: ["acme"])
+    stores = SimpleNamespace(keys=SimpleNamespace(all=lambda: there), close=lambda: None)
+    plugin = StorePlugin(api=API, make=lambda _: stores)
+    monkeypatch.setattr("turnout.stores.opening.load", lambda *_: plugin)
+    assert has_keys(parse_config('store.ledger = "acme://x"', {})) is bool(there)
 
 
 def test_a_store_that_cannot_be_read(tmp_path):

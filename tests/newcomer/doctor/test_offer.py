@@ -4,6 +4,8 @@ import pytest
 
 from turnout.config import parse_config
 from turnout.newcomer.doctor.offer import examine
+from turnout.plugging import API
+from turnout.plugins import ProviderParts, ProviderPlugin
 
 ENV = {"OPENAI_API_KEY": "sk-secret-of-mine"}
 LAB = '[providers.lab]\ndialect = "openai-chat"\nbase_url = "http://127.0.0.1:9/v1"\n'
@@ -15,7 +17,7 @@ PRICED = (
 
 
 async def found(toml, env=ENV):
-    _, findings = await examine(parse_config(toml, env), env, discover=False)
+    *_, findings = await examine(parse_config(toml, env), env, discover=False)
     return findings
 
 
@@ -47,10 +49,19 @@ async def test_a_key_that_was_spoiled_on_its_way(key):
 
 
 async def test_every_key_of_a_provider_is_a_place():
-    places, _ = await examine(
+    places, *_ = await examine(
         parse_config('[providers.openai]\napi_key = "a"\napi_keys = ["b", "c"]\n', {}), {}, discover=False
     )
     assert list(places) == ["openai", "openai@key2", "openai@key3"]
+
+
+async def test_a_provider_that_a_plugin_makes(monkeypatch):
+    plugin = ProviderPlugin(
+        api=API, make=lambda told: ProviderParts(transport=told.http, dialect="openai-chat", models=("x",))
+    )
+    monkeypatch.setattr("turnout.plugged.load", lambda *_: plugin)
+    places, fleet, _ = await examine(parse_config('[providers.mine]\nplugin = "acme"\n', {}), {}, discover=False)
+    assert (list(places), [d.id for d in fleet]) == (["mine"], ["mine/x"])
 
 
 async def test_nothing_to_choose_between_and_no_price():

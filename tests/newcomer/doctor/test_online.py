@@ -7,8 +7,8 @@ import pytest
 
 from support.upstream import Script, ScriptedUpstream, answer
 from turnout.config import parse_config
+from turnout.newcomer.doctor.offer import examine
 from turnout.newcomer.doctor.online import Reply, ask_all, judged, question_of
-from turnout.newcomer.fleets import fleet_of, places_in
 from turnout.providers.registry import PROVIDERS
 
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
@@ -22,7 +22,8 @@ async def asked(dialect, *scripts, model="big"):
             f'[providers.up]\ndialect = "{dialect}"\nbase_url = "{up.url}"\napi_key = "sk-up"\n[models."up/{model}"]\n',
             {},
         )
-        return await ask_all(places_in(config, {}), fleet_of(config, {}).all), up.requests
+        places, fleet, _ = await examine(config, {}, discover=False)
+        return await ask_all(places, fleet), up.requests
 
 
 @pytest.mark.parametrize(
@@ -50,7 +51,8 @@ async def test_what_a_status_means(status, state):
 
 async def test_a_host_that_is_not_there():
     config = parse_config('[providers.up]\ndialect = "openai-chat"\nbase_url = "http://127.0.0.1:1/v1"\n', {})
-    (found,) = await ask_all(places_in(config, {}), ())
+    places, _, _ = await examine(config, {}, discover=False)
+    (found,) = await ask_all(places, ())
     assert found.state == "fail"
 
 
@@ -72,6 +74,12 @@ async def test_a_clock_that_is_off():
     late = format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)
     (_, found), _ = await asked("openai-chat", answer(OPENAI, headers={"date": late}))
     assert (found.check, found.state) == ("clock", "fail")
+
+
+async def test_who_is_not_reached_over_our_network_is_not_asked():
+    places, fleet, _ = await examine(parse_config("[providers.embedded]\n", {}), {}, discover=False)
+    (found,) = await ask_all(places, fleet)
+    assert (found.state, "not asked" in found.told) == ("warn", True)
 
 
 def test_azure_lists_models_and_not_deployments():

@@ -1,6 +1,8 @@
 """The ledger and the shared state as the doctor sees them: files, a real PostgreSQL, a real Valkey."""
 
 import os
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,18 @@ def test_a_folder_that_cannot_be_written_to(tmp_path):
 def test_a_file_that_is_no_ledger(tmp_path):
     (tmp_path / "t.db").write_text("my diary\n" * 1000)
     assert looked(f"sqlite:///{tmp_path}/t.db")[-1].state == "fail"
+
+
+def test_another_programs_database(tmp_path):
+    with closing(sqlite3.connect(f"{tmp_path}/t.db")) as db:
+        db.execute("CREATE TABLE mine (x)")
+    found = looked(f"sqlite:///{tmp_path}/t.db")[-1]
+    assert (found.state, "another program's database" in found.told) == ("fail", True)
+
+
+def test_a_ledger_that_a_plugin_keeps(monkeypatch):
+    monkeypatch.setattr("turnout.store_rules.installed", lambda _: ["acme"])
+    assert looked("acme://x") == []
 
 
 def test_a_ledger_in_memory_is_forgotten():

@@ -130,6 +130,11 @@ async def test_hosts_of_ones_own():
     ]
 
 
+def test_an_address_has_two_names():
+    text = LOCAL.replace("openai/my-model", "litellm_proxy/my-model")
+    assert converted(text.replace("api_base", "base_url"))[1] == converted(text)[1]
+
+
 async def test_patterns_are_whole_providers():
     text = 'model_list:\n  - model_name: "anthropic/*"\n    litellm_params: {model: "anthropic/*"}\n'
     assert await found(text, "anthropic/claude-opus-4-1") == [["anthropic/claude-opus-4-1"]]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-import msgspec
-
 from turnout.lab.audit.report import ModelRow, Report
 from turnout.lab.audit.whatif import small_beside
 from turnout.providers.registry import PROVIDERS
+from turnout.toml_text import comment, toml_key
 
 __all__ = ["recommended"]
 
@@ -29,7 +28,7 @@ def _head(report: Report) -> Iterator[str]:
 def _providers(report: Report) -> Iterator[str]:
     for name in _known(report):
         row = PROVIDERS[name]
-        yield f"\n[providers.{_key(name)}]"
+        yield f"\n[providers.{toml_key(name)}]"
         if row.key_env:
             yield f'api_key = "env:{row.key_env[0]}"'
 
@@ -42,7 +41,7 @@ def _models(report: Report) -> Iterator[str]:
         if small := small_beside(provider, model):
             named.setdefault(f"{provider}/{small}", "for routine steps and what is simple")
     for name, why in named.items():
-        yield f"\n[models.{_key(name)}]".ljust(37) + f"# {why}"
+        yield f"\n[models.{toml_key(name)}]".ljust(37) + comment(why)
     yield '\n[routing]\ndefault = "auto"'
 
 
@@ -54,7 +53,7 @@ def _sections(report: Report) -> Iterator[str]:
         for line in lines:
             told = sections.setdefault(header, [])
             if not any(line.partition("=")[0] == other.partition("=")[0] for other in told):
-                told.append(f"{line:<35} # {_comment(finding.title)}")
+                told.append(f"{line:<35} {comment(finding.title)}")
     # What routes stands in one table with the default, which came last.
     yield from sections.pop("[routing]", [])
     for header, lines in sections.items():
@@ -67,12 +66,3 @@ def _used(report: Report) -> list[ModelRow]:
 
 def _known(report: Report) -> Sequence[str]:
     return list(dict.fromkeys(row.model.partition("/")[0] for row in _used(report)))
-
-
-def _key(name: str) -> str:
-    """A TOML key, quoted where it must be: JSON's escapes are TOML's."""
-    return name if name.isidentifier() else msgspec.json.encode(name).decode()
-
-
-def _comment(text: str) -> str:
-    return " ".join(text.split())[:140]

@@ -44,10 +44,6 @@ class Target(Struct, frozen=True, kw_only=True):
     home: str | None = None
     separator: str = "="
 
-    def merged(self, connection: Connection) -> dict[str, Setting]:
-        """All settings for this gateway, still with their marks."""
-        return _joined(self.settings, self.keyed if connection.keyed else self.open)
-
 
 class Client(Struct, frozen=True, kw_only=True):
     """`text` is what is printed; `auto` what the client calls `auto`; `note` what one stumbles over. `key`: how the
@@ -280,12 +276,3 @@ def lines_of(client: Client, connection: Connection) -> str:
     if not connection.keyed:
         kept = [line for line in kept if line != "import os"]
     return "\n".join(kept).strip("\n")
-
-
-def _joined(base: Mapping[str, Setting], more: Mapping[str, Setting]) -> dict[str, Setting]:
-    joined: dict[str, Setting] = dict(base)
-    for name, value in more.items():
-        under = joined.get(name)
-        both = isinstance(under, Mapping) and isinstance(value, Mapping)
-        joined[name] = _joined(under, value) if both else value  # type: ignore[arg-type]
-    return joined

@@ -9,10 +9,15 @@ from collections.abc import Mapping
 from typing import Any, cast
 
 from turnout.errors import InvalidRequest
-from turnout.newcomer.connect.clients import Setting, Target
+from turnout.newcomer.connect.clients import Connection, Setting, Target
 from turnout.toml_text import toml_key, toml_text
 
-__all__ = ["merged_text"]
+__all__ = ["merged_text", "settings_for"]
+
+
+def settings_for(target: Target, connection: Connection) -> dict[str, Setting]:
+    """All of them for this gateway, still with their marks."""
+    return _over(dict(target.settings), target.keyed if connection.keyed else target.open)
 
 
 def merged_text(target: Target, text: str, settings: Mapping[str, Setting]) -> str:

@@ -12,7 +12,7 @@ from turnout.errors import TurnoutError
 from turnout.newcomer.doctor.findings import Finding, fail, failed_by, ok, warn
 from turnout.newcomer.keyed import has_keys
 
-__all__ = ["check_binding", "check_port"]
+__all__ = ["called_at", "check_binding", "check_port"]
 
 PATIENCE_S = 2.0
 
@@ -56,13 +56,17 @@ def check_binding(config: Config, host: str) -> Finding:
     return ok("keys", "callers need one, and admins theirs")
 
 
+def called_at(host: str, port: int) -> str:
+    """The URL by which a gateway that listens there is called from this machine."""
+    asked = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where all addresses are meant
+    return f"http://[{asked}]:{port}" if ":" in asked else f"http://{asked}:{port}"
+
+
 def _is_gateway(host: str, port: int) -> bool:
     """By its answer to a question that costs nothing, on this machine."""
-    asked = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - where all addresses are meant
-    url = f"http://[{asked}]:{port}/" if ":" in asked else f"http://{asked}:{port}/"
     try:
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        with opener.open(url, timeout=PATIENCE_S) as answer:
+        with opener.open(f"{called_at(host, port)}/", timeout=PATIENCE_S) as answer:
             return b'"turnout"' in answer.read(1_000)
     except (OSError, ValueError, HTTPException):
         return False

@@ -14,7 +14,9 @@ from pathlib import Path
 import turnout
 from turnout.config import Config
 from turnout.newcomer.doctor.findings import Finding, fail, ok, warn
-from turnout.store_rules import LEDGERS, SHARED, scheme_of
+from turnout.providers.registry import PROVIDERS
+from turnout.providers.signing import SIGNERS
+from turnout.store_rules import SHARED, ledger_scheme, scheme_of
 
 __all__ = ["check_clock", "check_files", "check_machine", "check_packages", "check_python", "check_surroundings"]
 
@@ -32,7 +34,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "bedrock": ("botocore",),
     "vertex": ("google.auth", "requests"),
 }
-"""Extra -> modules it brings."""
+"""Extra -> modules it brings. Those that sign calls are called as their providers are."""
 
 
 def check_machine(config: Config | None, env: Mapping[str, str]) -> Iterator[Finding]:
@@ -66,7 +68,7 @@ def check_packages(extras: Iterable[str]) -> Iterator[Finding]:
 
 def needed_extras(config: Config, env: Mapping[str, str]) -> Iterator[str]:
     """Extras without which this config does not start or serve."""
-    if scheme_of(config.store.ledger, LEDGERS, "store.ledger") != "sqlite":
+    if ledger_scheme(config.store) in {"postgresql", "postgres"}:
         yield "postgres"
     if scheme_of(config.store.shared, SHARED, "store.shared") not in {"memory", "sqlite"}:
         yield "valkey"
@@ -74,10 +76,10 @@ def needed_extras(config: Config, env: Mapping[str, str]) -> Iterator[str]:
         yield "otel"
     if config.server.oidc is not None:
         yield "oidc"
-    if (told := config.providers.get("bedrock")) and not told.api_key and not env.get("AWS_BEARER_TOKEN_BEDROCK"):
-        yield "bedrock"
-    if (told := config.providers.get("vertex")) and not told.api_key:
-        yield "vertex"
+    for name, told in config.providers.items():
+        row = PROVIDERS.get(name)
+        if row and row.auth in SIGNERS and not told.api_key and not any(env.get(key) for key in row.key_env):
+            yield name
 
 
 def check_clock(now_s: float, installed_s: float) -> Finding:

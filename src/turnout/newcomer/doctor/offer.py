@@ -8,14 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec.structs import replace
 
 from turnout.catalog.fleet import Fleet
-from turnout.catalog.models import TIERS
+from turnout.catalog.models import TIERS, Deployment
 from turnout.config import Config, ModeConfig, StoreConfig
 from turnout.engine import Engine, build_engine
 from turnout.errors import TurnoutError
 from turnout.newcomer.doctor.findings import Finding, fail, failed_by, ok, warn
 from turnout.newcomer.doctor.settings import STANDS_IN
-from turnout.newcomer.fleets import places_in
-from turnout.providers.embedded import EMBEDDED_ROW
 from turnout.providers.exchange import Provider
 from turnout.store_rules import ALONE
 
@@ -26,9 +24,9 @@ FEW_SHOWN = 4
 
 async def examine(
     config: Config, env: Mapping[str, str], *, discover: bool
-) -> tuple[Mapping[str, Provider], list[Finding]]:
-    """The places that calls may go to, and what is not well with what they offer. A whole gateway is built, its ledger
-    in memory; nobody is called, but where there is no config (`discover`) the usual ports of this machine."""
+) -> tuple[Mapping[str, Provider], Sequence[Deployment], list[Finding]]:
+    """The places that calls may go to, their models, and what is not well with them. A whole gateway is built, its
+    ledger in memory; nobody is called, but where there is no config (`discover`) the usual ports of this machine."""
     apart = replace(config, store=StoreConfig(ledger="sqlite:///:memory:", shared=ALONE))
     heard = _Heard()
     log = logging.getLogger("turnout")
@@ -36,12 +34,11 @@ async def examine(
     try:
         engine = await build_engine(apart, env, discover=discover)
     except TurnoutError as error:
-        return {}, [failed_by("config", error.message, "correct the config")]
+        return {}, (), [failed_by("config", error.message, "correct the config")]
     finally:
         log.removeHandler(heard)
     try:
-        places = places_in(config, env, (d.provider for d in engine.fleet if d.provider != EMBEDDED_ROW.name))
-        return places, list(_findings(engine, places, config, heard.lines))
+        return engine.pipeline.providers, engine.fleet.all, list(_findings(engine, config, heard.lines))
     finally:
         await engine.aclose()
 
@@ -110,13 +107,8 @@ def check_names(config: Config, engine: Engine) -> Iterator[Finding]:
             yield warn("budgets", f"budgets.{name}: no model {budget.match.model}, so it covers nothing", "correct it")
 
 
-def _findings(
-    engine: Engine,
-    places: Mapping[str, Provider],
-    config: Config,
-    warnings: Sequence[str],
-) -> Iterator[Finding]:
-    for place, provider in places.items():
+def _findings(engine: Engine, config: Config, warnings: Sequence[str]) -> Iterator[Finding]:
+    for place, provider in engine.pipeline.providers.items():
         yield check_key(place, provider)
     yield from check_models(engine.fleet)
     yield from check_names(config, engine)

@@ -72,7 +72,7 @@ async def ask_all(places: Mapping[str, Provider], fleet: Sequence[Deployment]) -
 
 async def _ask(name: str, place: Provider, fleet: Sequence[Deployment], transport: Transport) -> list[Finding]:
     path = question_of(place.row)
-    if path is None or place.signer is not None:
+    if path is None or place.signer is not None or not isinstance(place.transport, HttpTransport):
         told = "not asked: there is no question that costs nothing; the first call will show"
         return [warn(f"online {name}", told, "turnout serve, and a short request to one of its models")]
     request = UpstreamRequest(

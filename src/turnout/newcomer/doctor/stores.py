@@ -16,8 +16,8 @@ from pathlib import Path
 
 from turnout.errors import ConfigError
 from turnout.newcomer.doctor.findings import Finding, fail, failed_by, ok, warn
-from turnout.store_rules import LEDGERS, SHARED, StoreConfig, scheme_of
-from turnout.stores.schema import MEMORY, MIGRATIONS
+from turnout.store_rules import LEDGERS, SHARED, StoreConfig, ledger_scheme, scheme_of
+from turnout.stores.schema import MEMORY, MIGRATIONS, cause_of, known_version, open_as_it_is
 
 __all__ = ["check_disk", "check_ledger", "check_shared"]
 
@@ -29,9 +29,10 @@ AHEAD = timedelta(minutes=5)
 
 
 def check_ledger(store: StoreConfig) -> Iterator[Finding]:
-    """The ledger by its URL."""
-    if scheme_of(store.ledger, LEDGERS, "store.ledger") != "sqlite":
-        yield _postgres(store.ledger)
+    """The ledger by its URL. One that a plug-in keeps is the plug-in's affair."""
+    if (scheme := ledger_scheme(store)) != "sqlite":
+        if scheme in LEDGERS:
+            yield _postgres(store.ledger)
         yield from _folder(Path(store.folder), "store.folder")
         return
     named = store.ledger.removeprefix("sqlite:///")
@@ -98,13 +99,13 @@ def _sqlite(file: Path, now: datetime) -> Finding:
     if not os.access(file, os.R_OK | os.W_OK):
         return fail("ledger", f"{file} is not this user's to write", f"chown {file}, or start as its owner")
     try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True, timeout=PATIENCE_S)) as db:
-            (version,) = db.execute("PRAGMA user_version").fetchone()
+        with closing(open_as_it_is(file)) as db:
+            version = known_version(db)
             newest = db.execute("SELECT max(received_at) FROM requests").fetchone()[0] if version else None
+    except ConfigError as error:
+        return failed_by("ledger", f"{file}: {error.message}", "correct store.ledger")
     except sqlite3.Error as error:
-        return fail("ledger", f"{file} is no ledger ({error})", "name another file, or restore it")
-    if version > len(MIGRATIONS):
-        return fail("ledger", f"{file} was made by a newer Turnout", "install that, or name another file")
+        return failed_by("ledger", f"{file}: {cause_of(error)}", "name another file, or restore it")
     if newest and (at := datetime.fromisoformat(newest)) > now + AHEAD:
         return warn(
             "ledger",

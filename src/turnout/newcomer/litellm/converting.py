@@ -104,15 +104,10 @@ def _text(offer: Offer, tables: Mapping[str, Mapping[str, Any]], notes: Sequence
                 lines += ["", f"[{title}.{toml_key(name)}]", *_values(inner)]
         else:
             lines += ["", f"[{title}]", *_values(table)]
-    lines += ["", *(_noted(note) for note in notes)]
+    lines += ["", *(comment(f"{note.kind}: {note.line}") for note in notes)]
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
 def _values(table: Mapping[str, Any]) -> Iterator[str]:
     for name, value in table.items():
         yield f"{toml_key(name)} = {toml_value(value)}"
-
-
-def _noted(note: Note) -> str:
-    times = f" ({note.places} times)" if note.places > 1 else ""
-    return comment(f"{note.kind}: {note.path}{times}: {note.told}")

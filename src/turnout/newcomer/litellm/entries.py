@@ -92,7 +92,7 @@ class Entry(Struct, frozen=True, kw_only=True):
 
     @property
     def base(self) -> str | None:
-        told = self.params.get("api_base") or self.params.get("base_url")
+        told = _address(self.params)
         return told if isinstance(told, str) else None
 
     def settings(self) -> dict[str, Any]:
@@ -157,7 +157,7 @@ def _host(named: str, params: Mapping[str, Any]) -> tuple[str, Host, str] | str:
     elif not slash or prefix not in HOSTS:
         if prefix in NOT_HERE:
             return NOT_HERE[prefix]
-        if slash and not params.get("api_base"):
+        if slash and not _address(params):
             return f"no wire format of {prefix[:40]} is known here; name it as a provider, if it speaks one of ours"
         prefix, rest = _guessed(named), named
         if prefix is None:
@@ -167,20 +167,21 @@ def _host(named: str, params: Mapping[str, Any]) -> tuple[str, Host, str] | str:
         rest = rest.removeprefix(start)
     if not rest:
         return "it names no model"
-    if (params.get("api_base") or params.get("base_url")) and prefix in {"openai", "custom_openai", "openai_like"}:
+    if _address(params) and prefix in {"openai", "custom_openai", "openai_like"}:
         host = Host(key=None if prefix != "openai" else host.key)
-    elif host.provider is None and not (host.base_url or params.get("api_base")):
+    elif host.provider is None and not (host.base_url or _address(params)):
         return "it has no api_base"
     return prefix, host, rest
 
 
+def _address(params: Mapping[str, Any]) -> object:
+    return params.get("api_base") or params.get("base_url")
+
+
 def _guessed(named: str) -> str | None:
     """Whose model a bare name is, as LiteLLM would guess: by the list prices."""
-    from datetime import UTC, datetime
-
-    today = datetime.now(UTC).date()
     makers = {"openai": "openai", "anthropic": "anthropic", "google": "gemini"}
-    return next((p for c, p in makers.items() if Catalog.load().price(c, named, today) is not None), None)
+    return next((p for c, p in makers.items() if Catalog.load().price(c, named) is not None), None)
 
 
 def _note_rest(params: Mapping[str, Any], notes: Notes) -> None:

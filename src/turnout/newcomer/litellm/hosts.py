@@ -13,12 +13,12 @@ __all__ = ["HOSTS", "NOT_HERE", "Host"]
 
 
 class Host(Struct, frozen=True, kw_only=True):
-    """`provider`: a row of our registry. None: any host that speaks `dialect`, at `base_url` where that is known.
-    `key`: the variable that LiteLLM takes the key from when none is told. `suffix`: what our base URL has at its end
-    and LiteLLM's has not. `catalogue`: whose list prices hold."""
+    """`provider`: a row of our registry. None: any host that speaks OpenAI's chat API, at `base_url` where that is
+    known. `key`: the variable that LiteLLM takes the key from when none is told. `suffix`: what our base URL has at its
+    end and LiteLLM's has not. `catalogue`: whose list prices hold. `dropped`: what a model's name may begin with there
+    and has not here."""
 
     provider: str | None = None
-    dialect: str = "openai-chat"
     base_url: str | None = None
     key: str | None = None
     suffix: str = ""
@@ -26,8 +26,8 @@ class Host(Struct, frozen=True, kw_only=True):
     dropped: tuple[str, ...] = ()
 
 
-def _known(provider: str, key: str | None = None, **more: str) -> Host:
-    return Host(provider=provider, key=key, catalogue=provider, **more)  # type: ignore[arg-type]
+def _known(provider: str, key: str | None = None, *, suffix: str = "", dropped: tuple[str, ...] = ()) -> Host:
+    return Host(provider=provider, key=key, catalogue=provider, suffix=suffix, dropped=dropped)
 
 
 def _at(base_url: str, key: str, catalogue: str | None = None) -> Host:
@@ -36,11 +36,11 @@ def _at(base_url: str, key: str, catalogue: str | None = None) -> Host:
 
 HOSTS: Mapping[str, Host] = {
     "openai": _known("openai", "OPENAI_API_KEY"),
-    "anthropic": _known("anthropic", "ANTHROPIC_API_KEY", dialect="anthropic-messages"),
-    "gemini": _known("google", "GEMINI_API_KEY", dialect="gemini"),
+    "anthropic": _known("anthropic", "ANTHROPIC_API_KEY"),
+    "gemini": _known("google", "GEMINI_API_KEY"),
     "vertex_ai": _known("vertex"),
     "azure": _known("azure", "AZURE_API_KEY", suffix="/openai/v1"),
-    "bedrock": Host(provider="bedrock", catalogue="bedrock", dropped=("converse/", "converse_like/", "invoke/")),
+    "bedrock": _known("bedrock", dropped=("converse/", "converse_like/", "invoke/")),
     "mistral": _known("mistral", "MISTRAL_API_KEY"),
     "groq": _known("groq", "GROQ_API_KEY"),
     "deepseek": _known("deepseek", "DEEPSEEK_API_KEY"),

@@ -22,6 +22,12 @@ class Note(Struct, frozen=True, kw_only=True):
     told: str
     places: int = 1
 
+    @property
+    def line(self) -> str:
+        """As it is shown."""
+        times = f" ({self.places} times)" if self.places > 1 else ""
+        return f"{self.path}{times}: {self.told}"
+
 
 class Notes:
     """Collects notes; the same thing said of many models is said once."""

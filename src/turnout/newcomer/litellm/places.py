@@ -19,6 +19,7 @@ from turnout.catalog.prices import Price
 from turnout.newcomer.litellm.entries import OF_ENVIRONMENT, Entry, plain_host
 from turnout.newcomer.litellm.notes import Notes
 from turnout.newcomer.litellm.variables import Variables
+from turnout.providers.registry import PROVIDERS
 
 __all__ = ["Offer", "offer_of"]
 
@@ -87,7 +88,7 @@ def _places(entries: Sequence[Entry], variables: Variables, notes: Notes) -> lis
         key = variables.secret(told, f"{entry.path}.litellm_params.api_key", usual)
         if told is None and host.key and not entry.base:
             key = variables.name(host.key)
-        kind = (host.provider, host.dialect, base, key)
+        kind = (host.provider, base, key)
         found.setdefault(kind, _Place(entry=entry, base=base, key=key, entries=[])).entries.append(entry)
     return list(found.values())
 
@@ -160,13 +161,11 @@ def _providers(places: Sequence[_Place], notes: Notes) -> tuple[dict[str, dict[s
 
 
 def _table(place: _Place, *, own_row: bool) -> dict[str, Any]:
-    from turnout.providers.registry import PROVIDERS
-
     host = place.entry.host
     base = place.base
     if not own_row and base is None and host.provider:
         base = PROVIDERS[host.provider].base_url
-    dialect = PROVIDERS[host.provider].dialect if host.provider else host.dialect
+    dialect = PROVIDERS[host.provider].dialect if host.provider else "openai-chat"
     told = {"dialect": None if own_row else dialect, "base_url": base, "api_key": place.key}
     return {name: value for name, value in told.items() if value is not None}
 

@@ -6,8 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any, cast
 
+from msgspec import Struct
+
 from turnout.errors import ConfigError
 from turnout.newcomer.litellm.entries import mapping
+from turnout.newcomer.litellm.hosts import HOSTS
 from turnout.newcomer.litellm.notes import Notes
 from turnout.newcomer.litellm.places import Offer
 from turnout.newcomer.litellm.variables import Variables
@@ -100,14 +103,15 @@ def convert_settings(told: Mapping[str, Any], offer: Offer, variables: Variables
     return tables
 
 
-class _Here:
+class _Here(Struct, frozen=True):
     """Where a setting stands, and what it may speak to."""
 
-    def __init__(
-        self, path: str, sections: Mapping[str, Mapping[str, Any]], tables: Tables, offer: Offer, *tools: Any
-    ) -> None:
-        self.path, self.sections, self.tables, self.offer = path, sections, tables, offer
-        self.variables, self.notes = cast("tuple[Variables, Notes]", tools)
+    path: str
+    sections: Mapping[str, Mapping[str, Any]]
+    tables: Tables
+    offer: Offer
+    variables: Variables
+    notes: Notes
 
     def set(self, table: str, **values: Any) -> None:
         self.tables.setdefault(table, {}).update(values)
@@ -201,7 +205,7 @@ def _provider_budgets(value: object, here: _Here) -> None:
     for name, told in mapping(value).items():
         found = mapping(told)
         budget = budget_of(found.get("budget_limit") or found.get("max_budget"), found.get("time_period"))
-        ours = {"gemini": "google", "vertex_ai": "vertex", "together_ai": "together"}.get(name, name)
+        ours = (name in HOSTS and HOSTS[name].provider) or name
         if budget and ours in here.offer.providers:
             here.set("budgets", **{f"provider-{ours}": {**budget, "match": {"provider": ours}}})
         else:
