@@ -1,1 +1,1 @@
-"""The HTTP side: a raw ASGI application and its endpoints."""
+"""The HTTP side: our own server on httptools, and the endpoints it serves."""
