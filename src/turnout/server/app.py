@@ -88,15 +88,13 @@ class App:
                 self.admission.leave(streamed=request.streams)
         except ClientClosed:
             return
-        except TurnoutError as error:
+        except Exception as error:
+            if not isinstance(error, TurnoutError):
+                # The last line: a fault of ours must not show a traceback to a caller, nor take the server down.
+                log.exception("request %s to %s failed", request_id, request.path)
+                error = Internal(f"the gateway itself failed; its log has the story under {request_id}")
             engine.state.memory.signals.metrics.refused(error.code)
             send_error(request, operation or shape_of(request.path, request.headers), error, request_id)
-        except Exception:
-            # The last line: a fault of ours must not show a traceback to a caller, nor take the server down.
-            log.exception("request %s to %s failed", request_id, request.path)
-            engine.state.memory.signals.metrics.refused(Internal.code)
-            fault = Internal(f"the gateway itself failed; its log has the story under {request_id}")
-            send_error(request, operation or shape_of(request.path, request.headers), fault, request_id)
 
     async def _other(self, engine: Engine, request: Request) -> None:
         """What is no call of a model: the console, the admin API, feedback, metrics, lists. Raises TurnoutError."""
