@@ -159,7 +159,7 @@ def make_server(
     """The server for `app`. Raises ConfigError where it may not listen."""
     bind = host or config.server.host
     check_binding(config, bind, app.engine.state.stores.keys)
-    return GatewayServer(app, config.server, bind, config.server.port if port is None else port, announce)
+    return GatewayServer(app, bind, config.server.port if port is None else port, announce)
 
 
 def _outlets(config: Config) -> TelemetryConfig:

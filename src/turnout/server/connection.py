@@ -499,10 +499,10 @@ class Connection(asyncio.Protocol):
         self._due_s = self._loop.time() + (KEEP_ALIVE_S if self._idle else self.head_s)
 
     def _overdue(self) -> None:
-        if self._idle or not self._in_head:
-            self.transport.close()
-        elif not self._refused:
+        if self._in_head and not self._idle and not self._refused:
             self._refuse(408, "The request's headers did not come in time.")
+        else:
+            self.transport.close()
 
     def _look_at_unread(self, now_s: float) -> None:
         """A close, too, waits for a reader."""
@@ -559,4 +559,4 @@ class Connection(asyncio.Protocol):
         self.transport.write(f"{head}{message}".encode("ascii"))
         if serving is not None:
             serving.fail(ClientClosed("what the caller sent is no body"))
-        self._loop.call_later(LINGER_S, self.transport.close)
+        self._due_s = self._loop.time() + LINGER_S

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Generator
 from types import FrameType
 
-from turnout.config import ServerConfig
 from turnout.errors import ConfigError
 from turnout.server.app import App
 from turnout.server.connection import Connection, Served
@@ -36,13 +35,10 @@ class GatewayServer:
     nobody else could know). Keeps the app informed of how late the event loop runs, and of its end: a first SIGTERM
     drains for `server.drain_s`, anything after it ends at once, a second SIGINT without patience."""
 
-    def __init__(
-        self, app: App, config: ServerConfig, host: str, port: int, announce: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, app: App, host: str, port: int, announce: Callable[[str], None] | None = None) -> None:
         self.listening = asyncio.Event()
         self.should_exit = False
         self._app = app
-        self._grace_s = config.shutdown_grace_s
         self._host, self._port = host, port
         self._announce = announce or _say
         self._served = Served(app)
@@ -100,12 +96,15 @@ class GatewayServer:
         while not self.should_exit:
             due_s = clock() + TICK_S
             await asyncio.sleep(TICK_S)
-            now_s = clock()
-            self._app.admission.tick(now_s - due_s)
-            for connection in tuple(self._served.connections):
-                connection.look(now_s)
+            self._app.admission.tick(clock() - due_s)
+            self._look()
             if self._drained_at_s is not None:
                 self._drain(time.monotonic(), self._drained_at_s)
+
+    def _look(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        for connection in tuple(self._served.connections):
+            connection.look(now_s)
 
     def _drain(self, now: float, until: float) -> None:
         """Serve on, but bid every caller good-bye: a kept connection that closes with its answer is not in the way of
@@ -121,9 +120,10 @@ class GatewayServer:
         self._server.close()
         for connection in tuple(self._served.connections):
             connection.shutdown()
-        until = time.monotonic() + self._grace_s
-        while self._open and not self._impatient and time.monotonic() < until:  # noqa: ASYNC110 - the last of many
+        until = time.monotonic() + self._app.engine.server.shutdown_grace_s
+        while self._open and not self._impatient and time.monotonic() < until:
             await asyncio.sleep(TICK_S / 4)
+            self._look()
         if tasks := list(self._served.tasks):
             log.warning("%d requests are cut off: they took longer than server.shutdown_grace_s", len(tasks))
             for task in tasks:
