@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from urllib.parse import unquote
 import httptools
 
 from turnout.errors import BodyTimeout, ClientClosed, Compressed, TooLarge, TurnoutError
+from turnout.headers import sendable
 
 __all__ = ["Connection", "Handler", "Request", "Served"]
 
@@ -46,9 +46,6 @@ MOST_WAITING = 1_000
 
 JOINED_BYTES = 64 * 1024
 """An answer up to this size is put behind its head in one piece."""
-
-_NOT_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-"""RFC 9110, 5.5."""
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
@@ -222,7 +219,7 @@ class Request:
 
     def _head(self, status: int, headers: Headers, length: str) -> bytes:
         told = [f"{name}: {value}\r\n" for name, value in headers]
-        if _NOT_IN_HEADERS.search("".join(line[:-2] for line in told)):
+        if not sendable("".join([line[:-2] for line in told])):
             raise ValueError("a header holds what no header may")
         if not self.keep_alive or self._connection.served.closing or (self.expects and not self._whole):
             # Who was not asked for its body may send it or not: what comes next is then not told apart from it.
