@@ -1,7 +1,8 @@
-"""Turnout's own HTTP headers: the wishes a request may carry, and what an answer tells of its making. Pure."""
+"""What HTTP headers may hold, and Turnout's own: a request's wishes, and what an answer tells of its making. Pure."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Literal
@@ -12,7 +13,10 @@ from turnout.catalog.prices import NANO_PER_USD
 from turnout.context import RequestContext
 from turnout.errors import InvalidRequest
 
-__all__ = ["Wishes", "answer_headers", "read_wishes", "usd"]
+__all__ = ["Wishes", "answer_headers", "read_wishes", "sendable", "usd"]
+
+_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""RFC 9110, 5.5."""
 
 
 class Wishes(Struct, frozen=True, kw_only=True):
@@ -89,6 +93,11 @@ def usd(nano: int | None) -> str:
     whole, rest = divmod(abs(nano), NANO_PER_USD)
     text = f"{whole}.{rest:09}".rstrip("0").removesuffix(".")
     return f"-{text}" if nano < 0 else text
+
+
+def sendable(text: str) -> bool:
+    """Whether a header may hold this."""
+    return text.isprintable() or not _UNSENDABLE.search(text)  # the first is the faster, and mostly true
 
 
 def _ascii(text: str) -> str:

@@ -59,6 +59,7 @@ async def desk():
     told, loop = Desk(), asyncio.get_running_loop()
     served = Served(told)
     server = await loop.create_server(lambda: Connection(served), "127.0.0.1", 0)
+    callers = []
 
     async def tick():
         while True:
@@ -67,7 +68,9 @@ async def desk():
                 connection.look(loop.time())
 
     async def dial(limit=65_536):
-        return await asyncio.open_connection(*server.sockets[0].getsockname()[:2], limit=limit)
+        reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname()[:2], limit=limit)
+        callers.append(writer)
+        return reader, writer
 
     ticking = asyncio.create_task(tick())
     try:
@@ -75,6 +78,8 @@ async def desk():
     finally:
         ticking.cancel()
         server.close()
+        for caller in callers:
+            caller.transport.abort()
         for connection in tuple(served.connections):
             connection.transport.abort()
         for task in tuple(served.tasks):
@@ -132,7 +137,6 @@ def test_whoever_reads_no_answers_gets_no_more_of_them(loop):
             while left > 0:
                 left -= len(await reader.read(1_000_000))
             assert len(told.seen) == 200
-            writer.transport.abort()
 
     on(loop, run)
 
@@ -153,7 +157,6 @@ def test_an_answer_that_nobody_reads_is_let_go_in_the_end(loop, end, monkeypatch
             async with asyncio.timeout(5):
                 while served.connections:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
-            writer.transport.abort()
 
     on(loop, run)
 
@@ -169,7 +172,6 @@ async def test_a_kept_connection_is_idle_once_the_rest_of_a_body_came_that_nobod
         writer.write(GET)
         assert (await all_of(reader)).endswith(b"ok")
         assert [s[1] for s in told.seen] == ["/a"]
-        writer.close()
 
 
 async def test_a_body_that_nobody_wanted_and_that_does_not_end_is_not_answered_twice(monkeypatch):
@@ -180,7 +182,6 @@ async def test_a_body_that_nobody_wanted_and_that_does_not_end_is_not_answered_t
         got = await all_of(reader, 2)
         assert got.count(b"HTTP/1.1") == 1
         assert not served.connections
-        writer.close()
 
 
 async def test_a_refused_body_that_is_still_coming_does_not_reset_the_answer_away():
@@ -194,7 +195,6 @@ async def test_a_refused_body_that_is_still_coming_does_not_reset_the_answer_awa
         got = await reader.read()
         assert got.startswith(b"HTTP/1.1 401 ")
         assert got.endswith(b"no")
-        writer.close()
 
 
 async def test_who_was_not_asked_for_its_body_and_is_refused_begins_anew():
@@ -206,7 +206,6 @@ async def test_who_was_not_asked_for_its_body_and_is_refused_begins_anew():
         writer.write(GET)  # by its framing that is a body
         assert await all_of(reader) == b""
         assert told.seen == []
-        writer.close()
 
 
 async def test_what_is_no_request_does_not_stand_in_the_midst_of_an_answer():
@@ -220,7 +219,6 @@ async def test_what_is_no_request_does_not_stand_in_the_midst_of_an_answer():
         got = await all_of(reader, 1)
         assert got.startswith(b"HTTP/1.1 200 ")
         assert got.endswith(b"late")
-        writer.close()
 
 
 async def test_a_body_that_is_none_is_answered_once():
@@ -234,7 +232,6 @@ async def test_a_body_that_is_none_is_answered_once():
         assert got.count(b"HTTP/1.1") == 1
         assert not served.tasks
         assert told.seen == []
-        writer.close()
 
 
 async def test_the_end_of_a_large_body_is_no_part_of_the_next_head():
@@ -248,7 +245,6 @@ async def test_the_end_of_a_large_body_is_no_part_of_the_next_head():
         writer.write(b"content-length: 9000\r\n\r\n" + body)
         assert (await all_of(reader)).endswith(b"ok")
         assert told.seen[1][2] == body
-        writer.close()
 
 
 async def test_trailers_are_no_headers_and_have_a_size():
@@ -264,7 +260,6 @@ async def test_trailers_are_no_headers_and_have_a_size():
             writer.write(b"y: " + b"z" * 20_000 + b"\r\n")
             await asyncio.sleep(0.01)
         assert (await all_of(reader)).startswith(b"HTTP/1.1 431 ")
-        writer.close()
 
 
 @pytest.mark.parametrize("cut", [None, 20, 150, 160])
@@ -290,7 +285,6 @@ async def test_who_asks_for_another_protocol_is_served_in_this_one(cut):
             ("POST", "/b", b"hi"),
             ("GET", "/c", b""),
         ]
-        writer.close()
 
 
 async def test_a_status_without_a_phrase_and_a_header_that_cannot_be_sent():
@@ -303,7 +297,6 @@ async def test_a_status_without_a_phrase_and_a_header_that_cannot_be_sent():
         assert unchanged == b"304 Not Modified\r\n\r\n"
         assert bad.startswith(b"500 ")
         assert bad.endswith(b"a fault")
-        writer.close()
 
 
 async def test_requests_sent_ahead_have_a_number():
@@ -331,4 +324,3 @@ async def test_a_caller_is_told_once_that_it_left():
         connection.pause_writing()
         await all_of(reader)
         assert told == [1]
-        writer.close()

@@ -6,6 +6,7 @@ import os
 import signal
 import sqlite3
 import sys
+import time
 from contextlib import closing
 
 import pytest
@@ -137,6 +138,21 @@ async def test_told_to_end_it_lets_streams_finish_within_the_grace_and_writes_it
 
 
 # ---- a changed config ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("piece", [b"zz\r\n", b"7d0\r\n" + b"x" * 2000], ids=["no body", "too large"])
+async def test_a_caller_who_is_refused_in_the_midst_of_its_body_does_not_hold_up_the_end(tmp_path, piece):
+    server = "[server]\nmax_body_bytes = 1000\nshutdown_grace_s = 20\n"
+    async with gateway(server + lab("http://127.0.0.1:9"), tmp_path) as gw:
+        reader, writer = await connect(
+            gw, b"POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n"
+        )
+        await asyncio.sleep(0.1)
+        asyncio.get_running_loop().call_later(0.2, writer.write, piece)
+        ends_s = time.monotonic()
+    assert time.monotonic() - ends_s < 10
+    assert (await reader.read()).startswith(b"HTTP/1.1 4")
+    writer.close()
 
 
 def config(folder, *parts):

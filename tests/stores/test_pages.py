@@ -46,31 +46,20 @@ def test_a_process_that_is_killed_leaves_all_it_wrote(tmp_path):
     assert (tmp_path / "p").read_bytes().rstrip(b"\0").split() == [b"%d" % n for n in range(1000)]
 
 
-def test_where_there_is_no_room_nothing_is_written(tmp_path, monkeypatch):
-    pages = Pages(opened(tmp_path / "p"))
-    pages.append(b"first\n")
-
-    def full(*_):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(os, "pwrite", full)
-    with pytest.raises(OSError, match="No space"):
-        pages.append(bytes(GROWN_BYTES))
-    monkeypatch.undo()
-    pages.append(b"second\n")
-    assert (tmp_path / "p").read_bytes().rstrip(b"\0") == b"first\nsecond\n"
-    pages.close()
-
-
-def test_where_no_new_pages_are_to_be_had_the_old_ones_serve_on(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("module", "name", "why"),
+    [(os, "pwrite", "No space left on device"), (mmap, "mmap", "Cannot allocate memory")],
+    ids=["no room", "no pages"],
+)
+def test_where_it_cannot_grow_nothing_is_written_and_the_old_pages_serve_on(tmp_path, monkeypatch, module, name, why):
     pages = Pages(opened(tmp_path / "p"))
     pages.append(b"first\n")
 
     def none(*_):
-        raise OSError(12, "Cannot allocate memory")
+        raise OSError(0, why)
 
-    monkeypatch.setattr(mmap, "mmap", none)
-    with pytest.raises(OSError, match="Cannot allocate"):
+    monkeypatch.setattr(module, name, none)
+    with pytest.raises(OSError, match=why):
         pages.append(bytes(GROWN_BYTES))
     pages.append(b"second\n")
     monkeypatch.undo()

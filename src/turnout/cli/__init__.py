@@ -33,10 +33,10 @@ _VERBS = {
 """Verb -> where it is done."""
 
 _ASKED_THERE = {
-    "audit": ("turnout.cli.audit", "add_audit", "where the tokens of your agents' logs went, and what would be saved"),
-    "eval": ("turnout.cli.evaluate", "add_evaluation", "how good routers are on recorded outcomes of several models"),
-    "train": ("turnout.cli.train", "add_training", "fit the predictor to your own outcomes"),
-    "calibrate": ("turnout.cli.train", "add_calibration", "make a trained predictor's chances mean what they say"),
+    "audit": ("add_audit", "where the tokens of your agents' logs went, and what would be saved"),
+    "eval": ("add_evaluation", "how good routers are on recorded outcomes of several models"),
+    "train": ("add_training", "fit the predictor to your own outcomes"),
+    "calibrate": ("add_calibration", "make a trained predictor's chances mean what they say"),
 }
 """Verbs whose options stand where they are done: rooms that a gateway has no need of, and loads only for these."""
 
@@ -83,10 +83,10 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     )
     export.add_argument("--config", metavar="FILE")
 
-    for name, (module, adds, what) in _ASKED_THERE.items():
+    for name, (adds, what) in _ASKED_THERE.items():
         options = verbs.add_parser(name, help=what)
         if name == verb:
-            getattr(importlib.import_module(module), adds)(options)
+            getattr(importlib.import_module(_VERBS[name][0]), adds)(options)
     add_replay(verbs.add_parser("replay", help="what recorded sessions would have cost under other policies"))
 
     lab = verbs.add_parser("lab", help="simulations that show what a policy does, before money is at stake")

@@ -16,14 +16,14 @@ import uvloop
 from msgspec import Struct
 from msgspec.structs import replace
 
-from turnout.cli.workers import Place, for_workers, listening_socket, watched
+from turnout.cli.workers import Place, for_workers, watched
 from turnout.config import Config, TelemetryConfig, load_config
 from turnout.engine import build_engine, check_binding, price_source
 from turnout.errors import ConfigError, NoCapacity, TurnoutError
 from turnout.providers.price_refresh import refreshing
 from turnout.server.app import App
 from turnout.server.following import following
-from turnout.server.listener import GatewayServer, listener
+from turnout.server.listener import GatewayServer, listening_socket
 from turnout.server.reload import watching
 from turnout.server.siblings import Siblings
 from turnout.spans import open_spans
@@ -77,10 +77,11 @@ def serve(config_path: str | None, host: str | None, port: int | None, workers: 
 
 def _run(config: Config, where: Where, place: Place | None) -> int:
     with nullcontext() if config.telemetry.log == "text" else json_log(sys.stderr) as lines:
-        return uvloop.run(_serve(config, where, place, lines))
+        uvloop.run(_serve(config, where, place, lines))
+    return 0
 
 
-async def _serve(config: Config, where: Where, place: Place | None, lines: JsonLog | None = None) -> int:
+async def _serve(config: Config, where: Where, place: Place | None, lines: JsonLog | None = None) -> None:
     file, host = where.file, where.host
     engine = await build_engine(config, os.environ, discover=file is None)
     signals = engine.state.memory.signals
@@ -113,13 +114,12 @@ async def _serve(config: Config, where: Where, place: Place | None, lines: JsonL
         pricing = refreshing(price_source(config), engine.state.http, priced)
         settle_in()
         async with watching(file, again), pricing, following(looked), following(app.scrapes.tell, TOLD_S):
-            await server.serve(sockets=[place.socket] if place else None)
+            await server.serve(place.socket if place else None)
         await app.scrapes.tell()
     finally:
         await engine.aclose()
         if spans is not None:
             await asyncio.to_thread(spans.close)
-    return 0 if server.started else 1
 
 
 def settle_in() -> None:
@@ -159,7 +159,7 @@ def make_server(
     """The server for `app`. Raises ConfigError where it may not listen."""
     bind = host or config.server.host
     check_binding(config, bind, app.engine.state.stores.keys)
-    return listener(app, config.server, bind, config.server.port if port is None else port, announce)
+    return GatewayServer(app, bind, config.server.port if port is None else port, announce)
 
 
 def _outlets(config: Config) -> TelemetryConfig:

@@ -22,14 +22,13 @@ from msgspec.structs import replace
 
 from turnout.config import Config
 from turnout.errors import ConfigError
+from turnout.server.listener import address_of
 from turnout.server.siblings import Slots
 from turnout.store_rules import ALONE
 from turnout.stores.opening import beside
 from turnout.stores.schema import MEMORY
 
-__all__ = ["Place", "for_workers", "listening_socket", "watched"]
-
-BACKLOG = 2048
+__all__ = ["Place", "for_workers", "watched"]
 
 MOST_WORKERS = 256
 
@@ -72,30 +71,6 @@ def for_workers(config: Config, count: int) -> Config:
             )
         store = replace(store, shared=f"sqlite:///{beside(store, 'shared')}")
     return replace(config, server=replace(config.server, workers=count), store=store)
-
-
-def listening_socket(host: str, port: int) -> socket.socket:
-    """The socket that all workers accept from. Raises ConfigError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-        made.listen(BACKLOG)
-    except OSError as error:
-        made.close()
-        raise ConfigError(
-            f"server.host = {host}, port {port}: cannot listen ({error.strerror}); choose another port, or end what "
-            "has it",
-            param="server.port",
-        ) from error
-    made.setblocking(False)
-    return made
-
-
-def address_of(made: socket.socket) -> str:
-    host, port = made.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def watched(count: int, made: socket.socket, work: Work) -> int:

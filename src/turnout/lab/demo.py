@@ -167,9 +167,11 @@ async def _gateway(
     running = asyncio.create_task(server.serve())
     starting = asyncio.create_task(server.listening.wait())
     await asyncio.wait({running, starting}, return_when=asyncio.FIRST_COMPLETED)
-    if not server.started:
+    if not server.listening.is_set():
         starting.cancel()
-        raise ConfigError(f"the demo's gateway did not start on port {port}; choose another with --port")
+        raise ConfigError(
+            f"the demo's gateway did not start on port {port}; choose another with --port"
+        ) from running.exception()
     try:
         yield server, engine, running
     finally:

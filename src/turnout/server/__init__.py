@@ -1,1 +1,1 @@
-"""The HTTP side: callers' connections, and what is answered at each path."""
+"""The HTTP side: our own HTTP/1.1 server on httptools, and the endpoints it serves."""

@@ -25,7 +25,7 @@ from turnout.server.oidc import SignIn
 from turnout.server.paths import FEEDBACK, ROUTE, operation_at, shape_of
 from turnout.server.shared_access import SharedAccess
 from turnout.server.siblings import Siblings
-from turnout.server.wire import Hangup, send_body, send_json, send_page, send_reply
+from turnout.server.wire import Hangup, send_body, send_json, send_reply
 
 __all__ = ["App"]
 
@@ -88,15 +88,13 @@ class App:
                 self.admission.leave(streamed=request.streams)
         except ClientClosed:
             return
-        except TurnoutError as error:
+        except Exception as error:
+            if not isinstance(error, TurnoutError):
+                # The last line: a fault of ours must not show a traceback to a caller, nor take the server down.
+                log.exception("request %s to %s failed", request_id, request.path)
+                error = Internal(f"the gateway itself failed; its log has the story under {request_id}")
             engine.state.memory.signals.metrics.refused(error.code)
             send_error(request, operation or shape_of(request.path, request.headers), error, request_id)
-        except Exception:
-            # The last line: a fault of ours must not show a traceback to a caller, nor take the server down.
-            log.exception("request %s to %s failed", request_id, request.path)
-            engine.state.memory.signals.metrics.refused(Internal.code)
-            fault = Internal(f"the gateway itself failed; its log has the story under {request_id}")
-            send_error(request, operation or shape_of(request.path, request.headers), fault, request_id)
 
     async def _other(self, engine: Engine, request: Request) -> None:
         """What is no call of a model: the console, the admin API, feedback, metrics, lists. Raises TurnoutError."""
@@ -123,14 +121,14 @@ class App:
         """A file of the console, or a browser that signs in or out. Raises TurnoutError."""
         headers = request.headers
         body = await request.body(MOST_LOGIN_BYTES, engine.server.body_timeout_s)
-        browser = Browser(address=request.address, headers=headers, scheme="http")
+        browser = Browser(address=request.address, headers=headers)
         ask = Ask(method=request.method, path=request.path, query=request.query, body=body)
         signs = ask.path.startswith("/console/oidc/")
         if signs or ask.path in VISITED:
             await self.visits.recall(engine.keyring, headers)
         page = await self.sign_in.page(browser, ask) if signs else console_at(self.access, engine.keyring, browser, ask)
         await self.visits.tell(engine.keyring)
-        send_page(request, page.status, page.body, page.headers)
+        request.respond(page.status, page.body, page.headers)
 
 
 async def serve(engine: Engine, call: Call, request: Request, *, explained: bool) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from http import HTTPStatus
@@ -18,6 +17,7 @@ from urllib.parse import unquote
 import httptools
 
 from turnout.errors import BodyTimeout, ClientClosed, Compressed, TooLarge, TurnoutError
+from turnout.headers import sendable
 
 __all__ = ["Connection", "Handler", "Request", "Served"]
 
@@ -46,9 +46,6 @@ MOST_WAITING = 1_000
 
 JOINED_BYTES = 64 * 1024
 """An answer up to this size is put behind its head in one piece."""
-
-_NOT_IN_HEADERS = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-"""RFC 9110, 5.5."""
 
 _PHRASES = {status.value: status.phrase for status in HTTPStatus}
 
@@ -222,7 +219,7 @@ class Request:
 
     def _head(self, status: int, headers: Headers, length: str) -> bytes:
         told = [f"{name}: {value}\r\n" for name, value in headers]
-        if _NOT_IN_HEADERS.search("".join(line[:-2] for line in told)):
+        if not sendable("".join([line[:-2] for line in told])):
             raise ValueError("a header holds what no header may")
         if not self.keep_alive or self._connection.served.closing or (self.expects and not self._whole):
             # Who was not asked for its body may send it or not: what comes next is then not told apart from it.
@@ -499,10 +496,10 @@ class Connection(asyncio.Protocol):
         self._due_s = self._loop.time() + (KEEP_ALIVE_S if self._idle else self.head_s)
 
     def _overdue(self) -> None:
-        if self._idle or not self._in_head:
-            self.transport.close()
-        elif not self._refused:
+        if self._in_head and not self._idle and not self._refused:
             self._refuse(408, "The request's headers did not come in time.")
+        else:
+            self.transport.close()
 
     def _look_at_unread(self, now_s: float) -> None:
         """A close, too, waits for a reader."""
@@ -559,4 +556,4 @@ class Connection(asyncio.Protocol):
         self.transport.write(f"{head}{message}".encode("ascii"))
         if serving is not None:
             serving.fail(ClientClosed("what the caller sent is no body"))
-        self._loop.call_later(LINGER_S, self.transport.close)
+        self._due_s = self._loop.time() + LINGER_S

@@ -70,16 +70,15 @@ class _Login(Struct, forbid_unknown_fields=True):
 
 
 class Browser(Struct, frozen=True, kw_only=True):
-    """Who asks: the address, the headers, and whether TLS is spoken. A proxy's word for that is taken: a lie only keeps
-    the liar's own browser from sending its cookie."""
+    """Who asks: the address and the headers. TLS is spoken before us if at all, and a proxy's word for it is taken: a
+    lie only keeps the liar's own browser from sending its cookie."""
 
     address: str
     headers: Mapping[str, str]
-    scheme: str
 
     @property
     def secure(self) -> bool:
-        return "https" in {self.scheme, self.headers.get("x-forwarded-proto", "")}
+        return self.headers.get("x-forwarded-proto") == "https"
 
 
 def console_at(access: Access, keyring: Keyring, browser: Browser, ask: Ask) -> Page:

@@ -10,15 +10,14 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from types import FrameType
 
-from turnout.config import ServerConfig
 from turnout.errors import ConfigError
 from turnout.server.app import App
 from turnout.server.connection import Connection, Served
 
-__all__ = ["GatewayServer", "listener"]
+__all__ = ["GatewayServer", "address_of", "listening_socket"]
 
 BACKLOG = 2048
 
@@ -32,34 +31,30 @@ log = logging.getLogger("turnout")
 
 
 class GatewayServer:
-    """Serves `app` until it is told to end. Says where it listens once it does (with port 0 nobody else could know).
-    Keeps the app informed of how late the event loop runs, and of its end: a first SIGTERM drains for `server.drain_s`,
-    anything after it ends at once, a second SIGINT without patience."""
+    """Serves `app` until it is told to end. Tells `announce`, else a person, where it listens once it does (with port 0
+    nobody else could know). Keeps the app informed of how late the event loop runs, and of its end: a first SIGTERM
+    drains for `server.drain_s`, anything after it ends at once, a second SIGINT without patience."""
 
-    def __init__(
-        self, app: App, config: ServerConfig, host: str, port: int, announce: Callable[[str], None] | None = None
-    ) -> None:
+    def __init__(self, app: App, host: str, port: int, announce: Callable[[str], None] | None = None) -> None:
         self.listening = asyncio.Event()
-        self.started = self.should_exit = False
+        self.should_exit = False
         self._app = app
-        self._grace_s = config.shutdown_grace_s
         self._host, self._port = host, port
         self._announce = announce or _say
         self._served = Served(app)
-        self._servers: list[asyncio.Server] = []
+        self._server: asyncio.Server
         self._impatient = False
         self._drained_at_s: float | None = None
 
     def address(self) -> str:
-        """`http://host:port` of the first socket. Valid once started."""
-        host, port = self._servers[0].sockets[0].getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        """`http://host:port` of the first socket. Valid once it listens."""
+        return address_of(self._server.sockets[0])
 
-    async def serve(self, sockets: Sequence[socket.socket] | None = None) -> None:
-        """Until a signal, or `should_exit`, ends it; on these sockets where they are given. Raises ConfigError where
-        nobody can listen there."""
+    async def serve(self, given: socket.socket | None = None) -> None:
+        """Until a signal, or `should_exit`, ends it; on the socket that is `given`. Raises ConfigError where nobody can
+        listen there."""
         with self._signals():
-            await self._start(sockets)
+            await self._start(given)
             try:
                 await self._watch()
             finally:
@@ -79,25 +74,19 @@ class GatewayServer:
     def _open(self) -> bool:
         return bool(self._served.connections or self._served.tasks)
 
-    async def _start(self, sockets: Sequence[socket.socket] | None) -> None:
+    async def _start(self, given: socket.socket | None) -> None:
         loop = asyncio.get_running_loop()
 
         def connection() -> Connection:
             return Connection(self._served)
 
         try:
-            if sockets is None:
-                server = await loop.create_server(connection, self._host, self._port, backlog=BACKLOG)
-                self._servers = [server]
+            if given is None:
+                self._server = await loop.create_server(connection, self._host, self._port, backlog=BACKLOG)
             else:
-                self._servers = [await loop.create_server(connection, sock=s, backlog=BACKLOG) for s in sockets]
+                self._server = await loop.create_server(connection, sock=given, backlog=BACKLOG)
         except OSError as error:
-            raise ConfigError(
-                f"server.host = {self._host}, port {self._port}: cannot listen ({error.strerror or error}); choose "
-                "another port, or end what has it",
-                param="server.port",
-            ) from error
-        self.started = True
+            raise _taken(self._host, self._port, error) from error
         self.listening.set()
         self._announce(self.address())
 
@@ -107,12 +96,15 @@ class GatewayServer:
         while not self.should_exit:
             due_s = clock() + TICK_S
             await asyncio.sleep(TICK_S)
-            now_s = clock()
-            self._app.admission.tick(now_s - due_s)
-            for connection in tuple(self._served.connections):
-                connection.look(now_s)
+            self._app.admission.tick(clock() - due_s)
+            self._look()
             if self._drained_at_s is not None:
                 self._drain(time.monotonic(), self._drained_at_s)
+
+    def _look(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        for connection in tuple(self._served.connections):
+            connection.look(now_s)
 
     def _drain(self, now: float, until: float) -> None:
         """Serve on, but bid every caller good-bye: a kept connection that closes with its answer is not in the way of
@@ -125,13 +117,13 @@ class GatewayServer:
 
     async def _stop(self) -> None:
         """Stop accepting, let answers finish within the grace, cancel the rest and wait until they have settled."""
-        for server in self._servers:
-            server.close()
+        self._server.close()
         for connection in tuple(self._served.connections):
             connection.shutdown()
-        until = time.monotonic() + self._grace_s
-        while self._open and not self._impatient and time.monotonic() < until:  # noqa: ASYNC110 - the last of many
+        until = time.monotonic() + self._app.engine.server.shutdown_grace_s
+        while self._open and not self._impatient and time.monotonic() < until:
             await asyncio.sleep(TICK_S / 4)
+            self._look()
         if tasks := list(self._served.tasks):
             log.warning("%d requests are cut off: they took longer than server.shutdown_grace_s", len(tasks))
             for task in tasks:
@@ -158,8 +150,29 @@ def _say(address: str) -> None:
     print(f"turnout: listening on {address}", file=sys.stderr, flush=True)
 
 
-def listener(
-    app: App, config: ServerConfig, host: str, port: int, announce: Callable[[str], None] | None = None
-) -> GatewayServer:
-    """The server for `app`; it does not listen yet. `announce` is told the address once it does, else a person is."""
-    return GatewayServer(app, config, host, port, announce)
+def listening_socket(host: str, port: int) -> socket.socket:
+    """One that several processes can accept from. Raises ConfigError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind((host, port))
+        made.listen(BACKLOG)
+    except OSError as error:
+        made.close()
+        raise _taken(host, port, error) from error
+    made.setblocking(False)
+    return made
+
+
+def address_of(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _taken(host: str, port: int, error: OSError) -> ConfigError:
+    return ConfigError(
+        f"server.host = {host}, port {port}: cannot listen ({error.strerror or error}); choose another port, or end "
+        "what has it",
+        param="server.port",
+    )

@@ -13,7 +13,7 @@ from turnout.errors import ClientClosed
 from turnout.pipeline import Reply
 from turnout.server.connection import Request
 
-__all__ = ["Hangup", "send_body", "send_json", "send_page", "send_reply"]
+__all__ = ["Hangup", "send_body", "send_json", "send_reply"]
 
 Headers = Iterable[tuple[str, str]]
 
@@ -92,8 +92,3 @@ def send_body(
     request: Request, status: int, body: bytes, headers: Headers = (), *, content_type: str = "application/json"
 ) -> None:
     request.respond(status, body, [("content-type", content_type), *headers])
-
-
-def send_page(request: Request, status: int, body: bytes, headers: Headers) -> None:
-    """A body whose headers say what it is."""
-    request.respond(status, body, headers)

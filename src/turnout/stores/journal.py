@@ -55,7 +55,6 @@ class FileJournal:
         self._alone = gateway is None
         self._unsettled = unsettled
         self._claim: int | None = None
-        self._file: int | None = None
         self._pages: Pages | None = None
         self._adopted: list[str] = []
         # What is held or not in the ledger yet; the ledger's thread takes lines out.
@@ -63,7 +62,7 @@ class FileJournal:
 
     @property
     def claimed(self) -> bool:
-        return self._file is not None
+        return self._pages is not None
 
     def claim(self, ledger: Ledger) -> None:
         """Become a keeper of the ledger's budgets, and enter what processes that died left held. Raises ConfigError
@@ -115,13 +114,13 @@ class FileJournal:
 
     def hold(self, reservation: Reservation) -> None:
         """Write down what is held. Raises NoCapacity when the disk does not take it: then nothing may be spent."""
-        if self._file is None or not reservation.held:
+        if self._pages is None or not reservation.held:
             return
         line = msgspec.json.encode(reservation) + b"\n"
         try:
-            if self._pages is not None and self._pages.size > COMPACT_BYTES:
-                self._compact()
-            self._append(line)
+            if self._pages.size > COMPACT_BYTES:
+                self._compact(self._pages)
+            self._pages.append(line)
         except OSError as error:
             raise NoCapacity(
                 f"the budgets' journal cannot be written ({error.strerror}), and without it a budget could be "
@@ -137,21 +136,16 @@ class FileJournal:
 
     def close(self) -> None:
         """After the ledger: what it has not taken stays for the next start."""
-        if self._file is not None and not self._lines:
+        if self._pages is not None and not self._lines:
             with contextlib.suppress(OSError):
                 self._path.unlink()
         self._let_go()
 
-    def _append(self, line: bytes) -> None:
-        if self._pages is not None:
-            self._pages.append(line)
-
-    def _compact(self) -> None:
+    def _compact(self, pages: Pages) -> None:
         """Keep only what is still held, in a new file that takes the old one's place."""
         whole = b"".join(list(self._lines.values()))  # a copy: the ledger's thread takes lines out
-        if self._pages is None or 2 * len(whole) > self._pages.size:
-            return
-        self._rewrite(whole)
+        if 2 * len(whole) <= pages.size:
+            self._rewrite(whole)
 
     def _rewrite(self, whole: bytes) -> None:
         """Put a new file in the own one's place: locked before anybody can find it."""
@@ -164,10 +158,9 @@ class FileJournal:
             new.replace(self._path)
         except OSError:
             pages.close()
-            os.close(file)
             raise
         self._let_go_of_file()
-        self._file, self._pages = file, pages
+        self._pages = pages
 
     def _await(self, name: str) -> bool:
         """Nobody else will ask again: wait until the ledger has what was settled, as long as it becomes less. Raises
@@ -236,9 +229,7 @@ class FileJournal:
     def _let_go_of_file(self) -> None:
         if self._pages is not None:
             self._pages.close()
-        if self._file is not None:
-            os.close(self._file)
-        self._file = self._pages = None
+            self._pages = None
 
 
 @contextlib.contextmanager

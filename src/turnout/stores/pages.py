@@ -11,8 +11,8 @@ GROWN_BYTES = 256 * 1024
 
 
 class Pages:
-    """The pages of an open, empty file (read and write). What stands in them is the kernel's as soon as it is written,
-    as after `os.write`, whatever becomes of this process. Behind the end stand zeros.
+    """The pages of an open, empty file (read and write), which is theirs from then on. What stands in them is the
+    kernel's as soon as it is written, as after `os.write`, whatever becomes of this process. Zeros stand behind it.
 
     Its room is taken on the disk beforehand, by writing those zeros: a page that the disk has no room for would end
     the process."""
@@ -32,11 +32,10 @@ class Pages:
         self.size = end
 
     def close(self) -> None:
-        """Let go of the pages; the file is its owner's to close."""
+        """Let go of the file and its locks; once."""
         if self._map is not None:
             self._map.close()
-            self._map = None
-            self._room = 0
+        os.close(self._file)
 
     def _grow(self, need: int) -> mmap.mmap:
         room = -(-need // GROWN_BYTES) * GROWN_BYTES

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+import trustme
 import uvloop
 
 from turnout.providers.http import HttpTransport
@@ -26,3 +27,12 @@ async def transport():
     http = HttpTransport()
     yield http
     await http.aclose()
+
+
+@pytest.fixture
+def authority(monkeypatch, tmp_path):
+    """Vouches for hosts of this test."""
+    made = trustme.CA()
+    made.cert_pem.write_to_path(tmp_path / "authority.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
+    return made

@@ -6,7 +6,6 @@ import ssl
 from contextlib import asynccontextmanager
 
 import pytest
-import trustme
 
 from support.rawhost import RawHost, get, hung_up, post, raw_server, take_head
 from turnout.errors import UpstreamUnreachable
@@ -76,15 +75,6 @@ def test_who_is_left_out(no_proxy, url, is_exempt):
 def test_a_proxy_of_no_use_is_said_to_be_none(value, why):
     with pytest.raises(UpstreamUnreachable, match=why):
         proxy_for(target_of("https://models.example"), {"ALL_PROXY": value})
-
-
-@pytest.fixture
-def authority(monkeypatch, tmp_path):
-    """Vouches for hosts of this test."""
-    made = trustme.CA()
-    made.cert_pem.write_to_path(tmp_path / "authority.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-    return made
 
 
 def speaks(authority, name):

@@ -22,14 +22,6 @@ def speaks(certificate):
     return context
 
 
-@pytest.fixture
-def authority(monkeypatch, tmp_path):
-    made = trustme.CA()
-    made.cert_pem.write_to_path(tmp_path / "authority.pem")
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "authority.pem"))
-    return made
-
-
 async def test_a_host_that_would_rather_speak_http2_is_asked_for_http1(transport, authority):
     chosen = []
 

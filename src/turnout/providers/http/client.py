@@ -63,20 +63,22 @@ class HttpTransport:
             target = target_of(request.url)
         except ValueError:
             raise UpstreamUnreachable("the provider's base_url is no http or https URL; correct it") from None
-        proxy = None if target.local else self._proxy(target)
+        origin = (target.tls, target.host, target.port)
+        if origin not in self._proxies:
+            self._proxies[origin] = proxy_for(target, os.environ)
+        proxy = self._proxies[origin]
         head = head_of(request, target, proxy)
         pool = self._pool
         if pool is None:
             pool = self._pool = Pool(asyncio.get_running_loop())
-        key = (target.tls, target.host, target.port, proxy)
-        waiting = pool.take(key)
+        waiting = pool.take(origin)
         if waiting is not None:
             try:
                 return await _exchange(waiting, request, head)
             except UpstreamBroken:
                 if not _may_repeat(waiting, request):
                     raise
-        return await _exchange(await self._opened(target, proxy, pool.new(key)), request, head)
+        return await _exchange(await self._opened(target, proxy, pool.new(origin)), request, head)
 
     async def _opened(self, target: Target, proxy: Proxy | None, connection: Connection) -> Connection:
         try:
@@ -96,12 +98,6 @@ class HttpTransport:
         if self._context is None:
             self._context = client_context(os.environ)
         return self._context
-
-    def _proxy(self, target: Target) -> Proxy | None:
-        origin = (target.tls, target.host, target.port)
-        if origin not in self._proxies:
-            self._proxies[origin] = proxy_for(target, os.environ)
-        return self._proxies[origin]
 
 
 async def _exchange(connection: Connection, request: UpstreamRequest, head: bytes) -> HttpResponse:

@@ -7,6 +7,7 @@ from functools import lru_cache
 
 from turnout import __version__
 from turnout.errors import UpstreamFailure
+from turnout.headers import sendable
 from turnout.providers.http.addresses import Target
 from turnout.providers.http.proxies import Proxy
 from turnout.providers.transport import UpstreamRequest
@@ -14,9 +15,6 @@ from turnout.providers.transport import UpstreamRequest
 __all__ = ["head_of", "tunnel_head"]
 
 USER_AGENT = f"turnout/{__version__}"
-
-_UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
-"""What no header value may hold (RFC 9110, 5.5)."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
@@ -28,8 +26,7 @@ def head_of(request: UpstreamRequest, target: Target, proxy: Proxy | None) -> by
     """Up to and with the empty line. Of headers named twice the last counts. Through `proxy` the whole URL is asked for
     where there is no tunnel. Raises UpstreamFailure for headers that cannot be sent."""
     headers = dict(request.headers)
-    values = "".join(headers.values())
-    if not values.isprintable() and _UNSENDABLE.search(values):  # the first is the faster, and mostly true
+    if not sendable("".join(headers.values())):
         raise UpstreamFailure("a header for the provider holds a line break or the like; look at its api_key")
     _check_names(tuple(headers))
     relay = None if target.tls else proxy
