@@ -69,9 +69,10 @@ class Core:
         if self._engine is not None:
             return self._engine
         async with self._opening:
+            self._check()
             if self._engine is None:
-                self._check()
                 self._engine = await self._built()
+                self._check()
         return self._engine
 
     async def run(self, operation: Operation, body: bytes, headers: Mapping[str, str]) -> tuple[str, Reply]:
@@ -121,7 +122,9 @@ class Core:
         if self._closed:
             return
         self._closed = True
-        async with self._parts:
+        async with self._opening:  # what is still being built must be let go of too
+            parts = self._parts
+        async with parts:
             self._idle.clear()
             for task in self._asking:
                 task.cancel()

@@ -13,8 +13,6 @@ __all__ = ["HttpResponse", "Line"]
 MOST_UNREAD = 256 * 1024
 """Bytes that may wait for a reader before the provider is made to wait."""
 
-READ_ON_BELOW = 64 * 1024
-
 
 class Line(Protocol):
     """What an answer asks of the connection that it comes on."""
