@@ -199,8 +199,7 @@ class Learner:
     def samples(self, ctx: RequestContext) -> bool:
         """Whether what the predictor sees of this request is kept with its outcomes: of every session's beginning, and
         of some later steps."""
-        begins = ctx.session.pinned is None
-        return self.hears(ctx) and (begins or draw(ctx.request_id, "sample") < SAMPLED)
+        return self.hears(ctx) and (ctx.session.step == 0 or draw(ctx.request_id, "sample") < SAMPLED)
 
     def keeps_prompt(self, ctx: RequestContext) -> bool:
         """Whether the text of this request may be kept."""

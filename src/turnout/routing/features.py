@@ -128,7 +128,8 @@ class Features(Struct, frozen=True, array_like=True):
     def unpack(cls, data: bytes) -> Features:
         """Raises msgspec.MsgspecError, of those of another version too."""
         found = msgspec.msgpack.decode(data, type=cls)
-        if len(found.dense) != len(DENSE) or any(not 0 <= bucket < BUCKETS for bucket in found.buckets):
+        of_ours = len(found.dense) == len(DENSE)
+        if not of_ours or not 0 <= min(found.buckets, default=0) <= max(found.buckets, default=0) < BUCKETS:
             raise msgspec.ValidationError("features of another version")
         return found
 

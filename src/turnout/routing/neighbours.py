@@ -36,17 +36,16 @@ class Neighbours:
         self._rows = [_folded(buckets) for buckets in kept]
         self._lengths = [_length(row) for row in self._rows]
         columns = [bytearray(len(self._rows) // 8 + 1) for _ in range(FOLDED)]
-        of_size: dict[int, int] = defaultdict(int)
+        # Requests that the bars do not have yet, or have still, by how many buckets they have.
+        self._turned: dict[int, int] = defaultdict(int)
         for number, row in enumerate(self._rows):
             byte, bit = number >> 3, 1 << (number & 7)
             for bucket in row:
                 columns[bucket][byte] |= bit
-            of_size[len(row)] |= 1 << number
+            self._turned[len(row)] |= 1 << number
         self._columns = [int.from_bytes(column, "little") for column in columns]
         # How many buckets each request must share to be above each bar, in binary: the lowest digits of all first.
         self._bars = [[0] * _DIGITS for _ in _BARS]
-        for size, bits in of_size.items():
-            self._turn(bits, size)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -54,17 +53,23 @@ class Neighbours:
     def put(self, number: int, buckets: Sequence[int]) -> None:
         """In place of the request of that number, or as the next one."""
         row, bit = _folded(buckets), 1 << number
+        changed: Iterable[int] = row
         if number < len(self._rows):
-            self._turn(bit, len(self._rows[number]), self._rows[number])
+            before = self._rows[number]
+            changed = set(row).symmetric_difference(before)
+            self._turned[len(before)] ^= bit
             self._rows[number], self._lengths[number] = row, _length(row)
         else:
             self._rows.append(row)
             self._lengths.append(_length(row))
-        self._turn(bit, len(row), row)
+        for bucket in changed:
+            self._columns[bucket] ^= bit
+        self._turned[len(row)] ^= bit
 
     def near(self, buckets: Sequence[int], count: int) -> list[tuple[int, float]]:
         """The numbers of the `count` nearest, in their order, and the cosine of each; of those that are equally near,
         the highest numbers."""
+        self._raise_bars()
         size, mine = len(self._rows), {bucket % FOLDED for bucket in buckets}
         digits = _added([self._columns[bucket] for bucket in mine])
         above = _bytes([self._above(digits, count)], size)
@@ -83,12 +88,12 @@ class Neighbours:
             near = sorted([*near, *((number, 0.0) for number in others[len(near) - count :])])
         return near
 
-    def _turn(self, bits: int, size: int, row: Sequence[int] = ()) -> None:
-        """Set these bits, or clear those that are set, in the columns of a row and in the bars for `size` buckets."""
-        for bucket in row:
-            self._columns[bucket] ^= bits
-        for bar, digit in _heights(size):
-            self._bars[bar][digit] ^= bits
+    def _raise_bars(self) -> None:
+        """For what was put since: all of one size at once, and only once somebody asks."""
+        for size, bits in self._turned.items():
+            for bar, digit in _heights(size):
+                self._bars[bar][digit] ^= bits
+        self._turned.clear()
 
     def _above(self, digits: Sequence[int], count: int) -> int:
         """A bit for each request above the highest bar that `count` are above, the nearest among them; for each that

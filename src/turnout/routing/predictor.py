@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from operator import mul
+from operator import mul, sub
 from typing import NamedTuple
 
 import msgspec
@@ -183,16 +183,16 @@ class _Posterior(Struct):
         """One outcome: `information` p (1 - p), and by how much it was better than expected, both weighted."""
         self.known = FORGETTING * self.known + information
         share = information / self.known if self.known else 0.0
-        for i, value in enumerate(x):
-            off = value - self.centre[i]
-            self.centre[i] += share * off
-            self.scatter[i] = FORGETTING * self.scatter[i] + information * off * (value - self.centre[i])
-            self.variance[i] = self.prior[i] / (1 + self.prior[i] * self.scatter[i])
-            self.lean[i] = self.variance[i] * self.centre[i]
+        offs = list(map(sub, x, self.centre))
+        self.centre = [centre + share * off for centre, off in zip(self.centre, offs, strict=True)]
+        spread = map(mul, offs, map(sub, x, self.centre))
+        self.scatter = [FORGETTING * had + information * s for had, s in zip(self.scatter, spread, strict=True)]
+        self.variance = [prior / (1 + prior * had) for prior, had in zip(self.prior, self.scatter, strict=True)]
+        self.lean = list(map(mul, self.variance, self.centre))
         self.k = self.known / (1 + self.known * sum(map(mul, self.lean, self.centre)))
         along = self.k * sum(map(mul, self.lean, x))
-        for i, value in enumerate(x):
-            self.mean[i] += error * (self.variance[i] * value - along * self.lean[i])
+        told = zip(self.mean, map(mul, self.variance, x), self.lean, strict=True)
+        self.mean = [mean + error * (own - along * lean) for mean, own, lean in told]
         self.count += 1
 
 
