@@ -76,7 +76,6 @@ class BudgetRule(Struct, frozen=True, kw_only=True):
         wanted = self.match
         if wanted == _ALL:
             return True
-        name, _, value = (wanted.tag or "").partition("=")
         return (
             wanted.key in {None, spender.key}
             and wanted.team in {None, spender.team}
@@ -84,7 +83,7 @@ class BudgetRule(Struct, frozen=True, kw_only=True):
             and wanted.session in {None, spender.session}
             and wanted.model in {None, model}
             and wanted.provider in {None, provider}
-            and (not name or (name in spender.tags and value in {"", spender.tags[name]}))
+            and (wanted.tag is None or _tagged(spender, wanted.tag))
         )
 
 
@@ -240,7 +239,7 @@ class Budgets:
                 if (
                     rule.on_exhausted == "small"
                     and rule.covers(spender, deployment.id, deployment.provider)
-                    and (worst or 0) > self._left(rule, deployment, now)
+                    and (worst or 0) > _left(rule, self._purse(rule, now), deployment)
                 ):
                     return rule.name
         return None
@@ -249,7 +248,7 @@ class Budgets:
         """Whether each of `priced` would fit every hard budget that covers it. Holds nothing and tells nobody."""
         now = self._now()
         return all(
-            worst is not None and worst <= self._left(rule, deployment, now)
+            worst is not None and worst <= _left(rule, self._purse(rule, now), deployment)
             for deployment, worst in priced
             for rule in self._rules.values()
             if rule.hard and rule.covers(spender, deployment.id, deployment.provider)
@@ -262,12 +261,12 @@ class Budgets:
         Raises BudgetExhausted; then nothing is held.
         """
         at = self._now()
-        needs, unaffordable, short = self._needs(spender, priced, at, self._free)
+        needs, unaffordable, short = self._needs(spender, priced, at, _free)
         if short is not None:
             raise self._exhausted(short, *priced[0], at)
         held = tuple((name, self._period(self._rules[name], at)[0], need) for name, need in needs.items())
-        for name, _, need in held:
-            purse = self._purse(self._rules[name], at)
+        for name, start, need in held:
+            purse = self._purses[name, start]
             purse.held += need
             if isinstance(purse, LeasedPurse):
                 purse.drawn += need
@@ -281,7 +280,7 @@ class Budgets:
         if not self._leased:
             return {}
         at = self._now()
-        needs, _, _ = self._needs(spender, priced, at, self._left)
+        needs, _, _ = self._needs(spender, priced, at, _left)
         return {
             (name, self._period(self._rules[name], at)[0]): need
             for name, need in needs.items()
@@ -298,7 +297,7 @@ class Budgets:
             if rule.hard
             and rule.covers(spender, deployment.id, deployment.provider)
             and isinstance(purse := self._purse(rule, at), LeasedPurse)
-            and 0 < (worst or 0) - self._left(rule, deployment, at) <= purse.elsewhere
+            and 0 < (worst or 0) - _left(rule, purse, deployment) <= purse.elsewhere
         ]
 
     def stretch(self, needs: Mapping[PurseKey, int]) -> None:
@@ -364,34 +363,24 @@ class Budgets:
         spender: Spender,
         priced: Sequence[Priced],
         at: datetime,
-        room: Callable[[BudgetRule, Deployment, datetime], int],
+        room: Callable[[BudgetRule, Purse, Deployment], int],
     ) -> tuple[dict[str, int], list[str], BudgetRule | None]:
         """What each hard budget must hold for `priced`, which of these have no room, and the budget that the best does
         not fit: then the others do not matter."""
         needs: dict[str, int] = {}
         unaffordable: list[str] = []
+        purses = [(rule, self._purse(rule, at)) for rule in self._rules.values() if rule.hard]
         for index, (deployment, worst) in enumerate(priced):
-            rules = [
-                r for r in self._rules.values() if r.hard and r.covers(spender, deployment.id, deployment.provider)
-            ]
-            short = next((r for r in rules if worst is None or worst > room(r, deployment, at)), None)
+            kept = [(r, p) for r, p in purses if r.covers(spender, deployment.id, deployment.provider)]
+            short = next((r for r, p in kept if worst is None or worst > room(r, p, deployment)), None)
             if short is None:
-                for rule in rules:
+                for rule, _ in kept:
                     needs[rule.name] = max(needs.get(rule.name, 0), worst or 0)
             elif index == 0:
                 return {}, [], short
             else:
                 unaffordable.append(deployment.id)
         return needs, unaffordable, None
-
-    def _left(self, rule: BudgetRule, deployment: Deployment, now: datetime) -> int:
-        """What of a budget nobody has spent or holds, and this deployment may use."""
-        kept = rule.small_reserve_nano_usd if rule.on_exhausted == "small" and deployment.tier != "small" else 0
-        return self._purse(rule, now).left(rule.amount_nano_usd) - kept
-
-    def _free(self, rule: BudgetRule, deployment: Deployment, now: datetime) -> int:
-        """What of that may be held here and now."""
-        return min(self._left(rule, deployment, now), self._purse(rule, now).free(rule.amount_nano_usd))
 
     def _period(self, rule: BudgetRule, at: datetime) -> tuple[datetime, datetime | None]:
         known = self._bounds.get(rule.name)
@@ -444,7 +433,7 @@ class Budgets:
                 f'set models."{deployment.id}".price in the config'
             )
         state = self._state(rule, now)
-        room = self._left(rule, deployment, now)
+        room = _left(rule, self._purse(rule, now), deployment)
         if worst > room + state.held_nano_usd:  # not only because others are open
             self._tell(rule, now, 1.0)
         open_ = f" beside {format_usd(state.held_nano_usd)} held for open requests" if state.held_nano_usd else ""
@@ -460,6 +449,23 @@ class Budgets:
 def _counts_alike(old: BudgetRule | None, new: BudgetRule) -> bool:
     """Whether both count the same spending in the same periods: only then what was counted may stay."""
     return old is not None and (old.match, old.period) == (new.match, new.period)
+
+
+def _left(rule: BudgetRule, purse: Purse, deployment: Deployment) -> int:
+    """What of a budget's purse nobody has spent or holds, and this deployment may use."""
+    kept = rule.small_reserve_nano_usd if rule.on_exhausted == "small" and deployment.tier != "small" else 0
+    return purse.left(rule.amount_nano_usd) - kept
+
+
+def _free(rule: BudgetRule, purse: Purse, deployment: Deployment) -> int:
+    """What of that may be held here and now."""
+    return min(_left(rule, purse, deployment), purse.free(rule.amount_nano_usd))
+
+
+def _tagged(spender: Spender, tag: str) -> bool:
+    """Whether it bears the tag `name`, or `name=value`."""
+    name, _, value = tag.partition("=")
+    return not name or (name in spender.tags and value in {"", spender.tags[name]})
 
 
 def piece_of(rule: BudgetRule, at: datetime) -> int | None:
