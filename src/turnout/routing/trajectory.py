@@ -39,8 +39,12 @@ SOFT, HARD = 0.5, 1.0
 MUCH_READ = 4
 """A call that brings so many times the bytes that it was given reads; one that is given much or brings little does."""
 
-_EXIT = re.compile(r"(?:exit[ _-]?(?:code|status)|returncode|return[ _-]code)[\"'>:=\s]{1,4}(-?\d{1,3})", re.IGNORECASE)
-"""As shells' wrappers write it: `exit code: 1`, `"exit_code": 1`, `<returncode>1</returncode>`."""
+_EXITS = tuple(
+    re.compile(words + r"[\"'>:=\s]{1,4}(-?\d{1,3})")
+    for words in ("exit[ _-]?(?:code|status)", "return(?:code|[ _-]code)")
+)
+"""As shells' wrappers write it: `exit code: 1`, `"exit_code": 1`, `<returncode>1</returncode>`. Of lower case, and one
+by one: then the word's first letters are looked for, and not every letter is tried (a ninth of the time)."""
 
 _BROKE = re.compile(
     r"\s*(?:<[a-z_]*error>|Traceback \(most recent call last\):|(?:\w+\.)*\w*(?:Error|Exception)\b\s*[:(]"
@@ -191,8 +195,17 @@ def severity_of(text: str) -> float:
             return told
     if _BROKE.match(text[:_HEAD]):
         return HARD
-    found = _EXIT.search(text[:_HEAD]) or _EXIT.search(text[-_HEAD:])
-    return _status(int(found[1])) if found else 0.0
+    code = _exit_code(text[:_HEAD])
+    if code is None and len(text) > _HEAD:
+        code = _exit_code(text[-_HEAD:])
+    return 0.0 if code is None else _status(code)
+
+
+def _exit_code(text: str) -> int | None:
+    """The first that is told of."""
+    plain = text.lower()
+    told = [found for found in (words.search(plain) for words in _EXITS) if found is not None]
+    return int(min(told, key=re.Match.start)[1]) if told else None
 
 
 def _status(code: int) -> float:
