@@ -272,7 +272,7 @@ async def test_who_asks_for_another_protocol_is_served_in_this_one(cut):
         + b"content-length: 31\r\n\r\n"
         + b"GET /evil HTTP/1.1\r\nhost: x\r\n\r\n"
     )
-    two = b"POST /b HTTP/1.1\r\n" + asks + b"transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
+    two = b"POST /b HTTP/1.1\r\nhost: x\r\n" + asks + b"transfer-encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n"
     sent = one + two + GET.replace(b"/a", b"/c")
     async with desk() as (told, _, dial):
         reader, writer = await dial()
@@ -324,3 +324,37 @@ async def test_a_caller_is_told_once_that_it_left():
         connection.pause_writing()
         await all_of(reader)
         assert told == [1]
+
+
+@pytest.mark.parametrize(
+    ("head", "why"),
+    [
+        (b"GET /a HTTP/1.1\r\n\r\n", b"has a Host header"),
+        (b"GET /a HTTP/1.1\r\nhost: x\r\nHost: y\r\n\r\n", b"has one Host header"),
+    ],
+)
+async def test_a_request_says_once_which_host_it_means(head, why):
+    async with desk() as (told, _, dial):
+        reader, writer = await dial()
+        writer.write(head)
+        got = await all_of(reader)
+        assert got.startswith(b"HTTP/1.1 400 ")
+        assert why in got
+        assert told.seen == []
+
+
+async def test_http_1_0_knows_no_host():
+    async with desk() as (_, _, dial):
+        reader, writer = await dial()
+        writer.write(b"GET /a HTTP/1.0\r\n\r\n")
+        assert (await all_of(reader)).endswith(b"ok")
+
+
+@pytest.mark.parametrize(("said", "status"), [(b"", b""), (b"GET /a HT", b"HTTP/1.1 408 ")])
+async def test_who_says_nothing_is_told_nothing_before_the_connection_closes(said, status, monkeypatch):
+    monkeypatch.setattr(Connection, "head_s", 0.1)
+    async with desk() as (_, _, dial):
+        reader, writer = await dial()
+        writer.write(said)
+        got = await asyncio.wait_for(reader.read(), 10)
+        assert got[: len(b"HTTP/1.1 408 ")] == status

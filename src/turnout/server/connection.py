@@ -235,6 +235,10 @@ class Request:
         self._connection.answered(self)
 
 
+class _Refused(ValueError):
+    """A request that is not to be served, and why."""
+
+
 class Connection(asyncio.Protocol):
     """One caller's connection. One request is served at a time; further ones wait where they came."""
 
@@ -290,8 +294,9 @@ class Connection(asyncio.Protocol):
         self._head_bytes += len(data)
         try:
             self._feed(data)
-        except httptools.HttpParserError:
-            self._refuse(400, "Invalid HTTP request received.")
+        except httptools.HttpParserError as error:
+            why = error.__context__  # what one of the methods below raised
+            self._refuse(400, str(why) if isinstance(why, _Refused) else "Invalid HTTP request received.")
             return
         under_way = self._in_head or self._coming is not None
         if self._head_bytes > MAX_HEAD_BYTES and under_way:
@@ -321,7 +326,10 @@ class Connection(asyncio.Protocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._coming is not None and self._in_head:  # behind a body nothing is said that counts (RFC 9110, 6.5.1)
-            self._coming.headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            key, headers = name.decode("latin-1").lower(), self._coming.headers
+            if key == "host" and key in headers:
+                raise _Refused("A request has one Host header (RFC 9112, 3.2).")
+            headers[key] = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
         request = self._coming
@@ -336,13 +344,15 @@ class Connection(asyncio.Protocol):
         request.query = (url.query or b"").decode("latin-1")
         request.method = self._parser.get_method().decode("ascii")
         request.chunked = self._parser.get_http_version() == "1.1"
+        if request.chunked and "host" not in request.headers:
+            raise _Refused("A request of HTTP/1.1 has a Host header (RFC 9112, 3.2).")
         request.keep_alive = request.chunked and self._parser.should_keep_alive()
         request.expects = request.chunked and request.headers.get("expect", "").lower() == "100-continue"
         if self._serving is None and not self._waiting and not self.full:
             self._begin(request)
             return
         if len(self._waiting) >= MOST_WAITING:
-            raise ValueError("too many requests are sent ahead")
+            raise _Refused("Too many requests are sent ahead.")
         self._waiting.append(request)
         self.pause()
 
@@ -496,7 +506,8 @@ class Connection(asyncio.Protocol):
         self._due_s = self._loop.time() + (KEEP_ALIVE_S if self._idle else self.head_s)
 
     def _overdue(self) -> None:
-        if self._in_head and not self._idle and not self._refused:
+        # Who has said nothing is told nothing: it would be taken for the answer to what it may be saying now.
+        if self._in_head and self._coming is not None and not self._refused:
             self._refuse(408, "The request's headers did not come in time.")
         else:
             self.transport.close()
