@@ -78,8 +78,8 @@ export function PartsBar({ parts, whole, label }) {
 
 export const words = (name) => name.replaceAll("_", " ");
 
-export const Legend = ({ names }) =>
-  html`<ul class="legend">${names.map((name, n) => html`<li><span class=${`dot c${n}`}></span>${words(shown(name))}</li>`)}</ul>`;
+export const Legend = ({ names, notes }) =>
+  html`<ul class="legend">${names.map((name, n) => html`<li><span class=${`dot c${n}`}></span>${words(shown(name))}${notes ? ` ${notes[n]}` : ""}</li>`)}</ul>`;
 
 /** One of a few, as a row of buttons. */
 export function Choice({ label, options, value, onChange }) {
@@ -88,11 +88,11 @@ export function Choice({ label, options, value, onChange }) {
   </div>`;
 }
 
-/** A button that does something at the gateway: says that it is at it, and what went wrong. Viewers do not see it. */
-export function Action({ does, children, kind = "", done, ask }) {
+/** A button that does something at the gateway: says that it is at it, and what went wrong. Viewers do not see it, unless `anybody` may. */
+export function Action({ does, children, kind = "", done, ask, anybody = false }) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
-  if (me.role !== "admin") return null;
+  if (me.role !== "admin" && !anybody) return null;
   const run = async () => {
     if (ask && !window.confirm(ask)) return;
     setBusy(true);
