@@ -99,6 +99,8 @@ async def test_the_overviews_figures_are_the_ledgers(gw):
         assert await exact(page, "Output tokens") == sum(r.output_tokens for r in rows)
         cached = sum(r.cache_read_tokens for r in rows) / sum(r.input_tokens for r in rows)
         assert f"{cached:.0%} read from a cache" in await page.inner_text("main")
+        assert await page.locator(".coming").count() == 0  # what stood there while the program came
+        assert (await page.locator("main").bounding_box())["width"] > 1_000
         # What the budget says it has spent, its own way, is what the ledger's rows add up to.
         told = gw.engine.state.memory.budgets.state("company").spent_nano_usd
         assert float(await page.get_attribute(".budget-line .value", "data-exact")) == pytest.approx(told / 1e9)

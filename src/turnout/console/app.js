@@ -103,9 +103,12 @@ function App() {
       setState("out");
     });
   }, []);
-  if (state === "asking") return null;
+  if (state === "asking") return html`<p class="brand coming"><img src="/console/icon.svg" alt="" width="26" height="26" />Turnout</p>`;
   if (state === "out") return html`<${Login} why=${why} onIn=${() => setState("in")} />`;
   return html`<${Shell} onSignOut=${() => signOut().finally(() => setState("out"))} />`;
 }
 
-render(html`<${App} />`, document.getElementById("app"));
+// What the page itself brought stands there until now, and the program begins with the same.
+const root = document.getElementById("app");
+root.replaceChildren();
+render(html`<${App} />`, root);

@@ -49,14 +49,28 @@ export function Table({ columns, rows, label, keyOf, sort = null }) {
       ${c.value ? html`<button type="button" class="sort" onClick=${() => turn(c)}>${c.name}<span aria-hidden="true" class="arrow">${mine ? (order.up ? "▲" : "▼") : ""}</span></button>` : c.name}
     </th>`;
   };
-  return html`<table class="table" role="table" aria-label=${label}>
+  const [ref, wider] = useWider();
+  return html`<div class="wide" ref=${ref} tabindex=${wider ? 0 : undefined} role=${wider ? "group" : undefined} aria-label=${wider ? `${label}, to be moved sideways` : undefined}><table class="table" role="table" aria-label=${label}>
     <thead role="rowgroup"><tr role="row">${columns.map(head)}</tr></thead>
     <tbody role="rowgroup">
       ${sorted.map((row, n) => html`<tr role="row" key=${keyOf ? keyOf(row) : n}>
         ${columns.map((c) => html`<td role="cell" class=${`${c.num ? "num" : ""} ${c.head ? "head" : ""}`} data-label=${c.name}><div>${c.cell(row)}</div></td>`)}
       </tr>`)}
     </tbody>
-  </table>`;
+  </table></div>`;
+}
+
+/** Whether what it holds is wider than the element has room: then a keyboard must be able to move it. */
+function useWider() {
+  const ref = useRef(null);
+  const [wider, setWider] = useState(false);
+  useEffect(() => {
+    const watch = new ResizeObserver(() => setWider(ref.current !== null && ref.current.scrollWidth > ref.current.clientWidth));
+    watch.observe(ref.current);
+    watch.observe(ref.current.firstElementChild);
+    return () => watch.disconnect();
+  }, []);
+  return [ref, wider];
 }
 
 function compare(a, b) {
