@@ -81,3 +81,30 @@ async def test_a_receiver_that_fails_is_tried_again_and_one_that_is_gone_is_not(
     assert "webhook-signature" not in hook.requests[0].headers
     assert "correct telemetry.webhook" in caplog.text
     assert "s3cret" not in caplog.text
+
+
+async def test_what_waits_for_its_next_try_has_it_before_the_gateway_ends(tmp_path):
+    async with ScriptedUpstream(answer(CHAT)) as up, ScriptedUpstream(answer({}, 503), answer({})) as hook:
+        toml = f'[telemetry]\nwebhook = "{hook.url}"\n[brakes]\nmax_session_steps = 1\n'
+        async with gateway(toml + lab(up.url), tmp_path) as gw:
+            gw.engine.state.alerts._waits_s = (0.0, 3_600.0)
+            await held_session(gw)
+            async with asyncio.timeout(5):
+                while not hook.requests:  # noqa: ASYNC110 - nobody is told
+                    await asyncio.sleep(0.01)
+    first, second = hook.requests
+    assert first.headers["webhook-id"] == second.headers["webhook-id"]
+
+
+async def test_a_receiver_that_stays_away_is_told_of_when_the_gateway_ends(tmp_path, caplog):
+    async with ScriptedUpstream(answer(CHAT)) as up, ScriptedUpstream(answer({}, 503)) as hook:
+        toml = f'[telemetry]\nwebhook = "{hook.url}/s3cret"\n[brakes]\nmax_session_steps = 1\n'
+        async with gateway(toml + lab(up.url), tmp_path) as gw:
+            gw.engine.state.alerts._waits_s = (0.0, 3_600.0, 3_600.0)
+            await held_session(gw)
+            async with asyncio.timeout(5):
+                while not hook.requests:  # noqa: ASYNC110 - nobody is told
+                    await asyncio.sleep(0.01)
+    assert len(hook.requests) == 2
+    assert "telemetry.webhook could not be reached: it answered 503" in caplog.text
+    assert "s3cret" not in caplog.text

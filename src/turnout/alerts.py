@@ -12,6 +12,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 
 import msgspec
 
@@ -35,6 +36,9 @@ WAITS_S = (0.0, 1.0, 5.0, 25.0, 120.0)
 
 PATIENCE_S = 10.0
 
+LEAVE_S = 3.0
+"""What is under way when the gateway ends is tried once more at once, and has so long."""
+
 GONE = 410
 """The receiver wants no more of it (Standard Webhooks): nothing is tried again."""
 
@@ -52,6 +56,7 @@ class Alerts:
         self._transport = transport
         self._waits_s = waits_s
         self._background = Background(at_once=MOST_AT_ONCE)
+        self._closing = asyncio.Event()
         self.webhooks: Mapping[str, str] = {}
         self.everything: str | None = None
         self.key: bytes | None = None
@@ -82,6 +87,9 @@ class Alerts:
             self._begin(self.everything, "telemetry.webhook", "telemetry.webhook", brake_payload(event))
 
     async def aclose(self) -> None:
+        """What waits for its next try has it now; what does not arrive then is lost, and the log says so."""
+        self._closing.set()
+        await self._background.ended(LEAVE_S)
         await self._background.aclose()
 
     def _begin(self, url: str, name: str, key: str, body: bytes) -> None:
@@ -94,21 +102,30 @@ class Alerts:
     async def _send(self, url: str, name: str, key: str, body: bytes) -> None:
         why, message_id = "", f"msg_{secrets.token_hex(12)}"
         for wait_s in self._waits_s:
-            await asyncio.sleep(wait_s)
+            last = await self._closes_within(wait_s)
             try:
                 status = await self._post(url, message_id, body)
             except TurnoutError as error:
                 why = error.message
+                if last:
+                    break
                 continue
             if status < 300:
                 self.counts["delivered"] += 1
                 return
             why = f"it answered {status}"
-            if status == GONE:
+            if last or status == GONE:
                 break
         self.counts["failed"] += 1
         # The URL may hold a secret (Slack's do), so it is not told.
         log.error("%s could not be reached: %s; correct %s", name, why, key)
+
+    async def _closes_within(self, wait_s: float) -> bool:
+        """Wait so long, or until the gateway ends: then True, and at once."""
+        if wait_s:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._closing.wait(), wait_s)
+        return self._closing.is_set()
 
     async def _post(self, url: str, message_id: str, body: bytes) -> int:
         stamp = int(time.time())

@@ -26,6 +26,11 @@ class Background:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
+    async def ended(self, within_s: float) -> None:
+        """Wait for the end of what is under way, so long at most."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=within_s)
+
     async def aclose(self) -> None:
         """Cancel what is under way, and wait for its end."""
         tasks = list(self._tasks)

@@ -402,7 +402,12 @@ class Pipeline:
             return decision
         ctx.warn(f"budgets leave out {', '.join(sorted(held.unaffordable))}")
         kept = tuple(c for c in decision.candidates if c.deployment.id not in held.unaffordable)
-        left_out = tuple(replace(c, rejected="no budget pays for it") for c in decision.candidates if c not in kept)
+        unpriced = {d.id: "no price is known, so no budget can hold it" for d, worst in priced if worst is None}
+        left_out = tuple(
+            replace(c, rejected=unpriced.get(c.deployment.id, "no budget pays for it"))
+            for c in decision.candidates
+            if c not in kept
+        )
         return replace(decision, candidates=kept, rejected=(*decision.rejected, *left_out))
 
     @property

@@ -99,6 +99,8 @@ async def test_the_overviews_figures_are_the_ledgers(gw):
         assert await exact(page, "Output tokens") == sum(r.output_tokens for r in rows)
         cached = sum(r.cache_read_tokens for r in rows) / sum(r.input_tokens for r in rows)
         assert f"{cached:.0%} read from a cache" in await page.inner_text("main")
+        assert await page.locator(".coming").count() == 0  # what stood there while the program came
+        assert (await page.locator("main").bounding_box())["width"] > 1_000
         # What the budget says it has spent, its own way, is what the ledger's rows add up to.
         told = gw.engine.state.memory.budgets.state("company").spent_nano_usd
         assert float(await page.get_attribute(".budget-line .value", "data-exact")) == pytest.approx(told / 1e9)
@@ -333,3 +335,78 @@ async def test_without_any_request_a_page_says_what_to_do_first(tmp_path):
             await visit(page, gw, at)
             await page.wait_for_selector(f"main >> text={words} >> nth=0")
         assert wrong == []
+
+
+async def test_requests_are_found_by_what_they_have_and_older_ones_follow(gw):
+    assert (await ask(gw, gw.key, "wrong", model="no/such"))[0] == 404
+    rows = gw.rows()
+    async with browsing() as (page, wrong):
+        await enter(page, gw)
+        await page.click("a:has-text('1 failed')")
+        await page.wait_for_selector("h2:has-text('Requests looked for')")
+        table = page.locator("table[aria-label='The newest requests'] tbody tr")
+        assert await table.count() == 1
+        assert "model_not_found" in await table.first.inner_text()
+        await page.uncheck("[name=failed]")
+        await page.fill("[name=feature]", "search")
+        await page.click("button:has-text('Find')")
+        await page.wait_for_selector("tr:nth-child(2)")
+        assert await table.count() == sum(row.tags["feature"] == "search" for row in rows)
+        await page.fill("[name=key]", EVIL)
+        await page.keyboard.press("Enter")
+        await page.wait_for_selector("text=None of the newest 100,000 requests is like that")
+        await page.click(".filters a:has-text('All')")
+        await page.wait_for_selector("tr:nth-child(100)")
+        await page.click("button:has-text('Older ones')")
+        await page.wait_for_selector("tr:nth-child(101)")
+        assert await table.count() == len(rows)
+        assert await page.locator("button:has-text('Older ones')").count() == 0
+        assert wrong == []
+
+
+async def test_a_key_shows_what_it_took(gw):
+    taken = [row for row in gw.rows() if row.key_id == "ci"]
+    async with browsing() as (page, wrong):
+        await enter(page, gw, "keys")
+        cost = page.locator("tr:has-text('ci') [data-exact]")
+        await page.wait_for_selector(f"tr:has-text('ci') a:has-text('{len(taken)}')")
+        assert float(await cost.get_attribute("data-exact")) == pytest.approx(sum(r.cost_nano_usd for r in taken) / 1e9)
+        await page.click("tr:has-text('ci') a")
+        await page.wait_for_selector("h2:has-text('Requests looked for')")
+        await settled(page)
+        assert await page.locator("table tbody tr").count() == len(taken)
+        assert wrong == []
+
+
+async def test_an_empty_day_has_its_place_on_the_axis(gw):
+    days = {row.received_at[:10] for row in gw.rows()}
+    first, last = (datetime.fromisoformat(day) for day in (min(days), max(days)))
+    async with browsing() as (page, wrong):
+        await enter(page, gw)
+        await page.wait_for_selector(".chart .catch")
+        assert (
+            await page.locator("figure:has(caption:has-text('Cost by day')) .catch").count() == (last - first).days + 1
+        )
+        assert wrong == []
+
+
+async def test_who_stood_in_and_why_is_told(tmp_path):
+    down = answer({"error": {"message": "overloaded"}}, 503)
+    toml = lab("{up}") + TOML + "[context]\nreport = true\n[delivery]\nretries = 0\n"
+    async with ScriptedUpstream(down, answer(CHAT)) as up, gateway(toml.replace("{up}", up.url), tmp_path) as gw:
+        key = (await admin(gw, "/admin/keys", {"name": "ci"}))["key"]
+        assert (await ask(gw, key, "agent", model="auto"))[0] == 200
+        row = (await gw.booked())[0]
+        first = row.decision["candidates"][0]["deployment"]
+        assert first != row.deployment
+        async with browsing() as (page, wrong):
+            await enter(page, gw, f"decisions/{row.request_id}")
+            await page.wait_for_selector(f"text=First choice was {first}; {row.deployment} stood in")
+            told = await page.locator("table[aria-label='Candidates'] tbody tr").all_inner_texts()
+            assert "asked in vain: 503 overloaded" in told[0]
+            assert "answered" in told[1]
+            await visit(page, gw, "sessions/agent")
+            await page.wait_for_selector("h2:has-text('Carried for nothing')")
+            await settled(page)
+            assert await audit(page) == []
+            assert wrong == []

@@ -17,6 +17,12 @@ LAB = lab("http://127.0.0.1:9")
 BUDGET = {"name": "made", "amount_usd": 5}
 
 
+def test_the_page_names_every_module_so_that_none_waits_for_another():
+    page = files()["index.html"][2].decode()
+    modules = {name for name in files() if name.endswith((".js", ".mjs"))}
+    assert set(re.findall(r'(?:href|src)="/console/([^"]+js)"', page)) == modules
+
+
 class Browser:
     """As much of a browser as signing in takes: it keeps one cookie and the token that the page was told."""
 

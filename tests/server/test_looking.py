@@ -43,6 +43,20 @@ async def test_the_newest_requests(gw):
     assert (await look(gw, "/admin/requests/req_none"))[0] == 404
 
 
+async def test_requests_are_found_by_what_they_have(gw):
+    await call(gw, "one", model="no/such")
+    await gw.booked(4)
+
+    async def found(query):
+        return [row["session_id"] for row in (await look(gw, f"/admin/requests?{query}"))[1]["data"]]
+
+    assert await found("failed=1") == await found("model=no/such") == ["one"]
+    assert await found("feature=search&model=lab/small&limit=2") == ["a/b?c", "one"]
+    third = (await look(gw, "/admin/requests?limit=3"))[1]["data"][2]["request_id"]
+    assert await found(f"before={third}") == ["one"]
+    assert await found("feature=other") == await found("key=nobody") == []
+
+
 async def test_a_session_step_by_step(gw):
     _, told = await look(gw, "/admin/sessions/one")
     assert [step["step"] for step in told["steps"]] == [0, 1]

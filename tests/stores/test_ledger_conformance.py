@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -15,6 +16,7 @@ from support.random_rows import NOON, rows
 from turnout.errors import InvalidRequest
 from turnout.spend.ledger import GroupBy, Ledger, LedgerRow, iso_utc
 from turnout.spend.spent import BudgetEntry, Past, Question
+from turnout.spend.wanted import Wanted
 from turnout.stores.postgres.ledger import PostgresLedger
 from turnout.stores.sqlite import SqliteLedger
 from turnout.stores.sums import DIMENSIONS
@@ -122,6 +124,36 @@ def test_recent_is_newest_first_and_bounded(ledger: Ledger) -> None:
     for limit in (0, 10_001):
         with pytest.raises(InvalidRequest, match="choose 1 to 10000"):
             ledger.recent(limit)
+
+
+def test_requests_are_found_by_what_they_have_page_by_page(ledger: Ledger) -> None:
+    for number in range(12):
+        ledger.append(
+            LedgerRow(
+                request_id=f"r{number}",
+                received_at=iso_utc(NOON + timedelta(seconds=number // 2)),
+                session_id=f"s{number % 2}",
+                key_id="ci" if number % 3 else None,
+                tags={"feature": "search" if number < 6 else 'it\'s "odd"'},
+                requested_model="auto" if number % 4 else "lab/small",
+                deployment="lab/big" if number % 4 else None,
+                reason="pinned" if number % 4 else "explicit",
+                outcome="ok" if number % 4 else "error",
+            )
+        )
+
+    def found(limit: int = 20, **wanted: object) -> list[str]:
+        return [row.request_id for row in ledger.find(limit, msgspec.convert(wanted, Wanted))]
+
+    assert found() == [f"r{n}" for n in range(11, -1, -1)]
+    assert found(failed=True) == found(model="lab/small") == found(reason="explicit") == ["r8", "r4", "r0"]
+    assert found(key="ci", feature="search") == ["r5", "r4", "r2", "r1"]
+    assert found(feature='it\'s "odd"', model="lab/big", limit=2) == ["r11", "r10"]
+    assert found(session="s0", failed=False, model="lab/big") == ["r10", "r6", "r2"]
+    # Of two at one time the second stands first: a page ends between them, and the next goes on there.
+    assert found(before="r7", limit=3) == ["r6", "r5", "r4"]
+    assert found(before="r6", failed=True) == ["r4", "r0"]
+    assert found(before="r0") == found(before="none") == found(key="nobody") == []
 
 
 def test_what_is_asked_wrongly_is_refused(ledger: Ledger) -> None:

@@ -32,14 +32,15 @@ function useRoute() {
     addEventListener("hashchange", changed);
     return () => removeEventListener("hashchange", changed);
   }, []);
-  const [at, ...rest] = route.split("/");
+  const [path, query = ""] = route.split("?", 2);
+  const [at, ...rest] = path.split("/");
   let id = null;
   try {
     id = rest.length ? decodeURIComponent(rest.join("/")) : null;
   } catch {
     id = rest.join("/");
   }
-  return { found: PAGES.find((p) => p.at === at) ?? PAGES[0], id };
+  return { found: PAGES.find((p) => p.at === at) ?? PAGES[0], id, query };
 }
 
 const LOOKS = { auto: "Auto", light: "Light", dark: "Dark" };
@@ -64,7 +65,7 @@ function Live() {
 }
 
 function Shell({ onSignOut }) {
-  const { found, id } = useRoute();
+  const { found, id, query } = useRoute();
   const [look, setLook] = useLook();
   const main = useRef(null);
   const first = useRef(true);
@@ -89,7 +90,7 @@ function Shell({ onSignOut }) {
           : html`<span class="who">${me.name ? `${me.name} (${me.role})` : me.role}</span><button type="button" class="plain" onClick=${onSignOut}>Sign out</button>`}
       </div>
     </header>
-    <main id="main" ref=${main} tabindex="-1"><${View} key=${`${found.at}/${id}`} id=${id} /></main>`;
+    <main id="main" ref=${main} tabindex="-1"><${View} key=${`${found.at}/${id}?${query}`} id=${id} query=${query} /></main>`;
 }
 
 function App() {
@@ -102,9 +103,12 @@ function App() {
       setState("out");
     });
   }, []);
-  if (state === "asking") return null;
+  if (state === "asking") return html`<p class="brand coming"><img src="/console/icon.svg" alt="" width="26" height="26" />Turnout</p>`;
   if (state === "out") return html`<${Login} why=${why} onIn=${() => setState("in")} />`;
   return html`<${Shell} onSignOut=${() => signOut().finally(() => setState("out"))} />`;
 }
 
-render(html`<${App} />`, document.getElementById("app"));
+// What the page itself brought stands there until now, and the program begins with the same.
+const root = document.getElementById("app");
+root.replaceChildren();
+render(html`<${App} />`, root);

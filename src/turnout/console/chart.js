@@ -56,6 +56,8 @@ export function Bars({ label, names, rows, format, axis = format, height = 190 }
   const most = Math.max(0, ...rows.map((r) => r.values.reduce((a, b) => a + b, 0)));
   const draw = ({ inner, y }) => {
     const slot = inner / Math.max(1, rows.length);
+    // Under a narrow bar the last name would end outside.
+    const last = (n) => slot < 44 && n === rows.length - 1;
     const wide = Math.min(46, Math.max(2, slot * 0.72));
     return html`<g>${rows.map((row, n) => {
       let sum = 0;
@@ -69,7 +71,7 @@ export function Bars({ label, names, rows, format, axis = format, height = 190 }
           return html`<rect class=${`c${i}`} x=${x} width=${wide} y=${y(sum)} height=${Math.max(0.5, y(from) - y(sum))} />`;
         })}</g>`;
     })}
-    ${ticks(rows.length, inner).map((n) => html`<text class="axis" x=${LEFT + (n + 0.5) * slot} y=${height - 6} text-anchor="middle">${rows[n].name}</text>`)}</g>`;
+    ${ticks(rows.length, inner).map((n) => html`<text class="axis" x=${LEFT + (n + 0.5) * slot} y=${height - 6} text-anchor=${last(n) ? "end" : "middle"} dx=${last(n) ? slot / 2 : 0}>${rows[n].name}</text>`)}</g>`;
   };
   const table = html`<${Hidden} label=${label} names=${names} rows=${rows} format=${format} />`;
   return html`<${Frame} label=${label} height=${height} draw=${draw} table=${table} most=${most} format=${axis} />`;

@@ -50,6 +50,18 @@ const dayOnly = new Intl.DateTimeFormat(undefined, { month: "short", day: "numer
 export const time = (at) => clock.format(new Date(at));
 export const moment = (at) => dated.format(new Date(at));
 
+/** Every day or hour of a series from its first to `until`, those too in which nothing came: time passed in them. */
+export function everyTick(first, until) {
+  const hourly = first.length > 10;
+  const size = hourly ? 13 : 10;
+  const start = Date.parse(hourly ? `${first.slice(0, 13)}:00:00Z` : `${first}T00:00:00Z`);
+  const told = [];
+  for (let at = start; at <= Date.parse(until) && told.length < 1000; at += hourly ? 3600e3 : 86400e3) {
+    told.push(new Date(at).toISOString().slice(0, size) + first.slice(size));
+  }
+  return told;
+}
+
 /** A day or hour of a series, as the ledger names it (UTC). */
 export const tick = (at) => (at.length > 10 ? `${at.slice(11, 13)}:00` : dayOnly.format(new Date(`${at}T00:00:00Z`)));
 
@@ -74,7 +86,7 @@ export const inPath = (text) => encodeURIComponent(String(text).toWellFormed?.()
 export const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
 const ROUTES = {
-  pinned: "stays where its cache is warm",
+  pinned: "goes on with the session's model",
   escalated: "taken up on evidence",
   returned: "back after recovery",
   explicit: "the caller named the model",
@@ -82,6 +94,16 @@ const ROUTES = {
   cache_hit: "answered before",
   detour: "a routine step elsewhere",
   predicted: "by what was learned",
+  quality: "full quality was asked for",
+  agent: "has tools: a frontier model is wanted",
+  reasoning: "reasoning was asked for",
+  long: "a long context",
+  short: "one plain question",
+  medium: "short enough for the middle tier",
+  hard: "nothing says that less would do",
+  explored: "a tier lower this once, to learn",
+  thrift: "a budget is used up too fast",
+  shadow: "asked beside, to learn",
 };
 
 /** What a decision's short code stands for. */

@@ -49,14 +49,28 @@ export function Table({ columns, rows, label, keyOf, sort = null }) {
       ${c.value ? html`<button type="button" class="sort" onClick=${() => turn(c)}>${c.name}<span aria-hidden="true" class="arrow">${mine ? (order.up ? "▲" : "▼") : ""}</span></button>` : c.name}
     </th>`;
   };
-  return html`<table class="table" role="table" aria-label=${label}>
+  const [ref, wider] = useWider();
+  return html`<div class="wide" ref=${ref} tabindex=${wider ? 0 : undefined} role=${wider ? "group" : undefined} aria-label=${wider ? `${label}, to be moved sideways` : undefined}><table class="table" role="table" aria-label=${label}>
     <thead role="rowgroup"><tr role="row">${columns.map(head)}</tr></thead>
     <tbody role="rowgroup">
       ${sorted.map((row, n) => html`<tr role="row" key=${keyOf ? keyOf(row) : n}>
         ${columns.map((c) => html`<td role="cell" class=${`${c.num ? "num" : ""} ${c.head ? "head" : ""}`} data-label=${c.name}><div>${c.cell(row)}</div></td>`)}
       </tr>`)}
     </tbody>
-  </table>`;
+  </table></div>`;
+}
+
+/** Whether what it holds is wider than the element has room: then a keyboard must be able to move it. */
+function useWider() {
+  const ref = useRef(null);
+  const [wider, setWider] = useState(false);
+  useEffect(() => {
+    const watch = new ResizeObserver(() => setWider(ref.current !== null && ref.current.scrollWidth > ref.current.clientWidth));
+    watch.observe(ref.current);
+    watch.observe(ref.current.firstElementChild);
+    return () => watch.disconnect();
+  }, []);
+  return [ref, wider];
 }
 
 function compare(a, b) {
@@ -78,8 +92,8 @@ export function PartsBar({ parts, whole, label }) {
 
 export const words = (name) => name.replaceAll("_", " ");
 
-export const Legend = ({ names }) =>
-  html`<ul class="legend">${names.map((name, n) => html`<li><span class=${`dot c${n}`}></span>${words(shown(name))}</li>`)}</ul>`;
+export const Legend = ({ names, notes }) =>
+  html`<ul class="legend">${names.map((name, n) => html`<li><span class=${`dot c${n}`}></span>${words(shown(name))}${notes ? ` ${notes[n]}` : ""}</li>`)}</ul>`;
 
 /** One of a few, as a row of buttons. */
 export function Choice({ label, options, value, onChange }) {
@@ -88,11 +102,11 @@ export function Choice({ label, options, value, onChange }) {
   </div>`;
 }
 
-/** A button that does something at the gateway: says that it is at it, and what went wrong. Viewers do not see it. */
-export function Action({ does, children, kind = "", done, ask }) {
+/** A button that does something at the gateway: says that it is at it, and what went wrong. Viewers do not see it, unless `anybody` may. */
+export function Action({ does, children, kind = "", done, ask, anybody = false }) {
   const [busy, setBusy] = useState(false);
   const [error, setError] = useState(null);
-  if (me.role !== "admin") return null;
+  if (me.role !== "admin" && !anybody) return null;
   const run = async () => {
     if (ask && !window.confirm(ask)) return;
     setBusy(true);

@@ -244,7 +244,8 @@ class Router:
             return (
                 ranked,
                 "pinned",
-                f"step {ask.session.step} of a session that {pinned} serves: its cache is warm there"
+                f"step {ask.session.step} of a session that {pinned} serves"
+                + (": its cache is warm there" if scales.of(ranked[0]).warm.tokens else "")
                 + (f" ({move.why})" if move.why else ""),
             )
         return ranked, rule, why

@@ -164,7 +164,10 @@ def key_story(stored: StoredKey, *, configured: bool) -> dict[str, object]:
 
 
 CHANGES: dict[tuple[str, str], tuple[str, Handler]] = {
-    ("GET", "/admin/requests"): ("the newest requests; ?limit=100&session=ID", requests.newest),
+    ("GET", "/admin/requests"): (
+        "the newest requests; ?limit=100&session=ID&model=&key=&feature=&reason=&failed=1&before=ID",
+        requests.newest,
+    ),
     ("GET", "/admin/requests/([^/]+)"): ("one request's whole story", requests.story),
     ("GET", "/admin/requests/([^/]+)/texts"): ("what was said in it, redacted, where that is kept", texts.redacted),
     ("POST", "/admin/requests/([^/]+)/texts"): ("the same as it was said: for admins alone", texts.whole),

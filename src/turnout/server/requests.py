@@ -19,6 +19,7 @@ from turnout.providers.operations import ChatOperation
 from turnout.server.reading import whole
 from turnout.server.views import explain
 from turnout.spend.ledger import LedgerRow
+from turnout.spend.wanted import MOST_SEARCHED, Wanted
 
 __all__ = ["newest", "story", "tried"]
 
@@ -28,11 +29,20 @@ JSON_FIELDS = ("tags", "warnings", "decision", "usage_json")
 
 
 def newest(engine: Engine, query: str, _: bytes) -> object:
-    """The newest requests; `?limit=` and `?session=`. Raises InvalidRequest. Blocks."""
+    """The newest requests, `?limit=` of them; those alone of a `session`, `model`, `key`, `feature` or `reason`, with
+    `failed=1` those that failed, with `before=ID` older ones. Raises InvalidRequest. Blocks."""
     told = dict(parse_qsl(query))
-    return {
-        "data": [_brief(row) for row in engine.ledger.recent(whole(told, "limit", 100, MOST_ROWS), told.get("session"))]
-    }
+    wanted = Wanted(
+        session=told.get("session"),
+        model=told.get("model"),
+        key=told.get("key"),
+        feature=told.get("feature"),
+        reason=told.get("reason"),
+        failed=told.get("failed") == "1",
+        before=told.get("before"),
+    )
+    rows = engine.ledger.find(whole(told, "limit", 100, MOST_ROWS), wanted)
+    return {"data": [_brief(row) for row in rows], "searched": MOST_SEARCHED}
 
 
 def story(engine: Engine, request_id: str, _: bytes) -> object:

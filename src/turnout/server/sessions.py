@@ -48,6 +48,7 @@ def one(engine: Engine, name: str, _: bytes) -> object:
         "total": _summed(rows) if rows else None,
         "steps": [_step(row) for row in reversed(rows)],
         "cut": len(rows) == MOST_STEPS,
+        "context": any(True for _ in engine.state.memory.contexts.of(name)),
     }
 
 

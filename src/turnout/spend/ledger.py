@@ -33,6 +33,7 @@ from turnout.errors import InvalidRequest
 from turnout.spend.focus import Charged
 from turnout.spend.spent import Asked, BudgetEntry, Question, Spent
 from turnout.spend.volume import PastRun, StepSum, Summed, Volume
+from turnout.spend.wanted import Wanted
 
 __all__ = [
     "ATTEMPT_COLUMNS",
@@ -263,6 +264,10 @@ class Ledger(Protocol):
 
     def recent(self, limit: int, session: str | None = None) -> list[LedgerRow]:
         """The newest rows, newest first. Raises InvalidRequest for a limit outside 1 to 10,000."""
+        ...
+
+    def find(self, limit: int, wanted: Wanted) -> list[LedgerRow]:
+        """As `recent`, of those that are wanted; of these the newest `MOST_SEARCHED` rows alone may be looked at."""
         ...
 
     def totals(

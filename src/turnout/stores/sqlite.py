@@ -44,6 +44,8 @@ from turnout.spend.ledger import (
 )
 from turnout.spend.spent import Asked, Past, Question, answer
 from turnout.spend.volume import Volume
+from turnout.spend.wanted import Wanted
+from turnout.stores.finding import find_query
 from turnout.stores.questions import LedgerQuestions, Value
 from turnout.stores.schema import BUSY_TIMEOUT_S, MEMORY, cause_of, code_of, identity_of, open_database
 from turnout.stores.spending import past_of, spending_query, spent_of_record
@@ -211,12 +213,13 @@ class SqliteLedger(LedgerQuestions):
         return self._rows(rows)[0] if rows else None
 
     def recent(self, limit: int, session: str | None = None) -> list[LedgerRow]:
+        return self.find(limit, Wanted(session=session))
+
+    def find(self, limit: int, wanted: Wanted) -> list[LedgerRow]:
         if not 1 <= limit <= 10_000:
             raise InvalidRequest(f"limit = {limit}: choose 1 to 10000", param="limit")
-        order = "ORDER BY received_at DESC, rowid DESC LIMIT ?"
-        if session is None:
-            return self._rows(self._read(f"{_SELECT} {order}", (limit,)))
-        return self._rows(self._read(f"{_SELECT} WHERE session_id = ? {order}", (session, limit)))
+        end, values = find_query(wanted, limit, number="rowid")
+        return self._rows(self._read(f"{_SELECT} {end}", values))
 
     def totals(
         self,

@@ -2,7 +2,7 @@
 import { html } from "../dom.js";
 import { useLoad } from "../live.js";
 import { usd, count, short, share, seconds, moment, inPath, shown, reason } from "../format.js";
-import { Failure, Figure, Figures, Legend, Link, Loading, Name, PartsBar, Table, Tag } from "../ui.js";
+import { Failure, Figure, Figures, Legend, Link, Loading, Name, PartsBar, Table, Tag, words } from "../ui.js";
 import { Said } from "../said.js";
 import { Weighed } from "../weighed.js";
 import { PARTS } from "./tokens.js";
@@ -25,8 +25,8 @@ function Story({ r }) {
   const parts = Object.fromEntries(PARTS.map((part) => [part, r[`part_${part}`] ?? 0]));
   return html`<section class="card"><h2>The decision</h2>
       <p><strong><${Name} of=${r.deployment} none="nobody answered" /></strong> ${r.reason && html`<${Tag}>${r.reason}<//>`} ${failed && html`<${Tag} kind="bad">${r.status} ${r.error_code ?? r.outcome}<//>`}</p>
-      <p>${shown(d?.explanation ?? reason(r.reason) ?? "It was refused before anything was decided.")}</p>
-      ${d && html`<${Weighed} candidates=${d.candidates.map(plain)} rejected=${d.rejected.map(plain)} />`}
+      <${StandIn} r=${r} /><p>${shown(d?.explanation ?? reason(r.reason) ?? "It was refused before anything was decided.")}</p>
+      ${d && html`<${Weighed} candidates=${d.candidates.map(plain)} rejected=${d.rejected.map(plain)} answered=${r.deployment} failed=${failures(r)} />`}
     </section>
     <${Figures}>
       <${Figure} label="Cost" exact=${dollars(r.cost_nano_usd)} value=${r.cost_nano_usd === null && r.input_tokens === null ? "–" : usd(dollars(r.cost_nano_usd))} note=${r.price_source ?? ""} />
@@ -47,6 +47,18 @@ function Story({ r }) {
     </section>
     ${r.attempt_log?.length > 0 && html`<section class="card"><h2>Attempts</h2><${Attempts} rows=${r.attempt_log} /></section>`}
     <${Said} id=${r.request_id} />`;
+}
+
+/** Why each place that was asked in vain gave no answer, by its model. */
+const failures = (r) =>
+  new Map((r.attempt_log ?? []).filter((a) => a.error_code || a.reason).map((a) => [a.deployment, `${a.status ?? ""} ${a.reason ?? a.error_code}`.trim()]));
+
+/** Where another than the first choice answered: who failed before, and how. */
+function StandIn({ r }) {
+  const first = r.decision?.candidates[0]?.deployment;
+  if (!first || !r.deployment || r.deployment === first) return null;
+  const lost = [...failures(r)].filter(([name]) => name !== r.deployment);
+  return html`<p class="warned">First choice was <${Name} of=${first} />; <${Name} of=${r.deployment} /> stood in${lost.length ? ": " : "."}${lost.map(([name, why], n) => html`${n ? ", " : ""}<${Name} of=${name} /> ${words(shown(why))}`)}</p>`;
 }
 
 const plain = (c) => ({ ...c, model: c.deployment, cost_usd: dollars(c.expected_cost_nano_usd), rest_usd: dollars(c.rest_nano_usd) });

@@ -1,20 +1,57 @@
-// The newest requests with their decisions, and a prompt that is only thought of.
+// The newest requests with their decisions, or those looked for; and a prompt that is only thought of.
 import { html, useState } from "../dom.js";
 import { useLoad } from "../live.js";
-import { post } from "../api.js";
-import { usd, short, share, ago, seconds, inPath } from "../format.js";
-import { Empty, Failure, Form, Link, Loading, Name, Table, Tag } from "../ui.js";
+import { get, post } from "../api.js";
+import { usd, count, short, share, ago, moment, seconds, inPath, reason } from "../format.js";
+import { Action, Empty, Failure, Form, Link, Loading, Name, Table, Tag } from "../ui.js";
 import { Weighed } from "../weighed.js";
 
-export function Decisions() {
-  const { data, error } = useLoad("/admin/requests?limit=100", 5000);
+const SOUGHT = ["model", "feature", "key", "reason", "session"];
+
+/** `query`: what is looked for, as it stands behind the page's name in the address. */
+export function Decisions({ query }) {
+  const wanted = new URLSearchParams(query);
+  const path = `/admin/requests?limit=100&${wanted}`;
+  const { data, error } = useLoad(path, 5000);
+  const [older, setOlder] = useState([]);
+  const [ended, setEnded] = useState(false);
+  // What came while older ones were being read stands in both.
+  const rows = [...new Map([...(data?.data ?? []), ...older].map((r) => [r.request_id, r])).values()];
+  const more = async () => {
+    const told = (await get(`${path}&before=${inPath(rows.at(-1).request_id)}`)).data;
+    setOlder((old) => [...old, ...told]);
+    setEnded(told.length < 100);
+  };
+  const sought = [...wanted.keys()].length > 0;
   return html`<div class="page-head"><h1>Decisions</h1></div>
     <${Try} />
     <${Failure} error=${error} data=${data} />
     ${!data && !error && html`<${Loading} />`}
-    ${data && !data.data.length && html`<${Empty} title="No request has come yet"><p>Try a prompt above: it shows whom the gateway would ask, and asks nobody.</p><//>`}
-    ${data && data.data.length > 0 && html`<section class="card"><h2>The newest requests</h2><${Newest} rows=${data.data} />
-      <p class="faint small">An older one opens by its <code>x-turnout-request-id</code>: <${Find} /></p></section>`}`;
+    ${data && !rows.length && !sought && html`<${Empty} title="No request has come yet"><p>Try a prompt above: it shows whom the gateway would ask, and asks nobody.</p><//>`}
+    ${data && (rows.length > 0 || sought) && html`<section class="card"><h2>${sought ? "Requests looked for" : "The newest requests"}</h2>
+      <${Seek} key=${query} wanted=${wanted} />
+      ${rows.length ? html`<${Newest} rows=${rows} />` : html`<p>None of the newest ${count(data.searched)} requests is like that.</p>`}
+      <div class="row"><p class="faint small">One by its <code>x-turnout-request-id</code>: <${Find} /></p>
+        ${rows.length >= 100 && !ended && html`<${Action} anybody does=${more}>Older ones<//>`}</div></section>`}`;
+}
+
+function Seek({ wanted }) {
+  const go = (event) => {
+    event.preventDefault();
+    const told = new URLSearchParams();
+    for (const name of SOUGHT) {
+      const word = event.target.elements[name]?.value.trim();
+      if (word) told.set(name, word);
+    }
+    if (event.target.elements.failed.checked) told.set("failed", "1");
+    location.hash = `#/decisions${told.size ? `?${told}` : ""}`;
+  };
+  const shownNames = SOUGHT.filter((name) => name !== "session" || wanted.has(name));
+  return html`<form class="filters" role="search" aria-label="Requests" onSubmit=${go}>
+    ${shownNames.map((name) => html`<label>${name}<input type="text" name=${name} value=${wanted.get(name) ?? ""} spellcheck="false" autocomplete="off" /></label>`)}
+    <label class="check"><input type="checkbox" name="failed" checked=${wanted.get("failed") === "1"} />only failed</label>
+    <button type="submit">Find</button>${[...wanted.keys()].length > 0 && html`<${Link} to="decisions">All<//>`}
+  </form>`;
 }
 
 function Find() {
@@ -31,13 +68,13 @@ function Newest({ rows }) {
   const columns = [
     { name: "Asked for", head: true, cell: (r) => html`<${Link} to=${`decisions/${inPath(r.request_id)}`}><${Name} of=${r.requested_model} none="nothing" /><//>` },
     { name: "Answered by", cell: (r) => html`<${Name} of=${r.deployment} none="nobody" />` },
-    { name: "Why", cell: (r) => (failed(r) ? html`<${Tag} kind="bad">${r.status} ${r.error_code ?? r.outcome}<//>` : html`<${Tag}>${r.reason ?? "–"}<//>`) },
+    { name: "Why", cell: (r) => (failed(r) ? html`<${Tag} kind="bad">${r.status} ${r.error_code ?? r.outcome}<//>` : html`<${Tag}>${r.reason ?? "–"}<//>${r.reason && reason(r.reason) ? html` <span class="faint small">${reason(r.reason)}</span>` : ""}`) },
     { name: "Session", cell: (r) => html`<${Link} to=${`sessions/${inPath(r.session_id)}`}><${Name} of=${r.session_id} /><//>` },
     { name: "Input", num: true, value: (r) => r.input_tokens, cell: (r) => short(r.input_tokens) },
     { name: "From cache", num: true, cell: (r) => share(r.cache_read_tokens, r.input_tokens) },
     { name: "First token", num: true, value: (r) => r.ttft_ms, cell: (r) => seconds(r.ttft_ms) },
     { name: "Cost", num: true, value: (r) => r.cost_usd, cell: (r) => html`<span data-exact=${r.cost_usd}>${r.cost_usd === null && failed(r) ? "–" : usd(r.cost_usd)}</span>` },
-    { name: "When", num: true, value: (r) => r.received_at, cell: (r) => ago(r.received_at) },
+    { name: "When", num: true, value: (r) => r.received_at, cell: (r) => html`<time datetime=${r.received_at} title=${moment(r.received_at)}>${ago(r.received_at)}</time>` },
   ];
   return html`<${Table} label="The newest requests" columns=${columns} rows=${rows} keyOf=${(r) => r.request_id} />`;
 }

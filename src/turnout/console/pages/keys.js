@@ -2,8 +2,8 @@
 import { html, useState } from "../dom.js";
 import { useLoad } from "../live.js";
 import { me, post, patch, remove } from "../api.js";
-import { count, moment, inPath } from "../format.js";
-import { Action, Dialog, Empty, Failure, Form, Loading, Name, Table, Tag } from "../ui.js";
+import { usd, count, moment, inPath } from "../format.js";
+import { Action, Dialog, Empty, Failure, Form, Link, Loading, Name, Table, Tag } from "../ui.js";
 
 const LISTS = ["models", "modes"];
 const LIMITS = [
@@ -26,6 +26,8 @@ function toJson(values) {
 
 export function Keys() {
   const { data, error, again } = useLoad("/admin/keys");
+  const spent = useLoad("/admin/volume?by=key&since=30d&sessions=no&limit=1000", 30000);
+  const taken = new Map((spent.data?.data ?? []).map((g) => [g.group, g]));
   const [open, setOpen] = useState(null);
   const [fresh, setFresh] = useState(null);
   const send = async (values) => {
@@ -45,7 +47,7 @@ export function Keys() {
     <${Failure} error=${error} data=${data} />
     ${!data && !error && html`<${Loading} />`}
     ${data && !data.data.length && html`<${Empty} title="No keys: whoever reaches this address may call"><p>The gateway listens on this machine alone while there are none. The first key closes it to callers without one.</p>${first}${make}<//>`}
-    ${data && data.data.length > 0 && html`<section class="card"><${List} rows=${data.data} onEdit=${setOpen} rotate=${rotate} again=${again} /></section>`}
+    ${data && data.data.length > 0 && html`<section class="card"><${List} rows=${data.data.map((k) => ({ ...k, taken: taken.get(k.name) ?? null }))} onEdit=${setOpen} rotate=${rotate} again=${again} /><p class="faint small">Cost and requests: of the last 30 days. A <${Link} to="budgets">budget<//> that covers a key holds its money.</p></section>`}
     ${open && html`<${Dialog} title=${open === "new" ? "New key" : `Key ${open.name}`} onClose=${() => setOpen(null)}>${open === "new" && first}
       <${Form} submit=${open === "new" ? "Make it" : "Change it"} send=${send} values=${open === "new" ? {} : valuesOf(open)}
         fields=${open === "new" ? [{ name: "name", label: "Name", required: true, hint: "ci", help: "shown in records" }, ...LIMITS] : LIMITS} /><//>`}
@@ -64,12 +66,13 @@ function Secret({ told, onClose }) {
 function List({ rows, onEdit, rotate, again }) {
   const limits = (k) => [k.rpm && `${count(k.rpm)} requests/min`, k.tpm && `${count(k.tpm)} tokens/min`, k.max_concurrency && `${count(k.max_concurrency)} at once`].filter(Boolean).join(", ");
   const columns = [
-    { name: "Name", head: true, cell: (k) => html`<${Name} of=${k.name} />` },
+    { name: "Name", head: true, cell: (k) => html`<${Name} of=${k.name} /> <code class="faint">${k.hint}</code>` },
     { name: "State", cell: (k) => html`<${Tag} kind=${KINDS[k.state]}>${k.state}<//>${k.source === "config" && html` <${Tag}>config<//>`}` },
-    { name: "Ends in", cell: (k) => html`<code>${k.hint}</code>` },
     { name: "Team", cell: (k) => html`<${Name} of=${k.team} />` },
     { name: "Opens", cell: (k) => ([...k.models, ...k.modes.map((m) => `mode ${m}`)].length ? [...k.models, ...k.modes.map((m) => `mode ${m}`)].map((m) => html`<${Name} of=${m} /> `) : "everything") },
     { name: "Limits", cell: (k) => limits(k) || html`<span class="faint">none</span>` },
+    { name: "Cost", num: true, value: (k) => k.taken?.cost_usd ?? 0, cell: (k) => html`<span data-exact=${k.taken?.cost_usd ?? 0}>${usd(k.taken?.cost_usd ?? 0)}</span>` },
+    { name: "Requests", num: true, value: (k) => k.taken?.requests ?? 0, cell: (k) => (k.taken ? html`<${Link} to=${`decisions?key=${inPath(k.name)}`}>${count(k.taken.requests)}<//>` : "0") },
     { name: "Made", num: true, value: (k) => k.created_at, cell: (k) => (k.source === "config" ? "–" : moment(k.created_at)) },
     { name: "Do", cell: (k) => (k.source === "store" && k.state === "active" && me.role === "admin" ? html`<div class="deeds"><button type="button" onClick=${() => onEdit(k)}>Change</button>
       <${Action} ask=${`Rotate ${k.name}? The secret so far opens for one hour more.`} does=${() => rotate(k)} done=${again}>Rotate<//>

@@ -1,7 +1,7 @@
 // The models: are they well, how fast, how good as far as was learned, what do they cost.
 import { html } from "../dom.js";
 import { useLoad } from "../live.js";
-import { usd, count, short, percent, seconds, shown } from "../format.js";
+import { usd, count, short, percent, seconds, ago, shown } from "../format.js";
 import { Empty, Failure, Loading, Name, Table, Tag } from "../ui.js";
 
 const BREAKER = { closed: ["good", "well"], open: ["bad", "closed off"], half_open: ["warn", "on trial"] };
@@ -18,7 +18,7 @@ export function Models() {
     ${!data && !error && html`<${Loading} />`}
     ${data && !data.data.length && html`<${Empty} title="No model is set up"><p>Add <code>[providers.NAME]</code> to the config, or set a provider's usual key variable.</p><//>`}
     ${data && data.data.length > 0 && html`${data.data.flatMap((m) => m.alarms.map((why) => html`<p class="notice warn"><${Name} of=${m.model} />: ${shown(why)}</p>`))}
-      <section class="card"><${List} rows=${data.data.map((m) => ({ ...m, week: used.get(m.model) ?? null }))} /><p class="faint small">Prices in US dollars for a million tokens. First token and tokens a second: moving averages of recent answers. Success: how often answers were good, of the last 200 outcomes that were heard of. Writes: mean output tokens an answer.</p></section>`}`;
+      <section class="card"><${List} rows=${data.data.map((m) => ({ ...m, week: used.get(m.model) ?? null }))} /><p class="faint small">Prices in US dollars for a million tokens. First token and tokens a second: moving averages of recent answers. Success: how often answers were good, of the last 200 outcomes that were heard of. Writes: mean output tokens an answer.${data.data.some(shipped) ? html` Some prices came with the gateway, of the version named; <code>[prices] refresh = true</code> keeps them current.` : ""}</p></section>`}`;
 }
 
 function Health({ m }) {
@@ -30,6 +30,16 @@ function Health({ m }) {
 
 const best = (m, field) => m.places.map((p) => p[field]).find((v) => v !== null) ?? null;
 const price = (m, field) => (m.price && m.price[field] !== null ? usd(m.price[field]) : "–");
+
+const DATED = / of (\d{4}-\d\d-\d\d)$/;
+
+/** Where a price is from, and how old the list is: told of one that was fetched, known of one that came along by its version. */
+function From({ price }) {
+  const day = DATED.exec(price.source)?.[1];
+  return html`<span class="faint">${shown(price.source)}${day ? html`<br />${ago(`${day}T00:00:00Z`)}` : ""}</span>`;
+}
+
+const shipped = (m) => m.price && m.price.source !== "config" && !DATED.test(m.price.source);
 
 function List({ rows }) {
   const columns = [
@@ -46,7 +56,7 @@ function List({ rows }) {
     { name: "Input $/M", num: true, value: (m) => m.price?.input, cell: (m) => price(m, "input") },
     { name: "Cache $/M", num: true, value: (m) => m.price?.cache_read, cell: (m) => price(m, "cache_read") },
     { name: "Output $/M", num: true, value: (m) => m.price?.output, cell: (m) => price(m, "output") },
-    { name: "Price from", cell: (m) => (m.price ? html`<span class="faint">${m.price.source}</span>` : html`<${Tag} kind="warn">unpriced<//>`) },
+    { name: "Price from", cell: (m) => (m.price ? html`<${From} price=${m.price} />` : html`<${Tag} kind="warn">unpriced<//>`) },
   ];
   return html`<${Table} label="Models" columns=${columns} rows=${rows} keyOf=${(m) => m.model} />`;
 }

@@ -1,7 +1,7 @@
 // Is the month on budget, what was saved, and where does the money go.
 import { html, useState } from "../dom.js";
 import { useLoad } from "../live.js";
-import { usd, usdAxis, count, short, share, percent, tick, seconds, moment, reason, sentence } from "../format.js";
+import { usd, usdAxis, count, short, share, percent, tick, everyTick, seconds, moment, reason, sentence, inPath } from "../format.js";
 import { Choice, Empty, Failure, Figure, Figures, Legend, Link, Loading, Name, Table, Tag } from "../ui.js";
 import { Bars } from "../chart.js";
 import { BudgetCourse } from "../course.js";
@@ -69,7 +69,7 @@ function Span({ data, name }) {
       <${Figure} label="Spent" exact=${t.cost_usd} value=${usd(t.cost_usd)} note=${t.unpriced ? `${count(t.unpriced)} requests have no price` : `last ${name}`} />
       ${saved.model && saved.compared_requests > 0 && html`<${Figure} kind="good" label="Saved, beside no cache" exact=${saved.saved_uncached_usd} value=${usd(saved.saved_uncached_usd)} note=${html`${share(saved.saved_uncached_usd, saved.uncached_usd)} less ${than}${over}`} />
       <${Figure} kind="good" label="Saved, beside a warm cache" exact=${saved.saved_cached_usd} value=${usd(saved.saved_cached_usd)} note=${html`${share(saved.saved_cached_usd, saved.cached_usd)} less ${than}${over}`} />`}
-      <${Figure} label="Requests" exact=${t.requests} value=${count(t.requests)} note=${t.errors ? html`<${Tag} kind="bad">${count(t.errors)} failed (${share(t.errors, t.requests)})<//>` : "none failed"} />
+      <${Figure} label="Requests" exact=${t.requests} value=${count(t.requests)} note=${t.errors ? html`<${Link} to="decisions?failed=1"><${Tag} kind="bad">${count(t.errors)} failed (${share(t.errors, t.requests)})<//><//>` : "none failed"} />
       <${Figure} label="Input tokens" exact=${t.input_tokens} value=${short(t.input_tokens)} note=${`${share(t.cache_read_tokens, t.input_tokens)} read from a cache`} />
       <${Figure} label="Output tokens" exact=${t.output_tokens} value=${short(t.output_tokens)} note=${t.reasoning_tokens ? `${short(t.reasoning_tokens)} of them thinking` : ""} />
       <${Figure} label="First token" value=${seconds(t.ttft_ms)} note="mean" />
@@ -90,10 +90,10 @@ function Course({ data }) {
   const order = data.by_model.filter((m) => m.cost_usd > 0).map((m) => m.model);
   const names = order.slice(0, MOST_MODELS).map((m) => m ?? "nobody");
   if (order.length > MOST_MODELS) names.push("others");
-  const at = new Map(data.series.map((s) => [s.at, names.map(() => 0)]));
+  const at = new Map((data.series.length ? everyTick(data.series[0].at, data.until) : []).map((when) => [when, names.map(() => 0)]));
   for (const told of data.series_by_model) {
     const place = order.indexOf(told.model);
-    if (place >= 0) at.get(told.at)[Math.min(place, names.length - 1)] += told.cost_usd;
+    if (place >= 0 && at.has(told.at)) at.get(told.at)[Math.min(place, names.length - 1)] += told.cost_usd;
   }
   const rows = [...at].map(([when, values]) => ({ name: tick(when), values }));
   return html`<section class="card"><h2>Cost by ${data.step}</h2><${Legend} names=${names} />
@@ -102,7 +102,7 @@ function Course({ data }) {
 
 function Split({ title, rows, field, none, total }) {
   const columns = [
-    { name: title.slice(0, -1), head: true, cell: (r) => html`<${Name} of=${r[field]} none=${none} />${field === "reason" && reason(r.reason) && html` <span class="faint">${reason(r.reason)}</span>`}` },
+    { name: title.slice(0, -1), head: true, cell: (r) => html`${r[field] ? html`<${Link} to=${`decisions?${field}=${inPath(r[field])}`}><${Name} of=${r[field]} /><//>` : html`<${Name} none=${none} />`}${field === "reason" && reason(r.reason) && html` <span class="faint">${reason(r.reason)}</span>`}` },
     { name: "Cost", num: true, value: (r) => r.cost_usd, cell: (r) => html`<span data-exact=${r.cost_usd}>${usd(r.cost_usd)}</span>` },
     { name: "Share", num: true, cell: (r) => percent(total ? r.cost_usd / total : null) },
     { name: "Requests", num: true, value: (r) => r.requests, cell: (r) => count(r.requests) },

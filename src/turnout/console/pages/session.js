@@ -5,6 +5,7 @@ import { post, me } from "../api.js";
 import { usd, count, short, share, time, moment, seconds, inPath, shown, reason } from "../format.js";
 import { Action, Dialog, Failure, Figure, Figures, Form, Legend, Link, Loading, Name, PartsBar, Tag, words } from "../ui.js";
 import { Bars } from "../chart.js";
+import { Carried } from "../carried.js";
 import { PARTS } from "./tokens.js";
 
 export function Session({ id }) {
@@ -17,6 +18,7 @@ export function Session({ id }) {
     ${data && html`<${State} live=${data.live} />
       ${data.total && html`<${Sums} total=${data.total} />`}
       ${data.steps.length > 1 && html`<${Contexts} steps=${data.steps} />`}
+      ${data.context && html`<${Carried} id=${id} />`}
       <${Timeline} steps=${data.steps} cut=${data.cut} />`}`;
 }
 
@@ -82,7 +84,8 @@ function Step({ s, n, most, agent, before }) {
   const moved = before && before.deployment && s.deployment && before.deployment !== s.deployment && before.agent === s.agent;
   const failed = !["ok", "cancelled"].includes(s.outcome);
   const loops = s.warnings.filter((w) => w.startsWith("brake "));
-  const others = s.warnings.filter((w) => !w.startsWith("brake "));
+  // What stays as it is from step to step is told where it begins.
+  const others = s.warnings.filter((w) => !w.startsWith("brake ") && !before?.warnings.includes(w));
   return html`<li class=${failed ? "failed" : moved ? "moved" : ""}>
     <div class="when"><span class="nth">${n + 1}</span><time datetime=${s.received_at}>${time(s.received_at)}</time></div>
     <div class="what">

@@ -1,7 +1,7 @@
 // Where the tokens go, sorted by money; how contexts grow; what would save most.
 import { html, useState } from "../dom.js";
 import { useLoad } from "../live.js";
-import { usd, count, short, percent, share, sentence } from "../format.js";
+import { usd, count, short, percent, share, sentence, inPath } from "../format.js";
 import { Choice, Dialog, Empty, Failure, Legend, Link, Loading, Name, PartsBar, Table, words } from "../ui.js";
 import { Bars } from "../chart.js";
 import { SPANS } from "./overview.js";
@@ -31,7 +31,7 @@ export function Tokens() {
     ${!data && !error && html`<${Loading} />`}
     ${data && data.data.length === 0 && html`<${Empty} title="No tokens in this span"><p>Choose a longer span, or send a request: <${Link} to="">how<//>.</p><//>`}
     ${data && data.data.length > 0 && html`<${Advice} advice=${data.advice} />
-      <section class="card"><h2>By ${by}</h2><${Legend} names=${PARTS} /><${Groups} data=${data} by=${by} /></section>
+      <section class="card"><h2>By ${by}</h2><${Legend} names=${PARTS} notes=${shares(data.data)} /><${Groups} data=${data} by=${by} /></section>
       <${Snowball} since=${since} />
       <p class="faint small">${sentence(data.notes)}.</p>`}`;
 }
@@ -43,9 +43,25 @@ function grown(quick, whole) {
   return { ...quick, data: quick.data.map((g) => ({ ...g, growth_per_step: growth.get(g.group) ?? g.growth_per_step })) };
 }
 
+/** What each part of the context is of all input of these groups. */
+function shares(groups) {
+  const sums = PARTS.map((part) => groups.reduce((sum, g) => sum + (g.parts[part] ?? 0), 0));
+  const whole = sums.reduce((a, b) => a + b, 0);
+  return whole ? sums.map((sum) => percent(sum / whole)) : null;
+}
+
+const LISTED = new Set(["feature", "key", "model", "reason"]);
+
+/** The group's name, with a way to its requests where these can be listed. */
+const Group = ({ by, of }) => {
+  if (!of) return html`<${Name} of=${of} />`;
+  if (by === "session") return html`<${Link} to=${`sessions/${inPath(of)}`}><${Name} of=${of} /><//>`;
+  return LISTED.has(by) ? html`<${Link} to=${`decisions?${by}=${inPath(of)}`}><${Name} of=${of} /><//>` : html`<${Name} of=${of} />`;
+};
+
 function Groups({ data, by }) {
   const columns = [
-    { name: by, head: true, cell: (g) => html`<${Name} of=${g.group} />` },
+    { name: by, head: true, cell: (g) => html`<${Group} by=${by} of=${g.group} />` },
     { name: "Cost", num: true, value: (g) => g.cost_usd, cell: (g) => html`<span data-exact=${g.cost_usd}>${usd(g.cost_usd)}</span>` },
     { name: "Calls", num: true, value: (g) => g.requests, cell: (g) => html`<span data-exact=${g.requests}>${count(g.requests)}</span>` },
     { name: "Input", num: true, value: (g) => g.input_tokens, cell: (g) => html`<span data-exact=${g.input_tokens}>${short(g.input_tokens)}</span>` },

@@ -36,6 +36,8 @@ from turnout.spend.ledger import (
 )
 from turnout.spend.spent import Asked, BudgetEntry, Past, Question, Spent, answer
 from turnout.spend.volume import Volume
+from turnout.spend.wanted import Wanted
+from turnout.stores.finding import find_query
 from turnout.stores.postgres.database import Row, cause_of, open_database
 from turnout.stores.postgres.schema import LEDGER_MIGRATIONS
 from turnout.stores.postgres.spending import SPENDING, spending_query
@@ -67,7 +69,6 @@ MAX_WAITING = 20_000
 """Rows in memory; more wait in the spool alone."""
 
 _SELECT = f"SELECT nr, {', '.join(COLUMNS)} FROM requests"  # noqa: S608 - our own column names
-_ORDER = "ORDER BY received_at DESC, nr DESC LIMIT ?2"
 _ATTEMPTS = (
     f"SELECT nr, {', '.join(ATTEMPT_COLUMNS[1:])} FROM attempts "  # noqa: S608
     "WHERE nr = ANY(?1) AND received_at >= ?2 AND received_at <= ?3 ORDER BY nr, number"
@@ -153,10 +154,13 @@ class PostgresLedger(LedgerQuestions):
         return rows[0] if rows else None
 
     def recent(self, limit: int, session: str | None = None) -> list[LedgerRow]:
+        return self.find(limit, Wanted(session=session))
+
+    def find(self, limit: int, wanted: Wanted) -> list[LedgerRow]:
         if not 1 <= limit <= 10_000:
             raise InvalidRequest(f"limit = {limit}: choose 1 to 10000", param="limit")
-        chosen = "" if session is None else "WHERE session_id = ?1"
-        return self._rows(self._read(f"{_SELECT} {chosen} {_ORDER}", (session, limit)))
+        end, values = find_query(wanted, limit, number="nr")
+        return self._rows(self._read(f"{_SELECT} {end}", values))
 
     def totals(
         self,
