@@ -30,6 +30,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 
+from support.ledgers import entries_since
 from support.postgres import Server, own_server
 from support.valkey import Valkey
 from turnout.spend.ledger import Ledger
@@ -256,11 +257,12 @@ async def owed(provider: str) -> int:
 
 def verdict(name: str, seen: Seen, usd: float, sent: int, ledger: Ledger) -> bool:
     """Print what came of it; whether all is well."""
+    begun = datetime.now(UTC) - timedelta(days=1)
     ledger.flush()
     missing = [request_id for request_id in seen.answered if ledger.get(request_id) is None]
-    totals = ledger.totals(datetime(2020, 1, 1, tzinfo=UTC), datetime.now(UTC) + timedelta(minutes=1))
-    rows, booked = sum(t.requests for t in totals), sum(t.cost_nano_usd for t in totals)
-    lost = sum(entry.amount_nano_usd for entry in ledger.entries(datetime(2020, 1, 1, tzinfo=UTC)))
+    sums = ledger.sums(begun, datetime.now(UTC) + timedelta(minutes=1), "all", sessions=False)
+    rows, booked = sum(s.requests for s in sums), sum(s.cost_nano_usd for s in sums)
+    lost = sum(entry.amount_nano_usd for entry in entries_since(ledger, begun))
     allowed = round(usd * NANO)
     print(f"{name}: budget ${usd:.4f}, the provider was owed ${sent * COST / NANO:.5f} ({sent} requests)")
     print(f"  ledger: ${booked / NANO:.5f} in {rows} rows, ${lost / NANO:.5f} entered for gateways that died")
