@@ -163,7 +163,7 @@ class Gateway:
         command = [*self._inside, *command, "--host", self.host, "--port", str(self.port)]
         with (self._folder / f"gateway-{self.port}.log").open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log, cwd=self._folder)
-        until = time.monotonic() + 30
+        until = time.monotonic() + 120  # a busy machine starts slowly
         while time.monotonic() < until and self.process.poll() is None:
             with contextlib.suppress(OSError), socket.create_connection((self.host, self.port), timeout=1):
                 return

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeAlias, cast
 
 from hiredis import pack_command
@@ -222,7 +222,7 @@ class Wire:
         return True
 
     @contextlib.asynccontextmanager
-    async def _patience(self, turns: int) -> AsyncIterator[None]:
+    async def _patience(self, turns: int) -> AsyncGenerator[None]:
         """Raises TimeoutError when the engine was waited for that many parts of a deadline."""
         loop, part_s = asyncio.get_running_loop(), self._deadline_s / TURNS
         last = self._turn + turns
