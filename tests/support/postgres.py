@@ -22,7 +22,7 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
@@ -200,10 +200,7 @@ def server_url(database: str | None = None) -> str:
     outside = os.environ.get(OUTSIDE)
     if outside is None:
         return _server().url(database or "postgres")
-    if database is None:
-        return outside
-    told = conninfo_to_dict(outside)
-    return outside.replace(f"/{told['dbname']}", f"/{database}", 1) if told.get("dbname") else outside
+    return outside if database is None else urlsplit(outside)._replace(path=f"/{database}").geturl()
 
 
 def new_database(template: str = "template0") -> str:
