@@ -6,7 +6,7 @@ money for a few, then the same while two gateways are killed and Valkey restarte
 a larger budget while gateways are killed (and started again), the engine of the shared state is restarted with the loss
 of all it knew, stands still, or is cut off from one of them, and PostgreSQL crashes or stands still. Prints what the
 provider was owed, what the budget allowed, what the ledger has, what clients saw and what was broken. Ends with 1 where
-a cent too much was spent or an answered request has no row.
+a cent too much was spent, something owed stands in no book, or an answered request has no row.
 """
 
 from __future__ import annotations
@@ -267,9 +267,12 @@ def verdict(name: str, seen: Seen, usd: float, sent: int, ledger: Ledger) -> boo
     print(f"{name}: budget ${usd:.4f}, the provider was owed ${sent * COST / NANO:.5f} ({sent} requests)")
     print(f"  ledger: ${booked / NANO:.5f} in {rows} rows, ${lost / NANO:.5f} entered for gateways that died")
     print(f"  clients: {dict(seen.ended.most_common())}, slowest {seen.slowest_s:.1f} s; rows lost: {len(missing)}")
-    over = max(sent * COST, booked) - allowed
+    over = max(sent * COST, booked + lost) - allowed
+    unbooked = sent * COST - booked - lost
     print(f"  {'over by $' + str(over / NANO) if over > 0 else 'not a cent over'}")
-    return over <= 0 and not missing
+    if unbooked > 0:
+        print(f"  ${unbooked / NANO} that the provider is owed stands in no book")
+    return over <= 0 and unbooked <= 0 and not missing
 
 
 class Fleet:

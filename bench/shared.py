@@ -2,8 +2,7 @@
 
 CPU of this process alone (not Valkey's) and wall time an operation, one after the other and 64 at once. `request` is
 what is done for one request of a key with limits: let in, let out, a session's record kept. Only to be let in (`admit`)
-is waited for; the others go behind the answer. Valkey is the one of the tests'
-wheel, or TURNOUT_TEST_VALKEY.
+is waited for; the others go behind the answer. Valkey is the one of the tests' wheel, or TURNOUT_TEST_VALKEY.
 """
 
 from __future__ import annotations
@@ -57,7 +56,13 @@ async def request(shared: SharedState, n: int) -> None:
     await shared.put({f"s{n % 1000}": bytes(300)}, ttl_s=60)
 
 
-WORKS: dict[str, Work] = {"lease": lease, "admit": admit, "admit + leave": limits, "put + get": record, "request": request}
+WORKS: dict[str, Work] = {
+    "lease": lease,
+    "admit": admit,
+    "admit + leave": limits,
+    "put + get": record,
+    "request": request,
+}
 
 
 async def measured(shared: SharedState, work: Work, at_once: int, seconds: float) -> tuple[float, list[float]]:
