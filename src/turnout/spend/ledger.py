@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from enum import StrEnum
 from functools import lru_cache
 from typing import Protocol
 
@@ -29,7 +28,6 @@ from turnout.context import (
     Parts,
     RequestContext,
 )
-from turnout.errors import InvalidRequest
 from turnout.spend.focus import Charged
 from turnout.spend.spent import Asked, BudgetEntry, Question, Spent
 from turnout.spend.volume import PastRun, StepSum, Summed, Volume
@@ -41,17 +39,14 @@ __all__ = [
     "JSON_COLUMNS",
     "MAX_TEXT",
     "BudgetEntry",
-    "GroupBy",
     "Ledger",
     "LedgerRow",
     "Record",
     "Spent",
-    "Totals",
     "attempts_from_records",
     "attempts_to_records",
     "from_record",
     "iso_utc",
-    "parse_group_by",
     "plain_decision",
     "price_record",
     "repeated_of",
@@ -182,41 +177,6 @@ _INTEGER_COLUMNS = frozenset(
 )
 
 
-class GroupBy(StrEnum):
-    """What totals can be broken down by. `all`: not at all."""
-
-    ALL = "all"
-    KEY = "key"
-    SESSION = "session"
-    AGENT = "agent"
-    MODE = "mode"
-    MODEL = "model"
-    DEPLOYMENT = "deployment"
-    PROVIDER = "provider"
-    TIER = "tier"
-    REASON = "reason"
-    OUTCOME = "outcome"
-    DAY = "day"
-    HOUR = "hour"
-
-
-class Totals(Struct, frozen=True, kw_only=True):
-    """Sums over the requests of one group. `group` None: the requests that have none (no key, not served).
-    `unpriced` counts requests that used tokens and have no cost: `cost_nano_usd` says nothing of them.
-    `errors` counts requests whose outcome is neither ok nor cancelled."""
-
-    group: str | None
-    requests: int
-    errors: int
-    input_tokens: int
-    cache_read_tokens: int
-    cache_write_tokens: int
-    output_tokens: int
-    reasoning_tokens: int
-    cost_nano_usd: int
-    unpriced: int
-
-
 class Ledger(Protocol):
     """Where rows are kept. All methods may be called from any thread."""
 
@@ -270,26 +230,10 @@ class Ledger(Protocol):
         """As `recent`, of those that are wanted; of these the newest `MOST_SEARCHED` rows alone may be looked at."""
         ...
 
-    def totals(
-        self,
-        since: datetime,
-        until: datetime,
-        group_by: str = GroupBy.ALL,
-        *,
-        tag: tuple[str, str] | None = None,
-    ) -> list[Totals]:
-        """Sums over requests received from `since` to before `until` (a naive time is UTC), the dearest group
-        first; only those tagged `tag` (name, value) if given. Raises InvalidRequest for an unknown group."""
-        ...
-
-    def spending(self, since: datetime) -> list[Spent]:
-        """What was spent since `since`, by minute, as the rows themselves say it: of a million in half a minute."""
-        ...
-
     def ask_spending(self, questions: Sequence[Question]) -> Asked:
         """Put questions that are answered as of now: of what was appended and entered before, and of nothing after.
-        Returns at once; call it where rows are appended. While rows cannot be written, of those that are, or Internal
-        where it is not known what else waits."""
+        Returns at once; call it where rows are appended. Never less than was appended: while rows cannot be written,
+        those that wait are in it, or the answer is Internal where that is not known, as of a ledger that is closed."""
         ...
 
     def sums(self, since: datetime, until: datetime, by: str, *, sessions: bool = True) -> list[Summed]:
@@ -313,10 +257,6 @@ class Ledger(Protocol):
 
     def charges(self, since: datetime, until: datetime) -> list[Charged]:
         """What each deployment was paid a day, by key, mode and tags; whole days of UTC."""
-        ...
-
-    def entries(self, since: datetime) -> list[BudgetEntry]:
-        """What was entered since `since`, oldest first."""
         ...
 
 
@@ -398,15 +338,6 @@ def iso_utc(at: datetime) -> str:
     """A time as the ledger writes it; a naive one is taken as UTC."""
     aware = at if at.tzinfo is UTC else at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
     return aware.isoformat(timespec="milliseconds")[:-6] + "Z"
-
-
-def parse_group_by(name: str) -> GroupBy:
-    """The grouping called `name`. Raises InvalidRequest naming the choices."""
-    try:
-        return GroupBy(name)
-    except ValueError:
-        choices = ", ".join(GroupBy)
-        raise InvalidRequest(f"group_by = {name!r}: choose one of {choices}", param="group_by") from None
 
 
 def to_record(row: LedgerRow) -> Record:

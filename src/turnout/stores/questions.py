@@ -70,13 +70,7 @@ class LedgerQuestions(ABC):
         found = self._read("SELECT price FROM prices WHERE digest = ?1", (digest,))
         return str(found[0][0]) if found else None
 
-    def entries(self, since: datetime) -> list[BudgetEntry]:
-        return _entries_of(self._read(_ENTRIES, (iso_utc(since),)))
-
     def _entries(self, since: datetime) -> list[BudgetEntry]:
-        """As `entries`, of what is written."""
-        return _entries_of(self._query(_ENTRIES, (iso_utc(since),)))
-
-
-def _entries_of(rows: Sequence[Sequence[Any]]) -> list[BudgetEntry]:
-    return [msgspec.convert(dict(zip(BudgetEntry.__struct_fields__, r, strict=True)), BudgetEntry) for r in rows]
+        """What was entered since `since` and is written, oldest first."""
+        rows = self._query(_ENTRIES, (iso_utc(since),))
+        return [msgspec.convert(dict(zip(BudgetEntry.__struct_fields__, r, strict=True)), BudgetEntry) for r in rows]

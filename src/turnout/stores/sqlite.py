@@ -15,34 +15,27 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from msgspec import structs
 
 from turnout.catalog.prices import Price
-from turnout.context import Spender
 from turnout.errors import ConfigError, Internal, InvalidRequest
 from turnout.spend.ledger import (
     ATTEMPT_COLUMNS,
     COLUMNS,
-    BudgetEntry,
-    GroupBy,
     LedgerRow,
     Record,
-    Spent,
-    Totals,
     attempts_from_records,
     attempts_to_records,
     from_record,
     iso_utc,
-    parse_group_by,
     price_record,
     to_record,
 )
-from turnout.spend.spent import Asked, Past, Question, answer
+from turnout.spend.spent import Asked, BudgetEntry, Past, Question, answer, minute_of
 from turnout.spend.volume import Volume
 from turnout.spend.wanted import Wanted
 from turnout.stores.finding import find_query
@@ -51,7 +44,6 @@ from turnout.stores.schema import BUSY_TIMEOUT_S, MEMORY, cause_of, code_of, ide
 from turnout.stores.spending import past_of, spending_query, spent_of_record
 from turnout.stores.sums import roll
 from turnout.stores.taking import Followers, Losses
-from turnout.stores.totals import TOTALS
 from turnout.stores.usage import usage_query
 
 __all__ = ["SqliteLedger"]
@@ -90,14 +82,6 @@ _INSERT_ENTRY = (
     f"INSERT INTO budget_entries ({', '.join(_ENTRY_COLUMNS)}) VALUES (?, ?, ?, ?, ?) "  # noqa: S608
     "ON CONFLICT (id, budget) DO NOTHING"
 )
-_SPENDING = """
-    SELECT substr(r.received_at, 1, 16) AS minute, r.key_id, r.team, r.tags, r.mode, ifnull(r.session_id, ''),
-        a.deployment, sum(a.cost_nano_usd), r.gateway
-    FROM requests AS r JOIN attempts AS a ON a.request_id = r.request_id
-    WHERE r.received_at >= ? AND a.cost_nano_usd > 0
-    GROUP BY minute, r.key_id, r.team, r.tags, r.mode, r.session_id, a.deployment, r.gateway ORDER BY minute
-    """
-
 _LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
 _PASSING = _LOCKED | {sqlite3.SQLITE_FULL}
 
@@ -221,26 +205,10 @@ class SqliteLedger(LedgerQuestions):
         end, values = find_query(wanted, limit, number="rowid")
         return self._rows(self._read(f"{_SELECT} {end}", values))
 
-    def totals(
-        self,
-        since: datetime,
-        until: datetime,
-        group_by: str = GroupBy.ALL,
-        *,
-        tag: tuple[str, str] | None = None,
-    ) -> list[Totals]:
-        name, value = tag or (None, None)
-        query = TOTALS[parse_group_by(group_by)]
-        rows = self._read(query, (iso_utc(since), iso_utc(until), name, value))
-        return [msgspec.convert(dict(zip(Totals.__struct_fields__, r, strict=True)), Totals) for r in rows]
-
-    def spending(self, since: datetime) -> list[Spent]:
-        return [_spent(record) for record in self._read(_SPENDING, (iso_utc(since),))]
-
     def ask_spending(self, questions: Sequence[Question]) -> Asked:
         told: Future[Past] = Future()
         since = min(question.since for question in questions)
-        marker = _Marker(answer=lambda: answer(told, lambda: self._past(questions, since)))
+        marker = _Marker(answer=lambda: answer(told, lambda: self._known(questions, since, marker)))
         heard = self._followers.follow()
         if self._writer.is_alive() and not self._closing.is_set():
             self._asked.append(marker)
@@ -249,6 +217,17 @@ class SqliteLedger(LedgerQuestions):
         else:
             marker.passed()
         return Asked(told=told, later=lambda: past_of(heard()))
+
+    def _known(self, questions: Sequence[Question], since: datetime, marker: _Marker) -> Past:
+        """What is written, and what the disk has not taken yet of what came before `marker`."""
+        past = self._past(questions, since)
+        waiting = [*self._batch, *self._queue.copy()]  # of a drain that succeeded, none of it
+        before = waiting[: waiting.index(marker)] if marker in waiting else []
+        more = past_of(item for item in before if not isinstance(item, _Marker))
+        first = minute_of(since)
+        for spent in past.spent:
+            spent.extend(s for s in more.spent[0] if s.at >= first)
+        return Past(spent=past.spent, entries=[*past.entries, *(e for e in more.entries if e.at >= since)])
 
     def _past(self, questions: Sequence[Question], since: datetime) -> Past:
         spent = tuple([spent_of_record(r) for r in self._query(*spending_query(q))] for q in questions)
@@ -458,15 +437,3 @@ def _asks(batch: Sequence[_Queued]) -> bool:
 
 def _entry_record(entry: BudgetEntry) -> Record:
     return entry.id, entry.budget, iso_utc(entry.at), entry.kind, entry.amount_nano_usd
-
-
-def _spent(record: Sequence[Any]) -> Spent:
-    minute, key, team, tags, mode, session, deployment, cost, gateway = record
-    return Spent(
-        at=datetime.fromisoformat(minute).replace(tzinfo=UTC),
-        spender=Spender(key=key, team=team, tags=msgspec.json.decode(tags), mode=mode, session=session),
-        deployment=deployment,
-        provider=deployment.partition("/")[0],
-        cost_nano_usd=cost,
-        gateway=gateway,
-    )

@@ -45,12 +45,18 @@ class Losses:
         self._place = place
         self._logger = logger
         self._lock = threading.Lock()
+        self._cause: str | None = None
+        self._lost: str | None = None
         self.rows = 0
-        self.last_error: str | None = None
+
+    @property
+    def last_error(self) -> str | None:
+        """What made rows wait, and that some were lost for it: that is not unsaid by the next try that fails."""
+        return " ".join(filter(None, (self._cause, self._lost))) or None
 
     def say(self, said: str, *, again: bool = False) -> None:
         """Tell a cause and the next step; in the log too, where it was not said `again`."""
-        self.last_error = said
+        self._cause = said
         if not again:
             self._logger.error("%s", said)
 
@@ -60,6 +66,5 @@ class Losses:
             first = self.rows == 0
             self.rows += rows
         if first:
-            # Kept beside what made the rows wait: that is the cause, this the effect.
-            self.last_error = f"{self.last_error or ''} Rows of the ledger are lost: {why}.".strip()
+            self._lost = f"Rows of the ledger are lost: {why}."
             self._logger.error("rows of the ledger %s are lost: %s", self._place, why)

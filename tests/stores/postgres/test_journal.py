@@ -37,6 +37,11 @@ def test_nobody_keeps_budgets_alone_beside_others_on_whatever_machine(tmp_path, 
             two.close()
 
 
+def test_no_gateway_of_several_is_named_as_one_by_itself_is(tmp_path):
+    with pytest.raises(ConfigError, match="'alone-7' is no name for a gateway that shares its state"):
+        stores("postgresql://127.0.0.1:1/x", tmp_path, "alone-7")
+
+
 def test_what_one_by_itself_held_is_taken_over_by_several_that_share_its_folder(tmp_path):
     with database() as url:
         alone = stores(url, tmp_path)

@@ -16,6 +16,7 @@ import psycopg
 import pytest
 
 import turnout
+from support.ledgers import entries_since
 from support.postgres import database, own_server
 from support.random_rows import rows
 from turnout.errors import ConfigError, Internal
@@ -281,7 +282,7 @@ def test_what_a_killed_gateway_had_not_written_another_writes(url: str, tmp_path
         dead = process(f"{LEDGER}os._exit(9)", "dead", url, tmp_path / "spool", 3_600, 300)
         assert dead.wait(60) == 9
         assert until(lambda: count(url)[0] == 300)
-        assert [entry.id for entry in other.entries(SINCE)] == ["dead"]
+        assert [entry.id for entry in entries_since(other, SINCE)] == ["dead"]
         assert until(lambda: len(list((tmp_path / "spool").iterdir())) == 1)
         (told,) = other.sums(SINCE, UNTIL, "all")
         assert told.requests == 300
@@ -339,7 +340,7 @@ def test_gateways_that_write_at_once_lose_nothing_and_sum_each_row_once(
         (told,) = reader.sums(SINCE, UNTIL, "all")
         assert told.requests == told.input_tokens == 3_000 * gateways
         assert count(url) == (3_000 * gateways, 3_000 * gateways)
-        assert len(reader.entries(SINCE)) == gateways
+        assert len(entries_since(reader, SINCE)) == gateways
 
 
 def test_a_ledger_that_is_closed_while_the_server_is_away_keeps_its_rows(tmp_path: Path) -> None:
@@ -513,4 +514,4 @@ def test_entries_come_once(url: str, tmp_path: Path) -> None:
     with closing(PostgresLedger(url, spool=tmp_path / "spool")) as ledger:
         for amount in (5, 6):
             ledger.enter(BudgetEntry(id="e", budget="b", at=NOON, kind="added", amount_nano_usd=amount))
-        assert [entry.amount_nano_usd for entry in ledger.entries(SINCE)] == [5]
+        assert [entry.amount_nano_usd for entry in entries_since(ledger, SINCE)] == [5]

@@ -169,6 +169,18 @@ async def test_frozen_it_is_given_up_in_time_and_then_refused_at_once(server, ma
     assert (await lease(a, want=5)).limit == 5  # it was never lost: nothing waits
 
 
+async def test_an_event_loop_that_is_late_itself_does_not_blame_the_engine(server, made):
+    a = await made(server.url)
+    await a.get(["x"])
+    asked = [asyncio.create_task(a.get(["x"])) for _ in range(3)]
+    for _ in range(3):  # they wait to be sent; they are sent; others wait behind them
+        await asyncio.sleep(0)
+        asked.append(asyncio.create_task(a.get(["x"])))
+        time.sleep(0.4)  # noqa: ASYNC251 - nothing else gets a turn for longer than the deadline
+    assert await asyncio.gather(*asked) == [[None]] * 6
+    assert a.healthy
+
+
 async def test_paused_for_clients(server, made):
     a, b = await made(server.url), await made(server.url, "b", deadline_s=5)
     await b._wire.ask([("CLIENT", "PAUSE", 600, "ALL")])

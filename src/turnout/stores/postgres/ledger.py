@@ -26,24 +26,20 @@ from turnout.errors import ConfigError, Internal, InvalidRequest
 from turnout.spend.ledger import (
     ATTEMPT_COLUMNS,
     COLUMNS,
-    GroupBy,
     LedgerRow,
-    Totals,
     attempts_from_records,
     from_record,
     iso_utc,
-    parse_group_by,
 )
-from turnout.spend.spent import Asked, BudgetEntry, Past, Question, Spent, answer
+from turnout.spend.spent import Asked, BudgetEntry, Past, Question, answer
 from turnout.spend.volume import Volume
 from turnout.spend.wanted import Wanted
 from turnout.stores.finding import find_query
 from turnout.stores.postgres.database import Row, cause_of, open_database
 from turnout.stores.postgres.schema import LEDGER_MIGRATIONS
-from turnout.stores.postgres.spending import SPENDING, spending_query
+from turnout.stores.postgres.spending import spending_query
 from turnout.stores.postgres.sums import roll
 from turnout.stores.postgres.text import plain
-from turnout.stores.postgres.totals import totals_query
 from turnout.stores.postgres.words import translated
 from turnout.stores.postgres.writer import Writer
 from turnout.stores.questions import LedgerQuestions, Value
@@ -161,22 +157,6 @@ class PostgresLedger(LedgerQuestions):
             raise InvalidRequest(f"limit = {limit}: choose 1 to 10000", param="limit")
         end, values = find_query(wanted, limit, number="nr")
         return self._rows(self._read(f"{_SELECT} {end}", values))
-
-    def totals(
-        self,
-        since: datetime,
-        until: datetime,
-        group_by: str = GroupBy.ALL,
-        *,
-        tag: tuple[str, str] | None = None,
-    ) -> list[Totals]:
-        group = parse_group_by(group_by)
-        summed, query, values = totals_query(group, since, until, tag)
-        rows = self._summed(query, values) if summed else self._read(query, values)
-        return [msgspec.convert(dict(zip(Totals.__struct_fields__, r, strict=True)), Totals) for r in rows]
-
-    def spending(self, since: datetime) -> list[Spent]:
-        return [spent_of_record(record) for record in self._read(SPENDING, (iso_utc(since),))]
 
     def ask_spending(self, questions: Sequence[Question]) -> Asked:
         told: Future[Past] = Future()

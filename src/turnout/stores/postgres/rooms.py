@@ -120,12 +120,18 @@ STORES_MIGRATIONS: Migrations = (
 class PostgresStores(Stores):
     """All of them in the database at `url`. `folder`: where this gateway keeps what the database does not have yet;
     None for a command that looks, which keeps nothing. `gateway`: its name where several share their state.
-    `spool_mb`: how much may wait there."""
+    `spool_mb`: how much may wait there. Raises ConfigError for a name that says that a gateway is one by itself."""
 
     def __init__(
         self, url: str, folder: Path | None, gateway: str | None = None, *, spool_mb: int = StoreConfig().spool_mb
     ) -> None:
         super().__init__()
+        if gateway is not None and gateway.startswith(LONE):
+            raise ConfigError(
+                f"{gateway!r} is no name for a gateway that shares its state: what one alone leaves in store.folder "
+                f"begins with {LONE}; choose another",
+                param="store.shared",
+            )
         self._url = url
         self._folder = folder
         self._spool_mb = spool_mb

@@ -13,18 +13,16 @@ from turnout.spend.ledger import iso_utc
 from turnout.spend.spent import Question
 from turnout.stores.postgres.schema import IN_BATCH
 
-__all__ = ["SPENDING", "spending_query"]
+__all__ = ["spending_query"]
 
-SPENDING = """
+_OF_SESSIONS = """
     SELECT substr(r.received_at, 1, 16) AS minute, r.key_id, r.team, r.mode, r.tags, a.deployment, r.gateway,
         sum(a.cost_nano_usd), ifnull(r.session_id, '') AS session
     FROM requests AS r JOIN attempts AS a ON a.request_id = r.request_id
-    WHERE r.received_at >= ?1 AND a.cost_nano_usd > 0
+    WHERE r.session_id = ANY(?2) AND r.received_at >= ?1 AND a.cost_nano_usd > 0
     GROUP BY minute, r.key_id, r.team, r.mode, r.tags, a.deployment, r.gateway, session ORDER BY minute
     """
 """By minute and session, from the rows themselves."""
-
-_OF_SESSIONS = SPENDING.replace("WHERE", "WHERE r.session_id = ANY(?2) AND")
 
 _RAW = """
     SELECT substr(r.received_at, 1, 16) AS minute, ifnull(r.key_id, '') AS key_id, ifnull(r.team, '') AS team,

@@ -173,7 +173,7 @@ class Writer:
             self._queue.append(marker)
             self._wake.set()
         else:
-            marker.passed("the ledger is closed" if self._left() or marker.before else None)
+            marker.passed("the ledger is closed")
         return heard
 
     def close(self, timeout_s: float) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from typing import Any, TypeAlias, cast
 
 from hiredis import pack_command
@@ -30,6 +30,10 @@ Reply: TypeAlias = Any
 
 BATCH = 512
 """Commands that go together at most: the first of them waits for the last."""
+
+TURNS = 10
+"""Into so many parts a deadline is cut. Each is a timer of its own, after which the event loop has looked at its
+sockets again: a loop that comes back late has used up one part, and not the engine's whole time."""
 
 FIRST_S, MOST_S = 0.05, 1.0
 """How long it is after a failed attempt to connect until the next, doubled each time and spread by chance."""
@@ -51,16 +55,17 @@ _UNFIT = (said.ReadOnlyError, said.MasterDownError)
 
 
 class _Call(Struct, eq=False):
-    """Commands of one caller. `again`: they may be sent twice."""
+    """Commands of one caller. `until`: the turn (`Wire._turn`) at which it is given up. `again`: may be sent twice."""
 
     commands: Sequence[Command]
     answered: asyncio.Future[list[Reply]]
-    until_s: float
+    until: int
     again: bool
 
 
 class Wire:
-    """`connect` gives a fresh connection, ready to be asked. `deadline_s` holds for each call."""
+    """`connect` gives a fresh connection, ready to be asked. `deadline_s` holds for each call: seconds
+    for the engine, not for an event loop that is late itself."""
 
     def __init__(
         self,
@@ -79,6 +84,8 @@ class Wire:
         self._some = asyncio.Event()
         self._carrier: asyncio.Task[None] | None = None
         self._away = False
+        self._turn = 0
+        """Parts of a deadline that the engine was waited for, in all."""
         self.last_error: str | None = None
 
     @property
@@ -98,7 +105,7 @@ class Wire:
         if self._away or self._carrier is None:
             raise self._refused()
         loop = asyncio.get_running_loop()
-        call = _Call(commands, loop.create_future(), loop.time() + self._deadline_s, again)
+        call = _Call(commands, loop.create_future(), self._turn + TURNS, again)
         self._calls.append(call)
         self._some.set()
         replies = await call.answered
@@ -139,7 +146,6 @@ class Wire:
 
     def _next(self) -> list[_Call]:
         """What still waits, as much as goes together."""
-        now_s = asyncio.get_running_loop().time()
         batch: list[_Call] = []
         size = taken = 0
         for call in self._calls:
@@ -148,7 +154,7 @@ class Wire:
             taken += 1
             if call.answered.done():
                 continue
-            if call.until_s <= now_s:
+            if call.until <= self._turn:
                 call.answered.set_exception(NoCapacity(self._late(), retry_after=1))
                 continue
             batch.append(call)
@@ -165,7 +171,7 @@ class Wire:
         if connection is None:
             raise said.ConnectionError("there is no connection")
         commands = [command for call in batch for command in call.commands]
-        async with asyncio.timeout_at(batch[0].until_s):
+        async with self._patience(batch[0].until - self._turn):
             replies = await talk(connection, commands)
             forgotten = [n for n, reply in enumerate(replies) if isinstance(reply, said.NoScriptError)]
             if forgotten:
@@ -195,27 +201,46 @@ class Wire:
         for call in again:
             call.again = False
         self._calls = again + self._calls
-        now_s = asyncio.get_running_loop().time()
-        until_s = self._calls[0].until_s if self._calls else now_s + self._deadline_s
+        turns = self._calls[0].until - self._turn if self._calls else TURNS
         waits = pauses()
         if late:  # an engine that does not answer is not asked again by those who wait already
             self._refuse_all()
-        while not await self._found(until_s):
+        while not await self._found(turns):
             self._refuse_all()
-            pause_s = next(waits)
-            until_s = asyncio.get_running_loop().time() + pause_s + self._deadline_s
-            await asyncio.sleep(pause_s)
+            turns = TURNS
+            await asyncio.sleep(next(waits))
         self._away = False
 
-    async def _found(self, until_s: float) -> bool:
+    async def _found(self, turns: int) -> bool:
         try:
-            async with asyncio.timeout_at(until_s):
+            async with self._patience(turns):
                 self._connection = await self._connect()
         except (said.RedisError, ConfigError, *_DEAD) as error:
             self.last_error = told(error, self._place, self._deadline_s)
             return False
         self.last_error = None
         return True
+
+    @contextlib.asynccontextmanager
+    async def _patience(self, turns: int) -> AsyncGenerator[None]:
+        """Raises TimeoutError when the engine was waited for that many parts of a deadline."""
+        loop, part_s = asyncio.get_running_loop(), self._deadline_s / TURNS
+        last = self._turn + turns
+
+        def pass_on() -> None:
+            nonlocal timer
+            self._turn += 1
+            if self._turn >= last:
+                limit.reschedule(loop.time())
+            else:
+                timer = loop.call_later(part_s, pass_on)
+
+        timer = loop.call_later(part_s, pass_on)
+        try:
+            async with asyncio.timeout(None) as limit:
+                yield
+        finally:
+            timer.cancel()
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
