@@ -4,6 +4,8 @@ BIN := .venv/bin
 # What goes into .venv is pinned by version and hash (tools/lock.py), so nothing is left to resolve.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps
 WORKERS ?= 2
+# Else each process of the tests compiles all that it loads.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-agents test-browser test-deploy test-api docs reference check lint types bench format clean \

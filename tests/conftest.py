@@ -1,8 +1,21 @@
 """Fixtures every test may use."""
 
+import gc
+
 import pytest
 
 from turnout.providers.embedded import available
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is loaded by now stays for good: no collection of garbage looks at it, neither here nor in any test."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items):
