@@ -34,7 +34,7 @@ demo: .venv/demo  ## route recorded agent sessions and live prompts: no key, no 
 	$(BIN)/turnout demo $(if $(CI),--exit,$(ARGS))
 
 test: .venv/dev  ## all tests, with the real embedded model, on loopback only
-	$(BIN)/pytest --numprocesses $(WORKERS) $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 	@echo "left out: Claude Code and Codex (make test-agents)"
 
 # Some 600 MB from npm: pinned, so that an agent's release breaks nothing by itself.

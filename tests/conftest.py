@@ -3,8 +3,13 @@
 import gc
 
 import pytest
+from hypothesis import settings
 
 from turnout.providers.embedded import available
+
+# No test may depend on how busy the machine is.
+settings.register_profile("turnout", deadline=None)
+settings.load_profile("turnout")
 
 
 @pytest.hookimpl(wrapper=True)
