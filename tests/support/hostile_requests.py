@@ -72,11 +72,13 @@ def _looks() -> dict[str, Any]:
 def from_document(count: int) -> Iterator[bytes]:
     """What schemathesis makes of the OpenAPI document: bodies that fit it and bodies that do not, for every path."""
     kinds = kinds_of(_looks)
-    each = max(1, count // len(kinds))
+    most = dict.fromkeys(range(len(kinds)), max(1, count // len(kinds)))
     sent = 0
-    for number in range(100):  # some operations have little to vary
-        for _, strategy in kinds:
-            for case in drawn(strategy, each, number):
+    for number in range(100):
+        for place, (_, strategy) in enumerate(kinds):
+            cases = drawn(strategy, most[place], number)
+            most[place] = min(most[place], len(cases) or 1)  # some operations have nothing to vary
+            for case in cases:
                 sent += 1
                 if sent > count:
                     return
