@@ -4,6 +4,8 @@ BIN := .venv/bin
 # What goes into .venv is pinned by version and hash (tools/lock.py), so nothing is left to resolve.
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps
 WORKERS ?= 2
+# Else each process of the tests compiles all that it loads.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-agents test-browser test-deploy test-api docs reference check lint types bench format clean \
@@ -32,7 +34,7 @@ demo: .venv/demo  ## route recorded agent sessions and live prompts: no key, no 
 	$(BIN)/turnout demo $(if $(CI),--exit,$(ARGS))
 
 test: .venv/dev  ## all tests, with the real embedded model, on loopback only
-	$(BIN)/pytest --numprocesses $(WORKERS) $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist worksteal $(ARGS)
 	@echo "left out: Claude Code and Codex (make test-agents)"
 
 # Some 600 MB from npm: pinned, so that an agent's release breaks nothing by itself.

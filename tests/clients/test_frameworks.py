@@ -1,23 +1,13 @@
-"""Frameworks that agents are built with against the gateway, on a model of their own family and of the others."""
+"""Frameworks that agents are built with against the gateway, on a model of their own family and of the others.
+
+Each is imported where it is used: it takes seconds, and every process of the tests reads every file of them.
+"""
 
 import asyncio
 import json
 
-import instructor
-import openai
 import pydantic
 import pytest
-from langchain_anthropic import ChatAnthropic
-from langchain_core.messages import HumanMessage, ToolMessage
-from langchain_core.tools import tool
-from langchain_openai import ChatOpenAI
-from pydantic_ai import Agent
-from pydantic_ai.models.anthropic import AnthropicModel
-from pydantic_ai.models.google import GoogleModel
-from pydantic_ai.models.openai import OpenAIChatModel, OpenAIResponsesModel
-from pydantic_ai.providers.anthropic import AnthropicProvider
-from pydantic_ai.providers.google import GoogleProvider
-from pydantic_ai.providers.openai import OpenAIProvider
 
 from support.gateway import gateway, host
 from support.upstream import ScriptedUpstream
@@ -34,13 +24,9 @@ class City(pydantic.BaseModel):
     city: str
 
 
-@tool
-def get_weather(city: str) -> str:
-    """The weather in a city."""
-    return f"sunny in {city}"
-
-
 def langchain_openai(url, **more):
+    from langchain_openai import ChatOpenAI
+
     return ChatOpenAI(model="up/big", base_url=f"{url}/v1", api_key="any", max_retries=0, **more)
 
 
@@ -49,6 +35,8 @@ def langchain_responses(url, **more):
 
 
 def langchain_anthropic(url, **more):
+    from langchain_anthropic import ChatAnthropic
+
     return ChatAnthropic(model="up/big", base_url=url, api_key="any", max_retries=0, max_tokens=100, **more)
 
 
@@ -76,6 +64,14 @@ async def test_langchain_chat_and_stream(make, family, tmp_path):
 @FAMILIES
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_langchain_tools(make, family, streaming, tmp_path):
+    from langchain_core.messages import HumanMessage, ToolMessage
+    from langchain_core.tools import tool
+
+    @tool
+    def get_weather(city: str) -> str:
+        """The weather in a city."""
+        return f"sunny in {city}"
+
     scripts = calls(family, streaming=streaming), says(family, "Sunny.", streaming=streaming)
     async with ScriptedUpstream(*scripts) as up, gateway(host(up.url, family), tmp_path) as gw:
         model = make(gw.url, streaming=streaming).bind_tools([get_weather])
@@ -93,6 +89,8 @@ async def test_langchain_tools(make, family, streaming, tmp_path):
 @LANGCHAIN
 @FAMILIES
 async def test_langchain_image_and_error(make, family, tmp_path):
+    from langchain_core.messages import HumanMessage
+
     async with ScriptedUpstream(says(family), refuses(family)) as up, gateway(host(up.url, family), tmp_path) as gw:
         image = {"type": "image", "base64": PNG, "mime_type": "image/png"}
         await make(gw.url).ainvoke([HumanMessage([{"type": "text", "text": "What is it?"}, image])])
@@ -111,18 +109,30 @@ async def test_langchain_structured_output(make, family, tmp_path):
 
 
 def agent_openai(url):
+    from pydantic_ai.models.openai import OpenAIChatModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
     return OpenAIChatModel("up/big", provider=OpenAIProvider(base_url=f"{url}/v1", api_key="any"))
 
 
 def agent_responses(url):
+    from pydantic_ai.models.openai import OpenAIResponsesModel
+    from pydantic_ai.providers.openai import OpenAIProvider
+
     return OpenAIResponsesModel("up/big", provider=OpenAIProvider(base_url=f"{url}/v1", api_key="any"))
 
 
 def agent_anthropic(url):
+    from pydantic_ai.models.anthropic import AnthropicModel
+    from pydantic_ai.providers.anthropic import AnthropicProvider
+
     return AnthropicModel("up/big", provider=AnthropicProvider(base_url=url, api_key="any"))
 
 
 def agent_google(url):
+    from pydantic_ai.models.google import GoogleModel
+    from pydantic_ai.providers.google import GoogleProvider
+
     return GoogleModel("up/big", provider=GoogleProvider(base_url=url, api_key="any"))
 
 
@@ -133,6 +143,8 @@ PYDANTIC_AI = pytest.mark.parametrize("make", [agent_openai, agent_responses, ag
 @FAMILIES
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_pydantic_ai_runs_its_tools(make, family, streaming, tmp_path):
+    from pydantic_ai import Agent
+
     scripts = calls(family, streaming=streaming), says(family, "Sunny.", streaming=streaming)
     async with ScriptedUpstream(*scripts) as up, gateway(host(up.url, family), tmp_path) as gw:
         agent = Agent(make(gw.url), instructions="Be brief.")
@@ -159,24 +171,29 @@ async def test_pydantic_ai_runs_its_tools(make, family, streaming, tmp_path):
 @PYDANTIC_AI
 @FAMILIES
 async def test_pydantic_ai_tells_errors(make, family, tmp_path):
+    from pydantic_ai import Agent
+
     async with ScriptedUpstream(refuses(family)) as up, gateway(host(up.url, family), tmp_path) as gw:
         with pytest.raises(Exception, match="max_tokens is too large"):
             await Agent(make(gw.url)).run("Hi")
 
 
 @FAMILIES
-@pytest.mark.parametrize("mode", [instructor.Mode.JSON_SCHEMA, instructor.Mode.TOOLS])
+@pytest.mark.parametrize("mode", ["JSON_SCHEMA", "TOOLS"])
 async def test_instructor(family, mode, tmp_path):
-    script = calls(family) if mode is instructor.Mode.TOOLS else says(family, JSON)
+    import instructor
+    import openai
+
+    script = calls(family) if mode == "TOOLS" else says(family, JSON)
     async with ScriptedUpstream(script) as up, gateway(host(up.url, family), tmp_path) as gw:
 
         def ask():
             with openai.OpenAI(base_url=f"{gw.url}/v1", api_key="any", max_retries=0) as api:
-                client = instructor.from_openai(api, mode=mode)
+                client = instructor.from_openai(api, mode=instructor.Mode[mode])
                 return client.chat.completions.create(
                     model="up/big",
                     messages=[{"role": "user", "content": "Where?"}],
-                    response_model=Weather if mode is instructor.Mode.TOOLS else City,
+                    response_model=Weather if mode == "TOOLS" else City,
                     max_retries=0,
                 )
 

@@ -82,6 +82,14 @@ def test_requests_that_read_alike_count_more_than_others():
     assert chance(predictor, far, "small").success == pytest.approx(chance(plain, far, "small").success, abs=0.05)
 
 
+def test_one_that_was_prepared_says_what_one_says_that_was_not():
+    told = weights(exemplars=(Exemplar(features_of(EASY).buckets, {"small": -0.5}),), shrink=1.0)
+    ready, plain = Predictor(told), Predictor(told)
+    ready.prepare()
+    assert chance(ready, EASY, "small") == chance(plain, EASY, "small")
+    assert ready.exemplars == plain.exemplars == 1
+
+
 def test_a_model_that_was_changed_under_its_name_is_seen_as_it_is():
     predictor = Predictor(weights(), {"a/tiny": "small"})
     for _ in range(400):

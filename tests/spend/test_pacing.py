@@ -1,10 +1,13 @@
 """Pacing: the price rises where the money would not last, and falls again; clocks and zeros do no harm."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from turnout.spend.pacing import DEAREST, Pacer, Pacing, Rung, SpendCurve
+from turnout.spend.pacing import DEAREST, HOURS_OF_WEEK, Pacer, Pacing, Rung, SpendCurve
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 END = datetime(2026, 12, 1, tzinfo=UTC)
@@ -20,6 +23,23 @@ def paced(pacer, *rates, start=START, amount=AMOUNT):
         now += timedelta(minutes=10)
         pacer.update(now, spent=int(spent), amount=amount, start=start, end=END)
     return spent, now
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(st.none() | st.integers(0, 500), min_size=HOURS_OF_WEEK, max_size=HOURS_OF_WEEK),
+    st.integers(0, 3 * HOURS_OF_WEEK * 60),
+    st.integers(0, 2 * HOURS_OF_WEEK * 60),
+)
+def test_a_weight_is_that_of_its_hours_one_by_one(hours, begins, minutes):
+    curve, begin = SpendCurve(hours), START + timedelta(minutes=begins)
+    edges = sorted({begins, begins + minutes, *range(begins // 60 * 60 + 60, begins + minutes, 60)})
+    moments = [START + timedelta(minutes=edge) for edge in edges]
+    # Monday 00:00 is hour 0 of the week.
+    one_by_one = sum(
+        (b - a) / timedelta(hours=1) * curve._weights[a.weekday() * 24 + a.hour] for a, b in pairwise(moments)
+    )
+    assert curve.between(begin, begin + timedelta(minutes=minutes)) == pytest.approx(one_by_one, abs=1e-6)
 
 
 def test_an_even_spend_costs_what_it_costs():

@@ -112,6 +112,7 @@ async def _serve(config: Config, where: Where, place: Place | None, lines: JsonL
             await app.engine.budgets.look()  # of the engine that serves by then
 
         pricing = refreshing(price_source(config), engine.state.http, priced)
+        engine.router.prepare()
         settle_in()
         async with watching(file, again), pricing, following(looked), following(app.scrapes.tell, TOLD_S):
             await server.serve(place.socket if place else None)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
 from operator import mul, sub
 from typing import NamedTuple
 
@@ -270,12 +271,22 @@ class Predictor:
         self._better: list[dict[str, float] | _Told] = [
             exemplar.better for exemplar in weights.exemplars[:MOST_EXEMPLARS]
         ]
-        self._near = Neighbours(exemplar.buckets for exemplar in weights.exemplars[:MOST_EXEMPLARS])
+        self._buckets = tuple(exemplar.buckets for exemplar in weights.exemplars[:MOST_EXEMPLARS])
         self._first = self._next = len(self._better)
         # Whom the exemplars of the file tell of by name.
         self._named = frozenset(name for known in self._better if not isinstance(known, _Told) for name in known)
         # What a model begins with, by model or tier.
         self._begun: dict[str, _Posterior] = {}
+
+    @cached_property
+    def _near(self) -> Neighbours:
+        kept, self._buckets = self._buckets, ()
+        return Neighbours(kept)
+
+    def prepare(self) -> None:
+        """Make what requests are compared with: some 30 ms, which else the first one that needs it waits for. A gateway
+        whose callers name their models never does."""
+        len(self._near)
 
     def see(self, features: Features) -> Seen:
         """What all predictions of a request share."""
@@ -335,7 +346,7 @@ class Predictor:
     @property
     def exemplars(self) -> int:
         """Requests with known outcomes that it compares with."""
-        return len(self._near)
+        return len(self._better)
 
     def count(self, model: str) -> int:
         """Outcomes of the model that are known, the file's and those learned since."""

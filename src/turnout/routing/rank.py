@@ -103,6 +103,11 @@ class Router:
         self.chooser: Chooser | None = None  # a plug-in, with the last word on `auto`
         self._predictor = predictor
 
+    def prepare(self) -> None:
+        """Make now what the first `auto` would wait for (`Predictor.prepare`)."""
+        if self._predictor is not None:
+            self._predictor.prepare()
+
     def decide(self, ask: Ask) -> Decision:
         """The decision for one request.
 

@@ -11,12 +11,16 @@ import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
+from itertools import accumulate
 
 from turnout.context import Pressure
 
 __all__ = ["HOURS_OF_WEEK", "Pacer", "Pacing", "Rung", "SpendCurve"]
 
 HOURS_OF_WEEK = 168
+
+FIRST_HOUR = 72
+"""The hour of the week that 1970 began with, a Thursday."""
 
 EVERY_S = 60.0
 """Between two looks."""
@@ -69,7 +73,7 @@ class SpendCurve:
 
     def __init__(self, hours: Iterable[float | None] = (None,) * HOURS_OF_WEEK) -> None:
         self.hours = list(hours)
-        self._weights = self._weighed()
+        self._weigh()
         self._hour: int | None = None
         self._asked = 0
 
@@ -89,31 +93,30 @@ class SpendCurve:
             slot = _slot(hour)
             known = self.hours[slot]
             self.hours[slot] = asked if known is None else known + (asked - known) / 3
-        self._weights = self._weighed()
+        self._weigh()
 
-    def _weighed(self) -> list[float]:
+    def _weigh(self) -> None:
         known = [asked for asked in self.hours if asked is not None]
         mean = max(sum(known) / len(known), 1e-3) if known else 1.0
         # No hour weighs nothing: something may be spent in it all the same.
-        return [1.0 if asked is None else max(asked / mean, 0.05) for asked in self.hours]
+        self._weights = [1.0 if asked is None else max(asked / mean, 0.05) for asked in self.hours]
+        self._sums = (0.0, *accumulate(self._weights))  # of all the hours before each, and of the whole week
 
     def between(self, start: datetime, end: datetime) -> float:
         """The weight of the time from `start` to `end`, in mean hours."""
-        at, until, total = start.timestamp() / 3600, end.timestamp() / 3600, 0.0
-        if until - at > 3 * HOURS_OF_WEEK:
-            weeks = int((until - at) // HOURS_OF_WEEK)
-            total += weeks * sum(self._weights)
-            at += weeks * HOURS_OF_WEEK
-        while at < until:
-            following = min(math.floor(at) + 1, until)
-            total += (following - at) * self._weights[_slot(math.floor(at))]
-            at = following
-        return total
+        return max(0.0, self._until(end) - self._until(start))
+
+    def _until(self, moment: datetime) -> float:
+        """The weight of the time since 1970, but for a number that is the same for all moments."""
+        hours = moment.timestamp() / 3600
+        hour = math.floor(hours)
+        weeks, slot = (hour + FIRST_HOUR) // HOURS_OF_WEEK, _slot(hour)
+        return weeks * self._sums[-1] + self._sums[slot] + (hours - hour) * self._weights[slot]
 
 
 def _slot(hour: int) -> int:
-    """The hour of the week of an hour since 1970, which began on a Thursday."""
-    return (hour + 72) % HOURS_OF_WEEK
+    """The hour of the week of an hour since 1970."""
+    return (hour + FIRST_HOUR) % HOURS_OF_WEEK
 
 
 class Pacer:

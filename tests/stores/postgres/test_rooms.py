@@ -16,7 +16,8 @@ from support.postgres import database, own_server
 from turnout.errors import ConfigError, Internal
 from turnout.store_rules import StoreConfig
 from turnout.stores.opening import beside, open_stores
-from turnout.stores.postgres import asking, held
+from turnout.stores.postgres import asking, held, rooms
+from turnout.stores.postgres import database as database_module
 from turnout.stores.postgres.database import Database
 
 
@@ -85,6 +86,9 @@ async def test_conversations_and_answers_are_lost_while_the_server_is_away_and_n
 
 
 async def test_a_server_that_is_silent_holds_nobody_for_long(server, opened, monkeypatch):
+    monkeypatch.setitem(database_module._KEPT_ALIVE, "connect_timeout", 2)  # the least that its library takes
+    monkeypatch.setattr(rooms, "STATEMENT_TIMEOUT_S", 0.5)
+    monkeypatch.setattr(database_module, "SILENCE_S", 0.5)
     monkeypatch.setattr(asking, "ANSWER_S", 0.2)
     monkeypatch.setattr(held, "ANSWER_S", 0.2)
     stores = opened(server.url())
