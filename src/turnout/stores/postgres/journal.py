@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import psycopg
@@ -15,6 +16,9 @@ __all__ = ["PostgresJournal"]
 
 CLAIM_S = 10.0
 """A start waits no longer than this for a server that is silent."""
+
+NOTICED_S, AGAIN_S = 1.0, 0.05
+"""A server takes a moment to notice that the process before is gone, which a restart must not stumble over."""
 
 _LOCK = lock_named("budgets")
 
@@ -72,9 +76,13 @@ class PostgresJournal(FileJournal):
 
     def _lock_in(self, database: Database, db: psycopg.Connection[Row]) -> bool:
         function = "pg_try_advisory_lock_shared" if self._shares else "pg_try_advisory_lock"
-        with database.within(db, CLAIM_S):
-            got = db.execute(f"SELECT {function}({_LOCK})".encode()).fetchone()
-        return bool(got and got[0])
+        until_s = time.monotonic() + NOTICED_S
+        while True:
+            with database.within(db, CLAIM_S):
+                got = db.execute(f"SELECT {function}({_LOCK})".encode()).fetchone()
+            if (got and got[0]) or time.monotonic() >= until_s:
+                return bool(got and got[0])
+            time.sleep(AGAIN_S)
 
     def _unlock(self) -> None:
         if self._lock is not None:
