@@ -11,6 +11,7 @@ import trustme
 from support.calls import post
 from support.gateway import gateway, host
 from support.hostile import FAULTS, HARMLESS, MIDWAY, HostileUpstream, refused_url
+from support.shared import until
 from support.upstream import ScriptedUpstream, answer
 
 PATHS = {"openai-chat": "/v1/chat/completions", "anthropic-messages": "/v1/messages"}
@@ -34,14 +35,13 @@ STATUS = {
 def config(bad, good=None, dialect="openai-chat"):
     """`bad/m`, which may keep silent for 0.4 s, and `good/m` as its fallback."""
 
-    def named(url, name):
+    def named(url, name, more=""):
         told = host(url, dialect, "m").replace("providers.up", f"providers.{name}").replace("up/m", f"{name}/m")
-        return told.replace(
-            'api_key = "sk-up"\n', 'api_key = "sk-up"\nfirst_byte_timeout_s = 0.4\nidle_timeout_s = 0.3\n'
-        )
+        return told.replace('api_key = "sk-up"\n', f'api_key = "sk-up"\n{more}')
 
+    hasty = "first_byte_timeout_s = 0.4\nidle_timeout_s = 0.3\n"
     fallback = '[fallbacks]\n"bad/m" = ["good/m"]\n' if good else ""
-    return named(bad, "bad") + (named(good, "good") if good else "") + fallback + "[delivery]\nmax_wait_s = 1\n"
+    return named(bad, "bad", hasty) + (named(good, "good") if good else "") + fallback + "[delivery]\nmax_wait_s = 1\n"
 
 
 async def ask(gw, dialect, streaming):
@@ -85,8 +85,7 @@ async def test_with_a_healthy_fallback_the_answer_arrives(tmp_path, fault, diale
             status, headers, raw = await ask(gw, dialect, streaming)
             (row,) = await gw.booked()
             assert tasks() == before
-        await asyncio.sleep(0.02)
-        assert (bad.open, good.open) == (0, 0)
+        await until(lambda: (bad.open, good.open) == (0, 0))
     if fault == "400":  # the request's own fault: nobody else is asked
         assert (status, good.requests) == (400, 0)
         return
@@ -112,8 +111,7 @@ async def test_without_one_the_caller_sees_what_happened(tmp_path, fault, dialec
             status, headers, raw = await ask(gw, dialect, streaming)
             (row,) = await gw.booked()
             assert tasks() == before
-        await asyncio.sleep(0.02)
-        assert bad.open == 0
+        await until(lambda: bad.open == 0)
     wanted, codes = STATUS.get(fault, (502, {"upstream_error"}))
     error = json.loads(raw)["error"]
     wanted = wanted or status
