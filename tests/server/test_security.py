@@ -19,6 +19,8 @@ from support.upstream import ScriptedUpstream, answer
 from turnout.config import Secret, parse_config
 from turnout.errors import InvalidRequest
 from turnout.spend.spent import Question
+from turnout.spend.wanted import Wanted
+from turnout.stores.finding import find_query
 from turnout.stores.spending import spending_query
 from turnout.stores.sums import sessions_query, sums_query
 
@@ -50,9 +52,11 @@ async def test_queries_are_parameterised(tmp_path):
 
 
 def test_no_query_is_put_together_from_values():
-    """Statements are texts, or joined of the columns' own names (`COLUMNS`, a grouping of ours). Those of the sums are
-    put together of tables of names: what comes from outside is held against them in the next tests."""
-    for file in set((SOURCE / "stores").glob("*.py")) - {SOURCE / "stores" / n for n in ("sums.py", "spending.py")}:
+    """Statements are texts, or joined of the columns' own names (`COLUMNS`, a grouping of ours). Those of the sums and
+    of what is looked for are put together of tables of names: the next tests hold what comes from outside against
+    them."""
+    joined = {SOURCE / "stores" / name for name in ("sums.py", "spending.py", "finding.py")}
+    for file in set((SOURCE / "stores").glob("*.py")) - joined:
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.JoinedStr) and re.search(
                 r"(?i)\b(select|insert|update|delete)\b", ast.unparse(node)
@@ -76,6 +80,14 @@ def test_of_spending_nothing_but_what_is_asked_for_changes_the_query():
         assert "feature" not in query
         assert query.count(";") == 0
         assert len(values) >= 2
+
+
+def test_of_what_is_looked_for_nothing_stands_in_the_query():
+    names = ("session", "model", "key", "feature", "reason", "before")
+    query, values = find_query(Wanted(failed=True, **dict.fromkeys(names, SQL)), 10, number="rowid")
+    assert SQL not in query
+    assert query.count(";") == 0
+    assert values == [SQL] * len(names) + [10]
 
 
 async def test_nothing_that_users_or_callers_write_is_evaluated(tmp_path):
