@@ -66,7 +66,7 @@ class Answered(Struct, kw_only=True):
     features: bytes = b""
     messages: int = 0
     turn: array[int] = field(default_factory=lambda: array("q"))
-    told: set[Source] = field(default_factory=set)
+    told: tuple[Source, ...] = ()  # a set is four times as large, and thousands are remembered
 
     @property
     def view(self) -> SessionView:
@@ -278,7 +278,7 @@ class Learner:
         if "feedback" in answered.told:
             self.store.add(outcome)
             return
-        answered.told.add("feedback")
+        answered.told += ("feedback",)
         if answered.request_id not in self._known:
             self._known[answered.request_id] = answered
             self._forget()
@@ -296,7 +296,7 @@ class Learner:
             if "session" in answered.told:
                 self.store.add(outcome)
             else:
-                answered.told.add("session")
+                answered.told += ("session",)
                 self.record(outcome)
         return list(firsts.values())
 
@@ -321,7 +321,7 @@ class Learner:
 
     def _say(self, answered: Answered, source: Source, score: float) -> None:
         if source not in answered.told:
-            answered.told.add(source)
+            answered.told += (source,)
             self.record(_outcome(answered, source, score, self._clock()))
 
 

@@ -41,7 +41,8 @@ class Head(Struct, frozen=True, array_like=True):
 
 class Thread(Struct, kw_only=True):
     """A conversation. Times are monotonic. `answer` names what its newest answer said, while another conversation is
-    alike but for that. `loose`: the newest prefix without system text; `volatile`: that text has changed under it."""
+    alike but for that. `loose`: the newest prefix without system text; `volatile`: that text has changed under it.
+    `key` is one object for the many places that keep it."""
 
     owner: str
     session: str
@@ -69,10 +70,10 @@ class Thread(Struct, kw_only=True):
     volatile: bool = False
     heads: list[Head] = []
     visits: dict[str, Visit] = {}
+    key: Key = "", ""
 
-    @property
-    def key(self) -> Key:
-        return self.owner, self.thread
+    def __post_init__(self) -> None:
+        self.key = self.owner, self.thread
 
     def record(self, now_s: float) -> ThreadRecord:
         """It as plain data, at `now_s` (monotonic)."""
