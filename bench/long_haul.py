@@ -42,7 +42,8 @@ CALLERS, STREAMS = 16, 16
 STREAM_PACE = "100x20000"
 GROWTH_MB = 5.0
 SETTLE_S = 3.0
-SIZE = 4_000
+SIZE = 3_000
+"""Of a small conversation, which has three requests: one of 4 KB has 21, and the tables would not be full in time."""
 ESTABLISHED = "01"
 """As /proc/net/tcp has it. Connections with the provider are kept for the next request and are no leak."""
 
