@@ -10,7 +10,8 @@ import pytest
 
 from support.calls import CHAT, post
 from support.gateway import gateway, lab
-from support.upstream import ScriptedUpstream, answer
+from support.upstream import Script, ScriptedUpstream, answer
+from turnout import alerts
 from turnout.alerts import signature, signing_key
 
 PATH = "/v1/chat/completions"
@@ -107,4 +108,18 @@ async def test_a_receiver_that_stays_away_is_told_of_when_the_gateway_ends(tmp_p
                     await asyncio.sleep(0.01)
     assert len(hook.requests) == 2
     assert "telemetry.webhook could not be reached: it answered 503" in caplog.text
+    assert "s3cret" not in caplog.text
+
+
+async def test_a_receiver_that_is_silent_when_the_gateway_ends_is_told_of_too(tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr(alerts, "LEAVE_S", 0.1)
+    async with ScriptedUpstream(answer(CHAT)) as up, ScriptedUpstream(Script(hang=True)) as hook:
+        toml = f'[telemetry]\nwebhook = "{hook.url}/s3cret"\n[brakes]\nmax_session_steps = 1\n'
+        async with gateway(toml + lab(up.url), tmp_path) as gw:
+            await held_session(gw)
+            async with asyncio.timeout(5):
+                while not hook.requests:  # noqa: ASYNC110 - nobody is told
+                    await asyncio.sleep(0.01)
+    assert gw.engine.state.alerts.counts["failed"] == 1
+    assert "telemetry.webhook could not be reached: the gateway ended before it answered" in caplog.text
     assert "s3cret" not in caplog.text

@@ -100,6 +100,17 @@ class Alerts:
         self._background.begin(self._send(url, name, key, body))
 
     async def _send(self, url: str, name: str, key: str, body: bytes) -> None:
+        why: str | None = "the gateway ended before it answered"
+        try:
+            why = await self._delivered(url, body)
+        finally:  # cancelled, too
+            self.counts["delivered" if why is None else "failed"] += 1
+            if why is not None:
+                # The URL may hold a secret (Slack's do), so it is not told.
+                log.error("%s could not be reached: %s; correct %s", name, why, key)
+
+    async def _delivered(self, url: str, body: bytes) -> str | None:
+        """Try until it is; else why it was not."""
         why, message_id = "", f"msg_{secrets.token_hex(12)}"
         for wait_s in self._waits_s:
             last = await self._closes_within(wait_s)
@@ -111,14 +122,11 @@ class Alerts:
                     break
                 continue
             if status < 300:
-                self.counts["delivered"] += 1
-                return
+                return None
             why = f"it answered {status}"
             if last or status == GONE:
                 break
-        self.counts["failed"] += 1
-        # The URL may hold a secret (Slack's do), so it is not told.
-        log.error("%s could not be reached: %s; correct %s", name, why, key)
+        return why
 
     async def _closes_within(self, wait_s: float) -> bool:
         """Wait so long, or until the gateway ends: then True, and at once."""

@@ -83,8 +83,10 @@ class Contexts:
         return told
 
     def of(self, session: str) -> Iterator[Watched]:
-        """The conversations of every session of that id, whoever owns it, the latest first."""
-        return (watched for (_, name, _), watched in reversed(self._watched.items()) if name == session)
+        """The conversations of every session of that id, whoever owns it, the latest first. From any thread: requests
+        come meanwhile."""
+        known = list(self._watched.items())
+        return (watched for (_, name, _), watched in reversed(known) if name == session)
 
 
 def _whole(dialect: Dialect, outline: RequestOutline) -> ChatRequest:

@@ -364,6 +364,25 @@ async def test_requests_are_found_by_what_they_have_and_older_ones_follow(gw):
         assert wrong == []
 
 
+async def test_with_older_ones_below_them_no_request_falls_out_of_the_list(gw):
+    before = len(gw.rows())
+    async with browsing() as (page, wrong):
+        await page.clock.install()
+        await enter(page, gw, "decisions")
+        links = page.locator("table[aria-label='The newest requests'] td.head a")
+        await page.click("button:has-text('Older ones')")
+        await page.wait_for_selector("tr:nth-child(101)")
+        shown = set(await links.evaluate_all("links => links.map((a) => a.hash)"))
+        assert len(shown) == before
+        for _ in range(3):
+            assert (await ask(gw, gw.key, "later"))[0] == 200
+        await gw.booked(before + 3)
+        await page.clock.fast_forward(6_000)
+        await page.wait_for_timeout(300)
+        assert shown <= set(await links.evaluate_all("links => links.map((a) => a.hash)"))
+        assert wrong == []
+
+
 async def test_a_key_shows_what_it_took(gw):
     taken = [row for row in gw.rows() if row.key_id == "ci"]
     async with browsing() as (page, wrong):
@@ -409,4 +428,20 @@ async def test_who_stood_in_and_why_is_told(tmp_path):
             await page.wait_for_selector("h2:has-text('Carried for nothing')")
             await settled(page)
             assert await audit(page) == []
+            assert wrong == []
+
+
+async def test_who_answered_at_the_second_try_was_not_asked_in_vain(tmp_path):
+    down = answer({"error": {"message": "overloaded"}}, 503)
+    toml = "[delivery]\nretries = 1\n" + TOML
+    async with ScriptedUpstream(down, answer(CHAT)) as up, gateway(lab(up.url) + toml, tmp_path) as gw:
+        key = (await admin(gw, "/admin/keys", {"name": "ci"}))["key"]
+        assert (await ask(gw, key, "agent"))[0] == 200
+        row = (await gw.booked())[0]
+        assert [attempt["deployment"] for attempt in row.attempt_log] == ["lab/frontier", "lab/frontier"]
+        async with browsing() as (page, wrong):
+            await enter(page, gw, f"decisions/{row.request_id}")
+            told = await page.locator("table[aria-label='Candidates'] tbody tr").first.inner_text()
+            assert "answered" in told
+            assert "in vain" not in told
             assert wrong == []

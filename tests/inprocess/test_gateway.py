@@ -264,6 +264,28 @@ async def test_closing_while_it_is_being_built_leaves_nothing_open(told, monkeyp
         assert up.requests == []
 
 
+async def test_who_gives_up_closing_while_it_is_being_built_leaves_nothing_open(told, monkeypatch):
+    built, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly(*told, **more):
+        engine = await build_engine(*told, **more)
+        built.set()
+        await goes_on.wait()
+        return engine
+
+    monkeypatch.setattr(core, "build_engine", slowly)
+    async with ScriptedUpstream(says("openai-chat")) as up:
+        gateway = AsyncGateway(told(host(up.url, "openai-chat")))
+        asking = asyncio.create_task(gateway.chat(CHAT))
+        await built.wait()
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(gateway.aclose(), 0.01)
+        goes_on.set()
+        with pytest.raises(NoCapacity, match="the gateway is closed"):
+            await asking
+        assert [thread.name for thread in threading.enumerate() if thread.name == "turnout-ledger"] == []
+
+
 def test_one_loop_owns_an_async_gateway(told):
     with upstream_in_thread(says("openai-chat")) as up:
         gateway = AsyncGateway(told(host(up.url, "openai-chat")))

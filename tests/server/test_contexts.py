@@ -8,6 +8,8 @@ import pytest
 from support.calls import CHAT, post
 from support.gateway import gateway, lab
 from support.upstream import ScriptedUpstream, answer
+from turnout.contexts import Contexts
+from turnout.spend.runs import Runs
 
 ON = "[context]\nreport = true\n"
 FILE = "\n".join(f"def handler_{n}(request): return respond({n}00)" for n in range(60))
@@ -105,3 +107,27 @@ async def test_only_an_admin_may_look(tmp_path):
         assert (await context(gw))[0] == 401
         assert (await context(gw, key="sk-ci-key"))[0] in {401, 403}
         assert (await context(gw, key="sk-admin"))[0] == 200
+
+
+class Meanwhile(str):
+    """A session's id that is compared while another request comes in."""
+
+    __slots__ = ("comes",)
+
+    def __eq__(self, other):
+        self.comes()
+        return str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
+def test_who_looks_from_another_thread_does_not_mind_that_requests_come():
+    contexts, runs = Contexts(), Runs()
+    for n in range(3):
+        contexts._watched["k", f"s{n}", "t"] = n
+        runs.meet("k", f"s{n}")
+    name = Meanwhile("s0")
+    name.comes = lambda: contexts._watched.__setitem__(("k", f"more {len(contexts)}", "t"), 0)
+    assert list(contexts.of(name)) == [0]
+    name.comes = lambda: runs.meet("k", f"more {len(list(runs))}")
+    assert [owner for owner, _ in runs.of(name)] == ["k"]

@@ -18,6 +18,7 @@ from turnout.errors import Internal, InvalidRequest
 from turnout.spend.ledger import Ledger, LedgerRow, iso_utc
 from turnout.spend.spent import BudgetEntry, Past, Question
 from turnout.spend.wanted import Wanted
+from turnout.stores import finding
 from turnout.stores.postgres.ledger import PostgresLedger
 from turnout.stores.spending import past_of
 from turnout.stores.sqlite import SqliteLedger
@@ -152,6 +153,26 @@ def test_requests_are_found_by_what_they_have_page_by_page(ledger: Ledger) -> No
     assert found(before="r7", limit=3) == ["r6", "r5", "r4"]
     assert found(before="r6", failed=True) == ["r4", "r0"]
     assert found(before="r0") == found(before="none") == found(key="nobody") == []
+
+
+def test_so_many_rows_alone_are_looked_through_of_a_session_too(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(finding, "MOST_SEARCHED", 2)
+    for number in range(8):
+        at = iso_utc(NOON + timedelta(seconds=number))
+        ledger.append(
+            LedgerRow(request_id=f"r{number}", received_at=at, session_id=f"s{number % 2}", key_id="k", outcome="ok")
+        )
+
+    def found(**wanted: str) -> list[str]:
+        return [row.request_id for row in ledger.find(20, msgspec.convert(wanted, Wanted))]
+
+    assert found(key="k") == ["r7", "r6", "r5"]
+    assert found(key="k", before="r5") == ["r4", "r3", "r2"]
+    assert found(key="k", session="s0") == ["r6", "r4", "r2"]
+    assert found(key="k", session="s0", before="r6") == ["r4", "r2", "r0"]
+    assert found(session="s0") == ["r6", "r4", "r2", "r0"]
 
 
 def test_what_is_asked_wrongly_is_refused(ledger: Ledger) -> None:

@@ -2,6 +2,8 @@
 
 import random
 import sqlite3
+import threading
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -187,6 +189,23 @@ def test_questions_that_wait_for_a_failing_disk_or_a_closed_ledger_are_answered(
     ledger.close()
     with pytest.raises(Internal):
         ledger.ask_spending([Question(since=NOW)]).told.result(10)
+
+
+def test_a_ledger_that_is_being_closed_while_rows_wait_does_not_say_what_was_spent(tmp_path: Path):
+    ledger = SqliteLedger(tmp_path / "t.db")
+    lock = sqlite3.connect(tmp_path / "t.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    ledger.append(rows(1, 6)[0])
+    closing = threading.Thread(target=ledger.close)
+    closing.start()
+    while not ledger._closing.is_set():
+        time.sleep(0.001)
+    asked = ledger.ask_spending([Question(since=NOW - timedelta(days=60))])
+    with pytest.raises(Internal, match="it is closed"):
+        asked.told.result(10)
+    lock.execute("ROLLBACK")
+    lock.close()
+    closing.join()
 
 
 def test_a_file_from_before_gets_its_sums_at_once(tmp_path: Path):

@@ -21,7 +21,7 @@ import turnout
 from support.ledgers import spent_since
 from turnout.errors import ConfigError, Internal, InvalidRequest
 from turnout.spend.ledger import COLUMNS, LedgerRow, iso_utc
-from turnout.stores.schema import BUSY_TIMEOUT_S, MIGRATIONS, migrate
+from turnout.stores.schema import BUSY_TIMEOUT_S, MIGRATIONS, migrate, open_as_it_is
 from turnout.stores.sqlite import SqliteLedger
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -391,3 +391,18 @@ def test_recent_is_newest_first_and_bounded() -> None:
         for limit in (0, -1, 10_001):
             with pytest.raises(InvalidRequest, match="limit"):
                 ledger.recent(limit)
+
+
+def test_who_only_looks_leaves_no_files_beside_a_ledger_and_sees_what_an_open_one_has(tmp_path: Path) -> None:
+    file = tmp_path / "a b?.db"
+    with ledger_at(file) as ledger:
+        ledger.append(row("r1"))
+        assert ledger.flush()
+        with closing(open_as_it_is(file)) as db:
+            assert db.execute("SELECT count(*) FROM requests").fetchone() == (1,)
+    assert [found.name for found in tmp_path.iterdir()] == [file.name]
+    with closing(open_as_it_is(file)) as db:
+        assert db.execute("SELECT count(*) FROM requests").fetchone() == (1,)
+        with pytest.raises(sqlite3.OperationalError, match="readonly"):
+            db.execute("DELETE FROM requests")
+    assert [found.name for found in tmp_path.iterdir()] == [file.name]

@@ -21,8 +21,8 @@ function beside(c, first) {
   return told.length ? `a stand-in: ${told.join(", ")}` : "a stand-in, as good";
 }
 
-function why(c, first, failed) {
-  if (failed?.has(c.model)) return `asked in vain: ${words(failed.get(c.model))}`;
+function why(c, first, answered, failed) {
+  if (failed?.has(c.model) && c.model !== answered) return `asked in vain: ${words(failed.get(c.model))}`;
   return c.rejected ?? c.unhealthy ?? (c.place === 1 ? "the first choice" : beside(c, first));
 }
 
@@ -39,7 +39,7 @@ export function Weighed({ candidates, rejected, answered = null, failed = null }
     { name: "Quality", num: true, cell: (c) => html`<${Chance} c=${c} />` },
     { name: "Seconds", num: true, cell: (c) => (c.expected_s ? c.expected_s.toFixed(1) : "–") },
     { name: "Warm", num: true, cell: (c) => (c.warm_tokens ? short(c.warm_tokens) : "–") },
-    { name: "Why", cell: (c) => shown(why(c, rows[0], failed)) },
+    { name: "Why", cell: (c) => shown(why(c, rows[0], answered, failed)) },
   ];
   return html`<${Table} label="Candidates" columns=${columns} rows=${rows} keyOf=${(c) => c.model} />`;
 }

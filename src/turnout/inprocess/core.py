@@ -72,6 +72,8 @@ class Core:
             self._check()
             if self._engine is None:
                 self._engine = await self._built()
+                if self._closed:  # and who closed it may have given up waiting
+                    await self._parts.aclose()
                 self._check()
         return self._engine
 

@@ -117,8 +117,8 @@ class Runs:
         return run
 
     def of(self, session: str) -> list[tuple[str, SessionRun]]:
-        """Owner and state of every session of that id."""
-        return [(owner, run) for (owner, name), run in self._runs.items() if name == session]
+        """Owner and state of every session of that id. From any thread: requests come meanwhile."""
+        return [(owner, run) for (owner, name), run in list(self._runs.items()) if name == session]
 
     def resume(self, session: str) -> int:
         """Let every session of that id go on, whoever owns it; how many there are."""

@@ -18,7 +18,8 @@ _CONDITIONS = {
 
 def find_query(wanted: Wanted, limit: int, *, number: str) -> tuple[str, list[Value]]:
     """The end of a statement, and its values: the newest `limit` rows that are wanted, newest first. `number`: the
-    column that counts rows as they came. Sessions have an index; else `MOST_SEARCHED` rows are looked through."""
+    column that counts rows as they came. A session's rows have an index; what else is wanted is looked for in
+    `MOST_SEARCHED` rows, of that session where one is meant."""
     values: list[Value] = []
     told = [("session", wanted.session), ("model", wanted.model), ("key", wanted.key)]
     told += [("feature", wanted.feature), ("reason", wanted.reason)]
@@ -29,16 +30,17 @@ def find_query(wanted: Wanted, limit: int, *, number: str) -> tuple[str, list[Va
             conditions.append(_CONDITIONS[name].format(n=len(values)))
     if wanted.failed:
         conditions.append("outcome NOT IN ('ok', 'cancelled')")
-    looked = bool(conditions) and wanted.session is None
-    older = ""
+    among = conditions[: wanted.session is not None]  # what an index finds
+    looked = len(conditions) > len(among)
     if wanted.before is not None:
         values.append(wanted.before)
         older = (
             f"(received_at, {number}) < (SELECT received_at, {number} FROM requests WHERE request_id = ?{len(values)})"  # noqa: S608
         )
+        among.append(older)
         conditions.append(older)
     if looked:
-        start = f"WHERE {older} " if older else ""
+        start = f"WHERE {' AND '.join(among)} " if among else ""
         conditions.append(
             f"received_at >= ifnull((SELECT received_at FROM requests {start}ORDER BY received_at DESC "  # noqa: S608
             f"LIMIT 1 OFFSET {MOST_SEARCHED}), '')"

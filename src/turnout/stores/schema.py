@@ -293,8 +293,12 @@ def open_database(path: str) -> sqlite3.Connection:
 
 
 def open_as_it_is(path: str | Path) -> sqlite3.Connection:
-    """A connection that makes and changes nothing, to a file that is there. Raises sqlite3.Error."""
-    return sqlite3.connect(f"{Path(path).absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)
+    """A connection that changes nothing, to a file that is there. Raises sqlite3.Error."""
+    file = Path(path).absolute()
+    # To read it, SQLite would make the log of a file that nobody has open, as whoever asks, and leave it there.
+    opened = any(Path(f"{file}{end}").exists() for end in ("-wal", "-journal"))
+    how = "mode=ro" if opened else "mode=ro&immutable=1"
+    return sqlite3.connect(f"{file.as_uri()}?{how}", uri=True, timeout=BUSY_TIMEOUT_S)
 
 
 def data_version(db: sqlite3.Connection) -> int:

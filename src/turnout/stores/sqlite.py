@@ -215,8 +215,12 @@ class SqliteLedger(LedgerQuestions):
             self._queue.append(marker)
             self._wake.set()
         else:
-            marker.passed()
+            answer(told, self._closed)
         return Asked(told=told, later=lambda: past_of(heard()))
+
+    def _closed(self) -> Past:
+        """What waits may be written while it is read, or be lost: nobody knows."""
+        raise Internal(f"the ledger {self._path} cannot say what was spent: it is closed")
 
     def _known(self, questions: Sequence[Question], since: datetime, marker: _Marker) -> Past:
         """What is written, and what the disk has not taken yet of what came before `marker`."""

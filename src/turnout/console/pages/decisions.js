@@ -12,14 +12,14 @@ const SOUGHT = ["model", "feature", "key", "reason", "session"];
 export function Decisions({ query }) {
   const wanted = new URLSearchParams(query);
   const path = `/admin/requests?limit=100&${wanted}`;
-  const { data, error } = useLoad(path, 5000);
-  const [older, setOlder] = useState([]);
+  // With older ones below them the newest stand still: what a newer page no longer has would be in neither.
+  const [still, setStill] = useState(null);
   const [ended, setEnded] = useState(false);
-  // What came while older ones were being read stands in both.
-  const rows = [...new Map([...(data?.data ?? []), ...older].map((r) => [r.request_id, r])).values()];
+  const { data, error } = useLoad(path, still ? 0 : 5000);
+  const rows = still ?? data?.data ?? [];
   const more = async () => {
     const told = (await get(`${path}&before=${inPath(rows.at(-1).request_id)}`)).data;
-    setOlder((old) => [...old, ...told]);
+    setStill([...rows, ...told]);
     setEnded(told.length < 100);
   };
   const sought = [...wanted.keys()].length > 0;
@@ -32,7 +32,8 @@ export function Decisions({ query }) {
       <${Seek} key=${query} wanted=${wanted} />
       ${rows.length ? html`<${Newest} rows=${rows} />` : html`<p>None of the newest ${count(data.searched)} requests is like that.</p>`}
       <div class="row"><p class="faint small">One by its <code>x-turnout-request-id</code>: <${Find} /></p>
-        ${rows.length >= 100 && !ended && html`<${Action} anybody does=${more}>Older ones<//>`}</div></section>`}`;
+        ${rows.length >= 100 && !ended && html`<${Action} anybody does=${more}>Older ones<//>`}</div>
+      ${still && html`<p class="faint small">Not read anew while older ones are shown.</p>`}</section>`}`;
 }
 
 function Seek({ wanted }) {

@@ -86,6 +86,8 @@ class Wire:
         self._away = False
         self._turn = 0
         """Parts of a deadline that the engine was waited for, in all."""
+        self._begun_s = 0.0
+        """Of the next part: many quick answers, one behind the other, add up to what the last in the queue waits."""
         self.last_error: str | None = None
 
     @property
@@ -143,6 +145,7 @@ class Wire:
                     await self._exchange(batch)
                 except _DEAD as error:
                     await self._lost(batch, error)
+            self._begun_s = 0.0  # nobody waits
 
     def _next(self) -> list[_Call]:
         """What still waits, as much as goes together."""
@@ -225,22 +228,23 @@ class Wire:
     async def _patience(self, turns: int) -> AsyncGenerator[None]:
         """Raises TimeoutError when the engine was waited for that many parts of a deadline."""
         loop, part_s = asyncio.get_running_loop(), self._deadline_s / TURNS
-        last = self._turn + turns
+        last, at_s = self._turn + turns, loop.time()
 
         def pass_on() -> None:
-            nonlocal timer
-            self._turn += 1
+            nonlocal timer, at_s
+            self._turn, self._begun_s, at_s = self._turn + 1, 0.0, loop.time()
             if self._turn >= last:
-                limit.reschedule(loop.time())
+                limit.reschedule(at_s)
             else:
                 timer = loop.call_later(part_s, pass_on)
 
-        timer = loop.call_later(part_s, pass_on)
+        timer = loop.call_later(part_s - self._begun_s, pass_on)
         try:
             async with asyncio.timeout(None) as limit:
                 yield
         finally:
             timer.cancel()
+            self._begun_s = min(part_s, self._begun_s + loop.time() - at_s)
 
     async def _drop(self) -> None:
         connection, self._connection = self._connection, None
