@@ -81,6 +81,15 @@ def fill(ledger: SqliteLedger, count: int, until: datetime) -> None:
     ledger.flush(timeout_s=60)
 
 
+def filled_ledger(file: Path, rows: int) -> SqliteLedger:
+    """The ledger in `file`; one that is not there is filled first."""
+    if not file.exists():
+        ledger = SqliteLedger(file)
+        fill(ledger, rows, datetime.now(UTC))
+        ledger.close()
+    return SqliteLedger(file)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rows", type=int, default=1_000_000)
@@ -88,10 +97,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         file: Path = args.file or Path(folder) / "ledger.db"
-        if not file.exists():
-            ledger = SqliteLedger(file)
-            fill(ledger, args.rows, datetime.now(UTC))
-            ledger.close()
+        filled_ledger(file, args.rows).close()
         begun = time.perf_counter()
         ledger = SqliteLedger(file)
         print(f"{'open':24}{time.perf_counter() - begun:8.2f} s, {file.stat().st_size / 1e6:,.0f} MB")

@@ -12,16 +12,13 @@ import os
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 from playwright.async_api import Browser, async_playwright
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from budget_start import fill
-
-from turnout.stores.sqlite import SqliteLedger
+from budget_start import filled_ledger
 
 CHROMIUM = "/usr/bin/chromium"
 TIMES = 6
@@ -99,10 +96,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         file: Path = (args.file or folder / "ledger.db").resolve()
-        if not file.exists():
-            ledger = SqliteLedger(file)
-            fill(ledger, args.rows, datetime.now(UTC))
-            ledger.close()
+        filled_ledger(file, args.rows).close()
         asyncio.run(served(file, folder))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
@@ -11,9 +12,9 @@ from msgspec import Struct
 
 from turnout.catalog.prices import NANO_PER_USD
 from turnout.context import RequestContext
-from turnout.errors import InvalidRequest
+from turnout.errors import InvalidRequest, TurnoutError
 
-__all__ = ["Wishes", "answer_headers", "read_wishes", "sendable", "usd"]
+__all__ = ["Wishes", "answer_headers", "error_headers", "read_wishes", "sendable", "usd"]
 
 _UNSENDABLE = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 """RFC 9110, 5.5."""
@@ -93,6 +94,15 @@ def usd(nano: int | None) -> str:
     whole, rest = divmod(abs(nano), NANO_PER_USD)
     text = f"{whole}.{rest:09}".rstrip("0").removesuffix(".")
     return f"-{text}" if nano < 0 else text
+
+
+def error_headers(error: TurnoutError) -> list[tuple[str, str]]:
+    """Whether to try again, and after how many seconds: OpenAI's and Anthropic's SDKs ask this before they do so by
+    themselves."""
+    told = [("x-should-retry", "true" if error.retryable else "false")]
+    if error.retry_after is not None:
+        told.append(("retry-after", str(math.ceil(error.retry_after))))
+    return told
 
 
 def sendable(text: str) -> bool:

@@ -29,7 +29,8 @@ __all__ = ["POOR", "RECALLED", "Answered", "Asked", "Learner", "Learns", "NoOutc
 log = logging.getLogger("turnout")
 
 CAPACITY = 10_000
-"""Answers remembered, those given last; about 1.5 kB each and what the predictor's features take."""
+"""Answers remembered, those given last; about half a kB each, up to 2 kB more where a person spoke, and what the
+predictor's features take."""
 
 RECALLED = 2_000
 """Outcomes, the newest, that the drift windows are filled with and a new predictor is taught at the start."""

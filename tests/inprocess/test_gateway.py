@@ -243,28 +243,9 @@ async def test_closing_books_streams_that_are_open(told):
             assert (await again.record(streamed.made.request_id)).outcome == "cancelled"
 
 
-async def test_closing_while_it_is_being_built_leaves_nothing_open(told, monkeypatch):
-    built = asyncio.Event()
-
-    async def slowly(*told, **more):
-        engine = await build_engine(*told, **more)
-        built.set()
-        await asyncio.sleep(0.05)
-        return engine
-
-    monkeypatch.setattr(core, "build_engine", slowly)
-    async with ScriptedUpstream(says("openai-chat")) as up:
-        gateway = AsyncGateway(told(host(up.url, "openai-chat")))
-        asking = asyncio.create_task(gateway.chat(CHAT))
-        await built.wait()
-        await gateway.aclose()
-        with pytest.raises(NoCapacity, match="the gateway is closed"):
-            await asking
-        assert [thread.name for thread in threading.enumerate() if thread.name == "turnout-ledger"] == []
-        assert up.requests == []
-
-
-async def test_who_gives_up_closing_while_it_is_being_built_leaves_nothing_open(told, monkeypatch):
+@pytest.fixture
+def building(monkeypatch):
+    """Tells that an engine is built, and waits until it may be handed over."""
     built, goes_on = asyncio.Event(), asyncio.Event()
 
     async def slowly(*told, **more):
@@ -274,6 +255,25 @@ async def test_who_gives_up_closing_while_it_is_being_built_leaves_nothing_open(
         return engine
 
     monkeypatch.setattr(core, "build_engine", slowly)
+    return built, goes_on
+
+
+async def test_closing_while_it_is_being_built_leaves_nothing_open(told, building):
+    built, goes_on = building
+    async with ScriptedUpstream(says("openai-chat")) as up:
+        gateway = AsyncGateway(told(host(up.url, "openai-chat")))
+        asking = asyncio.create_task(gateway.chat(CHAT))
+        await built.wait()
+        asyncio.get_running_loop().call_later(0.05, goes_on.set)
+        await gateway.aclose()
+        with pytest.raises(NoCapacity, match="the gateway is closed"):
+            await asking
+        assert [thread.name for thread in threading.enumerate() if thread.name == "turnout-ledger"] == []
+        assert up.requests == []
+
+
+async def test_who_gives_up_closing_while_it_is_being_built_leaves_nothing_open(told, building):
+    built, goes_on = building
     async with ScriptedUpstream(says("openai-chat")) as up:
         gateway = AsyncGateway(told(host(up.url, "openai-chat")))
         asking = asyncio.create_task(gateway.chat(CHAT))

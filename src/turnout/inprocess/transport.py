@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import math
 from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from functools import cache
 from types import TracebackType
@@ -18,6 +17,7 @@ import msgspec
 from msgspec import Struct
 
 from turnout.errors import MethodNotAllowed, PathNotFound, TurnoutError
+from turnout.headers import error_headers
 from turnout.inprocess.core import Core
 from turnout.inprocess.home import Home
 from turnout.server.learning import feedback
@@ -58,12 +58,8 @@ async def respond(core: Core, request: Request) -> Response:
     try:
         return await _served(core, request)
     except TurnoutError as error:
-        # OpenAI's and Anthropic's SDKs ask this header before they try again by themselves.
-        headers = [JSON, ("x-should-retry", "true" if error.retryable else "false")]
-        if error.retry_after is not None:
-            headers.append(("retry-after", str(math.ceil(error.retry_after))))
         shape = operation_at(request.path) or shape_of(request.path, request.headers)
-        return Response(status=error.status, headers=headers, body=shape.encode_error(error))
+        return Response(status=error.status, headers=[JSON, *error_headers(error)], body=shape.encode_error(error))
 
 
 async def _served(core: Core, request: Request) -> Response:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 
 from turnout.call import Call
 from turnout.engine import Engine
 from turnout.errors import ClientClosed, Internal, MethodNotAllowed, NoCapacity, TurnoutError
+from turnout.headers import error_headers
 from turnout.ids import Ids
 from turnout.providers.counting import CountOperation
 from turnout.providers.operations import Operation
@@ -164,8 +164,5 @@ def only_post(request: Request) -> None:
 def send_error(request: Request, shape: Operation, error: TurnoutError, request_id: str) -> None:
     if request.started:  # a stream that breaks off is closed: nothing else can be said on it
         return
-    # OpenAI's and Anthropic's SDKs ask this header before they try again by themselves.
-    headers = [("x-turnout-request-id", request_id), ("x-should-retry", "true" if error.retryable else "false")]
-    if error.retry_after is not None:
-        headers.append(("retry-after", str(math.ceil(error.retry_after))))
+    headers = [("x-turnout-request-id", request_id), *error_headers(error)]
     send_body(request, error.status, shape.encode_error(error), headers)
