@@ -102,6 +102,7 @@ class Provider(asyncio.Protocol):
             self._transport.write(bytes(head) + ANSWER)
 
     async def stream(self) -> None:
+        Provider.arrived = asyncio.Semaphore(0)  # of the one before the end was told of too
         head = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         self._transport.write(head + chunk(EVENT))
         for _ in range(Provider.events - 1):

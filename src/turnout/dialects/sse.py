@@ -42,8 +42,10 @@ class SseParser:
 
     def feed(self, data: bytes) -> list[SseEvent]:
         """The events that `data` completes."""
-        self._ending = ending = _joined(self._ending, _ending_of(data))
         buffer = self._buffer
+        if not buffer and data.endswith(b"\n\n") and data.find(b"\n\n") == len(data) - 2 and data.find(b"\r") < 0:
+            return [parse_event(data, b"\n")]  # one whole event, as nearly all that comes is
+        self._ending = ending = _joined(self._ending, _ending_of(data))
         buffer += data
         events: list[SseEvent] = []
         begin = 0

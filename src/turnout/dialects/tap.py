@@ -27,6 +27,8 @@ class SseTap:
         return self._passed(self._sse.close())
 
     def _passed(self, events: list[SseEvent]) -> bytes:
+        if len(events) == 1:
+            return events[0].raw if self._forward(events[0]) else b""
         return b"".join([event.raw for event in events if self._forward(event)])
 
     def _forward(self, event: SseEvent) -> bool:

@@ -199,13 +199,16 @@ class Request:
         if self.on_begun is not None:
             self.on_begun()
 
-    async def write(self, data: bytes) -> None:
-        """One piece; waits while the caller does not take them."""
+    def write(self, data: bytes) -> bool:
+        """One piece. False where the caller does not take them as they come: who goes on waits for `drain` first."""
         if not data or self.lost:
-            return
+            return True
         self._connection.send(b"%x\r\n%b\r\n" % (len(data), data) if self.chunked else data)
-        if self._connection.full:
-            await self._connection.drain()
+        return not self._connection.full
+
+    async def drain(self) -> None:
+        """Until the caller has taken most of what was written."""
+        await self._connection.drain()
 
     def finish(self) -> None:
         """The last piece has gone."""

@@ -80,11 +80,12 @@ async def send_reply(
         )
         try:
             async for data in stream:
-                await request.write(data)
+                if not request.write(data):
+                    await request.drain()
         except asyncio.CancelledError:
             if hangup.gone:
                 raise
-            await request.write(shutdown_event())
+            request.write(shutdown_event())
         hangup.over()
         request.finish()
         await next_turn()
