@@ -10,10 +10,10 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from itertools import pairwise
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from xxhash import xxh3_128_digest, xxh32_intdigest
 
 __all__ = ["BUCKETS", "DENSE", "STATE", "STRUCTURE", "Features", "State", "Texts", "features_of", "structure_of"]
@@ -118,7 +118,7 @@ class Features(Struct, frozen=True, array_like=True):
     and `weight` what each weighs, so that the vector has length 1."""
 
     dense: tuple[float, ...]
-    buckets: tuple[int, ...]
+    buckets: tuple[Annotated[int, Meta(ge=0, lt=BUCKETS)], ...]
     weight: float
 
     def pack(self) -> bytes:
@@ -128,8 +128,7 @@ class Features(Struct, frozen=True, array_like=True):
     def unpack(cls, data: bytes) -> Features:
         """Raises msgspec.MsgspecError, of those of another version too."""
         found = msgspec.msgpack.decode(data, type=cls)
-        of_ours = len(found.dense) == len(DENSE)
-        if not of_ours or not 0 <= min(found.buckets, default=0) <= max(found.buckets, default=0) < BUCKETS:
+        if len(found.dense) != len(DENSE):
             raise msgspec.ValidationError("features of another version")
         return found
 

@@ -14,12 +14,13 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Sized
 from functools import cache
-from itertools import zip_longest
+from itertools import repeat, zip_longest
+from operator import and_
 
 __all__ = ["FOLDED", "Neighbours"]
 
 FOLDED = 2_048
-"""Buckets that those of a request are folded into where it is compared."""
+"""Buckets that those of a request are folded into where it is compared; a power of two."""
 
 _DIGITS = 11
 """Of a bar in binary: the highest is `_BARS[-1]` times the square root of `FOLDED`."""
@@ -62,15 +63,16 @@ class Neighbours:
         else:
             self._rows.append(row)
             self._lengths.append(_length(row))
+        columns = self._columns
         for bucket in changed:
-            self._columns[bucket] ^= bit
+            columns[bucket] ^= bit
         self._turned[len(row)] ^= bit
 
     def near(self, buckets: Sequence[int], count: int) -> list[tuple[int, float]]:
         """The numbers of the `count` nearest, in their order, and the cosine of each; of those that are equally near,
         the highest numbers."""
         self._raise_bars()
-        size, mine = len(self._rows), {bucket % FOLDED for bucket in buckets}
+        size, mine = len(self._rows), _places(buckets)
         digits = _added([self._columns[bucket] for bucket in mine])
         above = _bytes([self._above(digits, count)], size)
         low, high = _bytes(digits[:8], size), _bytes(digits[8:], size)
@@ -114,7 +116,12 @@ class Neighbours:
 
 
 def _folded(buckets: Sequence[int]) -> array[int]:
-    return array("H", {bucket % FOLDED for bucket in buckets})
+    return array("H", list(_places(buckets)))
+
+
+def _places(buckets: Iterable[int]) -> set[int]:
+    """`FOLDED` is a power of two: the lowest bits are the rest of a division by it."""
+    return set(map(and_, buckets, repeat(FOLDED - 1)))
 
 
 def _length(row: Sized) -> float:
