@@ -10,7 +10,7 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from turnout.call import Call
-from turnout.context import Decision, RequestContext, Spender
+from turnout.context import Decision, Pressure, RequestContext, Spender
 from turnout.dialects.ends import acting, noted
 from turnout.errors import BudgetExhausted, InvalidRequest, NoCapacity, RateLimited, RunPaused
 from turnout.keys import Key
@@ -95,13 +95,12 @@ class Guard:
                     now, spent=state.spent_nano_usd, amount=state.amount_nano_usd, start=state.start, end=state.end
                 )
         ctx.pressure = pressure = self._pacing.strictest(names)
-        told = f"budget {pressure.budget} is used up faster than its period lasts"
         if pressure.pause and ctx.begins:
             raise BudgetExhausted(
-                f"{told}: no new session begins now, running ones go on; try later, or raise the budget"
+                f"{hasty(pressure)}: no new session begins now, running ones go on; try later, or raise the budget"
             )
         if pressure.queue and ctx.latency == "batch":
-            raise NoCapacity(f"{told}: what nobody waits for is put off", retry_after=60)
+            raise NoCapacity(f"{hasty(pressure)}: what nobody waits for is put off", retry_after=60)
 
     def brake(self, ctx: RequestContext, call: Call) -> AgentRun:
         """Look what the agent has done so far. Raises RunPaused; a milder verdict is noted on `ctx`."""
@@ -166,6 +165,10 @@ def thrifty(ctx: RequestContext, agent: AgentRun, decision: Decision) -> Decisio
         return decision
     ctx.warn("a budget is short: this session thinks with low effort")
     return replace(decision, effort="low")
+
+
+def hasty(pressure: Pressure) -> str:
+    return f"budget {pressure.budget} is used up faster than its period lasts"
 
 
 def limits_of(key: Key) -> str:

@@ -50,7 +50,8 @@ class Gates:
         self, name: str, tokens: int, now_s: float, *, rpm: int | None, tpm: int | None, at_once: int | None
     ) -> None:
         """Let a request of `tokens` (estimated) in. Raises RateLimited; then nothing is used."""
-        gate = self._gates.setdefault(name, _Gate())
+        if (gate := self._gates.get(name)) is None:
+            gate = self._gates[name] = _Gate()
         gate.rpm, gate.tpm = rate_of(gate.rpm, rpm), rate_of(gate.tpm, tpm)
         if at_once is not None and gate.open >= at_once:
             raise RateLimited(
