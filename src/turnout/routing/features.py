@@ -8,8 +8,8 @@ import re
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable
-from itertools import pairwise
-from operator import itemgetter
+from itertools import pairwise, repeat
+from operator import and_, itemgetter
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -265,7 +265,7 @@ def _hashed(tokens: Iterable[str]) -> array[int]:
     words = "\n".join(tokens).lower().encode("utf-8", "surrogatepass").split(b"\n")
     grams = {*words, *map(b"\0".join, pairwise(words))}
     grams.discard(b"")
-    return array("H", sorted({digest & BUCKETS - 1 for digest in map(xxh32_intdigest, grams)}))
+    return array("H", sorted(set(map(and_, map(xxh32_intdigest, grams), repeat(BUCKETS - 1)))))
 
 
 def _label(label: str) -> int:

@@ -13,6 +13,7 @@ predicted, after the finding that one difficulty fitted on the mean of all model
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from itertools import repeat
@@ -307,14 +308,13 @@ class Predictor:
             (number, math.exp(SHARPNESS * (cosine - 1)))
             for number, cosine in self._near.near(features.buckets, neighbours_of(len(self._near)))
         ]
-        file: list[tuple[dict[str, float], float]] = []
+        # In the order of their numbers: those of the file first.
+        behind = bisect_left(near, (self._first,))
+        file = [(known, weight) for number, weight in near[:behind] if isinstance(known := self._better[number], dict)]
         own: dict[str, list[tuple[_Told, float]]] = {}
-        for number, weight in near:
-            known = self._better[number]
-            if isinstance(known, _Told):
+        for number, weight in near[behind:]:
+            if isinstance(known := self._better[number], _Told):
                 own.setdefault(known.model, []).append((known, weight))
-            else:
-                file.append((known, weight))
         return Seen(d, x, tuple(map(mul, x, x)), near, file, own, {}, {})
 
     def predict(self, seen: Seen, model: str) -> Prediction:
