@@ -13,6 +13,7 @@ from turnout.catalog.cache_rules import cache_rule_of
 from turnout.catalog.models import Capabilities, Deployment
 from turnout.catalog.prices import Price, Rates, ServicePrice
 from turnout.chat import RequestOutline
+from turnout.finding import holds
 from turnout.routing.calibration import FAMILIES, family_of
 
 __all__ = [
@@ -60,6 +61,8 @@ SIGNATURES = (
     b'"encrypted_content"',
 )
 """Where APIs put what only the model that thought it can read: Anthropic, Gemini, OpenAI's Responses."""
+
+AUTHORS = (b'"assistant"', b'"model"')
 
 TURN = 64
 """Messages of one turn that are looked through: calls and results of a Responses turn are items of their own."""
@@ -122,9 +125,9 @@ def signed(outline: RequestOutline) -> bool:
         return False
     for raw in reversed(outline.messages[-TURN:]):
         told = bytes(raw)
-        if any(map(told.__contains__, SIGNATURES)):
+        if holds(told, SIGNATURES):
             return True
-        if b'"assistant"' in told or b'"model"' in told:
+        if holds(told, AUTHORS):
             return False
     return False
 
