@@ -14,8 +14,8 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Sized
 from functools import cache
-from itertools import compress, repeat, zip_longest
-from operator import add, and_, mul, truediv
+from itertools import repeat, zip_longest
+from operator import and_
 
 __all__ = ["FOLDED", "Neighbours"]
 
@@ -77,10 +77,13 @@ class Neighbours:
         digits = _added(list(map(self._columns.__getitem__, mine)))
         above = _bytes([self._above(digits, count)], size)
         low, high = _bytes(digits[:8], size), _bytes(digits[8:], size)
-        shared = map(add, compress(low, above), map(mul, compress(high, above), repeat(256)))
-        told = map(truediv, shared, compress(self._lengths, above))
-        found = sorted(zip(told, compress(range(size), above), strict=True))[-count:] if count else []
-        length = _length(mine)
+        lengths, length = self._lengths, _length(mine)
+        found: list[tuple[float, int]] = []
+        number = above.find(b"\1")
+        while number >= 0:
+            found.append(((low[number] | high[number] << 8) / lengths[number], number))
+            number = above.find(b"\1", number + 1)
+        found = sorted(found)[-count:] if count else []
         near = sorted([(number, cosine / length) for cosine, number in found])
         if len(near) < count:
             alike = {number for number, _ in near}
