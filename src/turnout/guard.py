@@ -15,6 +15,7 @@ from turnout.dialects.ends import acting, noted
 from turnout.errors import BudgetExhausted, InvalidRequest, NoCapacity, RateLimited, RunPaused
 from turnout.keys import Key
 from turnout.memory import Memory
+from turnout.peers import Peers
 from turnout.shared_state import KeyAdmission
 from turnout.spend.brakes import BY_HAND, AgentRun, BrakeRules, Verdict
 
@@ -44,19 +45,21 @@ class Guard:
     async def admit(self, ctx: RequestContext) -> None:
         """Hold the key's limits. Raises RateLimited: such a request was never opened, and has no row. Where gateways
         share them and what they share is away, each counts alone."""
-        if (key := ctx.key) is not None and not await self._admitted(ctx, key):
-            self._gates.enter(
-                key.name,
-                ctx.input_tokens_estimate,
-                ctx.started_s,
-                rpm=key.rpm,
-                tpm=key.tpm,
-                at_once=key.max_concurrency,
-            )
+        key, peers = ctx.key, self._peers
+        if key is None or (peers is not None and await self._admitted(ctx, key, peers)):
+            return
+        self._gates.enter(
+            key.name,
+            ctx.input_tokens_estimate,
+            ctx.started_s,
+            rpm=key.rpm,
+            tpm=key.tpm,
+            at_once=key.max_concurrency,
+        )
 
-    async def _admitted(self, ctx: RequestContext, key: Key) -> bool:
+    async def _admitted(self, ctx: RequestContext, key: Key, peers: Peers) -> bool:
         """Whether it is in by the limits that hold over all gateways; False where none do. Raises RateLimited."""
-        if self._peers is None or (key.rpm is None and key.tpm is None and key.max_concurrency is None):
+        if key.rpm is None and key.tpm is None and key.max_concurrency is None:
             return False
         admission = KeyAdmission(
             key=key.name,
@@ -66,7 +69,7 @@ class Guard:
             tpm=key.tpm,
             at_once=key.max_concurrency,
         )
-        wait_s = await self._peers.admit(admission)
+        wait_s = await peers.admit(admission)
         if wait_s is None:
             return False
         if wait_s > 0:

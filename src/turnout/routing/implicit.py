@@ -103,7 +103,7 @@ def shingles(text: str) -> array[int]:
         return array("q")
     if len(plain) > HEAD + TAIL:
         plain = plain[:HEAD] + plain[-TAIL:]
-    return array("q", set(map(hash, zip(plain, plain[1:], plain[2:], strict=False))))
+    return array("q", list(set(map(hash, zip(plain, plain[1:], plain[2:], strict=False)))))
 
 
 def alike(one: Sequence[int], other: Sequence[int]) -> float:

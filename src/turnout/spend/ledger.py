@@ -267,6 +267,8 @@ def row_from_context(ctx: RequestContext, gateway: str | None = None) -> LedgerR
     decision, deployment, usage, session = ctx.decision, ctx.served_by, ctx.usage or _NO_USAGE, ctx.session
     price = deployment.price if deployment else None
     uncached, cached = ctx.baseline_nano_usd or (None, None)
+    # In tokens of the provider's own counting.
+    parts = ctx.parts.scaled(usage.input) if ctx.parts is not None and usage.input is not None else None
     return LedgerRow(
         request_id=ctx.request_id,
         received_at=iso_utc(ctx.received_at),
@@ -308,25 +310,14 @@ def row_from_context(ctx: RequestContext, gateway: str | None = None) -> LedgerR
         baseline_uncached_nano_usd=uncached,
         baseline_cached_nano_usd=cached,
         gateway=gateway,
-        **_volume(ctx),
+        part_system=parts.system if parts else None,
+        part_tools=parts.tools if parts else None,
+        part_history=parts.history if parts else None,
+        part_tool_results=parts.tool_results if parts else None,
+        part_attachments=parts.attachments if parts else None,
+        part_reasoning=parts.reasoning if parts else None,
+        repeated_tokens=repeated_of(ctx, usage.input) if parts and usage.input is not None else None,
     )
-
-
-def _volume(ctx: RequestContext) -> dict[str, int]:
-    """Parts and repetition in tokens of the provider's own counting."""
-    total = ctx.usage.input if ctx.usage else None
-    if ctx.parts is None or total is None:
-        return {}
-    parts = ctx.parts.scaled(total)
-    return {
-        "part_system": parts.system,
-        "part_tools": parts.tools,
-        "part_history": parts.history,
-        "part_tool_results": parts.tool_results,
-        "part_attachments": parts.attachments,
-        "part_reasoning": parts.reasoning,
-        "repeated_tokens": repeated_of(ctx, total),
-    }
 
 
 def repeated_of(ctx: RequestContext, total: int) -> int:
