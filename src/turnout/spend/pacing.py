@@ -225,7 +225,7 @@ class Pacing:
             return Pressure()
         rung, _, name = max(found)
         if not rung:
-            return Pressure(price=max(price for _, price, _ in found))
+            return Pressure(price=max([price for _, price, _ in found]))
         strict = max((r for r, _, n in found if self._strict[n]), default=Rung.NONE)
         return Pressure(
             budget=name if rung else None,

@@ -39,8 +39,8 @@ class LearntCosts:
         if (counts := self._counts.get(feature)) is None:
             counts = self._counts[feature] = Counter()
         self._counts.move_to_end(feature)
-        if before_nano_usd and counts[_bucket(before_nano_usd)] > 0:
-            counts[_bucket(before_nano_usd)] -= 1
+        if before_nano_usd and counts[was := _bucket(before_nano_usd)] > 0:
+            counts[was] -= 1
         if after_nano_usd:
             counts[_bucket(after_nano_usd)] += 1
         while len(self._counts) > self._most:
