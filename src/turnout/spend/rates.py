@@ -27,7 +27,7 @@ class Rate:
     def wait_s(self, weight: float, now_s: float) -> float:
         """Seconds until `weight` fits; 0: now. What is more than a whole minute's amount fits when it is full."""
         weight = min(weight, self.per_minute)
-        # Not by way of `now_s` plus a minute: rounded, that would leave a trillionth of a second to wait of what is full.
+        # Not by way of `now_s` plus a minute: rounded, that leaves a trillionth of a second to wait of what is full.
         return max(0.0, max(self.free_s - now_s, 0.0) + weight / self.per_minute * MINUTE_S - MINUTE_S)
 
     def take(self, weight: float, now_s: float) -> None:
