@@ -158,7 +158,8 @@ def test_text_is_kept_only_where_that_is_asked_for_and_only_whole():
 
 def test_feedback_that_is_repeated_replaces_what_is_kept_and_teaches_once():
     learns, heard = learner(), []
-    learns.predictor = type("Pupil", (), {"observe": lambda self, outcome: heard.append(outcome.score)})()
+    pupil = {"observe": lambda self, outcome: heard.append(outcome.score), "catch_up": lambda self: None}
+    learns.predictor = type("Pupil", (), pupil)()
     served(learns, ctx("one"))
     for score in (1.0, 0.0):
         learns.fed_back(learns.known("one"), score, "label")

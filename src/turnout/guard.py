@@ -10,11 +10,12 @@ from urllib.parse import quote
 from msgspec.structs import replace
 
 from turnout.call import Call
-from turnout.context import Decision, RequestContext, Spender
+from turnout.context import Decision, Pressure, RequestContext, Spender
 from turnout.dialects.ends import acting, noted
 from turnout.errors import BudgetExhausted, InvalidRequest, NoCapacity, RateLimited, RunPaused
 from turnout.keys import Key
 from turnout.memory import Memory
+from turnout.peers import Peers
 from turnout.shared_state import KeyAdmission
 from turnout.spend.brakes import BY_HAND, AgentRun, BrakeRules, Verdict
 
@@ -44,19 +45,21 @@ class Guard:
     async def admit(self, ctx: RequestContext) -> None:
         """Hold the key's limits. Raises RateLimited: such a request was never opened, and has no row. Where gateways
         share them and what they share is away, each counts alone."""
-        if (key := ctx.key) is not None and not await self._admitted(ctx, key):
-            self._gates.enter(
-                key.name,
-                ctx.input_tokens_estimate,
-                ctx.started_s,
-                rpm=key.rpm,
-                tpm=key.tpm,
-                at_once=key.max_concurrency,
-            )
+        key, peers = ctx.key, self._peers
+        if key is None or (peers is not None and await self._admitted(ctx, key, peers)):
+            return
+        self._gates.enter(
+            key.name,
+            ctx.input_tokens_estimate,
+            ctx.started_s,
+            rpm=key.rpm,
+            tpm=key.tpm,
+            at_once=key.max_concurrency,
+        )
 
-    async def _admitted(self, ctx: RequestContext, key: Key) -> bool:
+    async def _admitted(self, ctx: RequestContext, key: Key, peers: Peers) -> bool:
         """Whether it is in by the limits that hold over all gateways; False where none do. Raises RateLimited."""
-        if self._peers is None or (key.rpm is None and key.tpm is None and key.max_concurrency is None):
+        if key.rpm is None and key.tpm is None and key.max_concurrency is None:
             return False
         admission = KeyAdmission(
             key=key.name,
@@ -66,7 +69,7 @@ class Guard:
             tpm=key.tpm,
             at_once=key.max_concurrency,
         )
-        wait_s = await self._peers.admit(admission)
+        wait_s = await peers.admit(admission)
         if wait_s is None:
             return False
         if wait_s > 0:
@@ -95,13 +98,12 @@ class Guard:
                     now, spent=state.spent_nano_usd, amount=state.amount_nano_usd, start=state.start, end=state.end
                 )
         ctx.pressure = pressure = self._pacing.strictest(names)
-        told = f"budget {pressure.budget} is used up faster than its period lasts"
         if pressure.pause and ctx.begins:
             raise BudgetExhausted(
-                f"{told}: no new session begins now, running ones go on; try later, or raise the budget"
+                f"{hasty(pressure)}: no new session begins now, running ones go on; try later, or raise the budget"
             )
         if pressure.queue and ctx.latency == "batch":
-            raise NoCapacity(f"{told}: what nobody waits for is put off", retry_after=60)
+            raise NoCapacity(f"{hasty(pressure)}: what nobody waits for is put off", retry_after=60)
 
     def brake(self, ctx: RequestContext, call: Call) -> AgentRun:
         """Look what the agent has done so far. Raises RunPaused; a milder verdict is noted on `ctx`."""
@@ -166,6 +168,10 @@ def thrifty(ctx: RequestContext, agent: AgentRun, decision: Decision) -> Decisio
         return decision
     ctx.warn("a budget is short: this session thinks with low effort")
     return replace(decision, effort="low")
+
+
+def hasty(pressure: Pressure) -> str:
+    return f"budget {pressure.budget} is used up faster than its period lasts"
 
 
 def limits_of(key: Key) -> str:

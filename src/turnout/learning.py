@@ -52,6 +52,10 @@ class Learns(Protocol):
         """One more. Pure memory, some tenths of a millisecond."""
         ...
 
+    def catch_up(self) -> None:
+        """Nobody waits now: what was put off may be done."""
+        ...
+
 
 class Answered(Struct, kw_only=True):
     """An answer that something may yet be said of. `messages`: how many its request had; `turn`: shingles of the user's
@@ -246,6 +250,8 @@ class Learner:
 
     def settled(self, ctx: RequestContext, answer: bytes | None) -> None:
         """A request is over; `answer` as its caller got it, None where that is not known whole."""
+        if self.predictor is not None:
+            self.predictor.catch_up()
         turn = self._turns.pop(ctx.request_id, None)
         place = ctx.key_id or "", ctx.session.thread
         if not self._taught(ctx):

@@ -450,7 +450,8 @@ class Pipeline:
         if not self._budgets.rules:  # nobody asks
             return []
         needs = needs_of(ctx.outline, ctx.input_tokens_estimate)
-        needs = replace(needs, caches=needs.caches or self._rules.repair.writes(ctx))
+        if needs.caches is None and (writes := self._rules.repair.writes(ctx)) is not None:
+            needs = replace(needs, caches=writes)
         twice = self._rules.continue_streams if ctx.outline.stream else self._delivery.may_hedge(ctx)
 
         def most(deployment: Deployment) -> int | None:

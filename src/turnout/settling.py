@@ -203,8 +203,11 @@ def told_of(error: BaseException | None, exchange: Exchange | None) -> tuple[int
 
 def charges_of(ctx: RequestContext) -> list[tuple[Deployment, int]]:
     """Who is paid what: calls whose answer nobody got, and the one that answered."""
-    lost = [(a.deployment, a.cost_nano_usd) for a in ctx.attempts if a.cost_nano_usd]
-    own = (ctx.cost_nano_usd or 0) - sum(cost for _, cost in lost)
+    lost, own = list[tuple[Deployment, int]](), ctx.cost_nano_usd or 0
+    for attempt in ctx.attempts:
+        if attempt.cost_nano_usd:
+            lost.append((attempt.deployment, attempt.cost_nano_usd))
+            own -= attempt.cost_nano_usd
     return [*lost, (ctx.served_by, own)] if ctx.served_by and own else lost
 
 
@@ -216,7 +219,7 @@ def charge(ctx: RequestContext) -> None:
         ctx.cost_nano_usd = cost_nano_usd(ctx.usage, price)
         if (tier := unpriced_tier(ctx.usage, price)) is not None:
             ctx.warn(f"service tier {tier} unpriced: standard price taken")
-    if lost := sum(a.cost_nano_usd or 0 for a in ctx.attempts):
+    if lost := sum([a.cost_nano_usd or 0 for a in ctx.attempts]):
         if ctx.usage is not None and price is None:
             ctx.warn("the answer is unpriced: the cost is that of earlier attempts alone")
         ctx.cost_nano_usd = (ctx.cost_nano_usd or 0) + lost

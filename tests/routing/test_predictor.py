@@ -101,6 +101,17 @@ def test_a_model_that_was_changed_under_its_name_is_seen_as_it_is():
     assert chance(predictor, EASY, "a/tiny").success < 0.5
 
 
+def test_what_is_asked_late_is_answered_as_if_every_outcome_had_been_learned_at_once():
+    late, at_once, resting = (Predictor(weights(), {"a/tiny": "small"}) for _ in range(3))
+    for number in range(70):
+        told = outcome("a/tiny", f"{EASY} {number}", float(number % 3 == 0))
+        for predictor in (late, at_once, resting):
+            predictor.observe(told)
+        assert at_once.count("a/tiny") == number + 1
+        resting.catch_up()
+    assert chance(late, EASY, "a/tiny") == chance(at_once, EASY, "a/tiny") == chance(resting, EASY, "a/tiny")
+
+
 def test_memory_is_bounded_however_many_outcomes_come():
     predictor = Predictor(weights())
     for number in range(LEARNED_ROWS + 50):

@@ -298,6 +298,9 @@ class Pupil:
     def observe(self, outcome):
         self.heard.append((outcome.source, outcome.score))
 
+    def catch_up(self):
+        pass
+
 
 async def test_a_predictor_hears_every_outcome_once(tmp_path):
     async with ScriptedUpstream(answer(CHAT)) as up, gateway(toml(up.url), tmp_path) as gw:

@@ -24,6 +24,11 @@ def test_more_than_a_minutes_amount_fits_when_nothing_was_used():
     assert rate.wait_s(1, 0.0) > 500
 
 
+@given(st.floats(0, 1e7))
+def test_a_whole_minutes_amount_fits_at_any_time_when_nothing_was_used(now):
+    assert Rate(7).wait_s(7, now) == 0
+
+
 @given(st.integers(1, 50), st.lists(st.tuples(st.floats(0, 30), st.integers(1, 20)), max_size=60))
 def test_no_minute_holds_more_than_the_burst_and_the_rate(limit, asked):
     rate, now, let_in = Rate(limit), 0.0, []

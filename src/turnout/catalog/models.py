@@ -14,7 +14,7 @@ Tier = Literal["small", "mid", "frontier"]
 TIERS: tuple[Tier, ...] = ("small", "mid", "frontier")
 
 
-class Capabilities(Struct, frozen=True, kw_only=True):
+class Capabilities(Struct, frozen=True, kw_only=True, cache_hash=True):
     """What a model can take and give. `context_window` and `max_output_tokens` in tokens; None: not known,
     and then no request is refused for it."""
 
@@ -28,7 +28,7 @@ class Capabilities(Struct, frozen=True, kw_only=True):
     reasoning: bool = True
 
 
-class Deployment(Struct, frozen=True, kw_only=True):
+class Deployment(Struct, frozen=True, kw_only=True, cache_hash=True):
     """One model at one provider. `id` is `provider/model`, `upstream_model` the name the provider knows.
     `price` None: unpriced, which is said and never taken as zero."""
 

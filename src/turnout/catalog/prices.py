@@ -180,11 +180,13 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
     `unpriced_tier`). Absurd usage is bounded: no count below zero or above a billion, and where reads and writes
     are said to exceed the input, they are billed and no plain input is.
     """
-    read, write = _count(usage.cache_read), _count(usage.cache_write)
-    total = _count(usage.input)
-    total = max(total, read + write)
+    total, output = _count(usage.input), _count(usage.output)
+    read = write = 0
+    if usage.cache_read or usage.cache_write:
+        read, write = _count(usage.cache_read), _count(usage.cache_write)
+        total = max(total, read + write)
     rates: Rates = price if not price.tiers and not price.service else rates_for(price, usage.service_tier, total)
-    pico = (total - read - write) * rates.input + _count(usage.output) * rates.output
+    pico = (total - read - write) * rates.input + output * rates.output
     if read:
         pico += read * (rates.input if rates.cache_read is None else rates.cache_read)
     if write:

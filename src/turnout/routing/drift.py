@@ -269,10 +269,11 @@ class Drift:
         return [_standing(model, told, now) for model, told in sorted(self._models.items())]
 
     def _of(self, model: str) -> ModelDrift:
-        told = self._models.setdefault(model, ModelDrift())
+        if (told := self._models.get(model)) is None:
+            told = self._models[model] = ModelDrift()
+            if len(self._models) > MOST_MODELS:
+                self._models.popitem(last=False)
         self._models.move_to_end(model)
-        if len(self._models) > MOST_MODELS:
-            self._models.popitem(last=False)
         return told
 
 

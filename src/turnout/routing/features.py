@@ -8,12 +8,12 @@ import re
 from array import array
 from collections import OrderedDict
 from collections.abc import Iterable
-from itertools import pairwise
-from operator import itemgetter
-from typing import NamedTuple
+from itertools import pairwise, repeat
+from operator import and_, itemgetter
+from typing import Annotated, NamedTuple
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
 from xxhash import xxh3_128_digest, xxh32_intdigest
 
 __all__ = ["BUCKETS", "DENSE", "STATE", "STRUCTURE", "Features", "State", "Texts", "features_of", "structure_of"]
@@ -118,7 +118,7 @@ class Features(Struct, frozen=True, array_like=True):
     and `weight` what each weighs, so that the vector has length 1."""
 
     dense: tuple[float, ...]
-    buckets: tuple[int, ...]
+    buckets: tuple[Annotated[int, Meta(ge=0, lt=BUCKETS)], ...]
     weight: float
 
     def pack(self) -> bytes:
@@ -128,8 +128,7 @@ class Features(Struct, frozen=True, array_like=True):
     def unpack(cls, data: bytes) -> Features:
         """Raises msgspec.MsgspecError, of those of another version too."""
         found = msgspec.msgpack.decode(data, type=cls)
-        of_ours = len(found.dense) == len(DENSE)
-        if not of_ours or not 0 <= min(found.buckets, default=0) <= max(found.buckets, default=0) < BUCKETS:
+        if len(found.dense) != len(DENSE):
             raise msgspec.ValidationError("features of another version")
         return found
 
@@ -266,7 +265,7 @@ def _hashed(tokens: Iterable[str]) -> array[int]:
     words = "\n".join(tokens).lower().encode("utf-8", "surrogatepass").split(b"\n")
     grams = {*words, *map(b"\0".join, pairwise(words))}
     grams.discard(b"")
-    return array("H", sorted({digest & BUCKETS - 1 for digest in map(xxh32_intdigest, grams)}))
+    return array("H", sorted(set(map(and_, map(xxh32_intdigest, grams), repeat(BUCKETS - 1)))))
 
 
 def _label(label: str) -> int:

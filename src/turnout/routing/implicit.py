@@ -67,8 +67,11 @@ def tool_score(severities: Sequence[float], *, malformed: bool = False) -> float
 
 def malformed(messages: Iterable[Message]) -> bool:
     """Whether a tool was called with arguments that are no JSON, where they should be."""
-    calls = (part for message in messages for part in message.parts if isinstance(part, ToolCall))
-    return any(not call.freeform and not _is_json(call.arguments) for call in calls)
+    for message in messages:
+        for part in message.parts:
+            if isinstance(part, ToolCall) and not part.freeform and not _is_json(part.arguments):
+                return True
+    return False
 
 
 def _is_json(text: str) -> bool:
@@ -86,7 +89,7 @@ def spoken(messages: Sequence[Message]) -> str:
     if not messages or messages[-1].role != "user":
         return ""
     parts = messages[-1].parts
-    if any(isinstance(part, ToolResult) for part in parts):
+    if ToolResult in map(type, parts):
         return ""
     return "\n".join(part.text for part in parts if isinstance(part, Text))
 
@@ -100,7 +103,7 @@ def shingles(text: str) -> array[int]:
         return array("q")
     if len(plain) > HEAD + TAIL:
         plain = plain[:HEAD] + plain[-TAIL:]
-    return array("q", set(map(hash, zip(plain, plain[1:], plain[2:], strict=False))))
+    return array("q", list(set(map(hash, zip(plain, plain[1:], plain[2:], strict=False)))))
 
 
 def alike(one: Sequence[int], other: Sequence[int]) -> float:

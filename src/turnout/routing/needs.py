@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from operator import itemgetter
 from typing import Literal
 
 from msgspec import Struct
 
 from turnout.catalog.cache_rules import cache_rule_of
-from turnout.catalog.models import Deployment
+from turnout.catalog.models import Capabilities, Deployment
 from turnout.catalog.prices import Price, Rates, ServicePrice
 from turnout.chat import RequestOutline
+from turnout.finding import holds
 from turnout.routing.calibration import FAMILIES, family_of
 
 __all__ = [
@@ -59,8 +62,19 @@ SIGNATURES = (
 )
 """Where APIs put what only the model that thought it can read: Anthropic, Gemini, OpenAI's Responses."""
 
+AUTHORS = (b'"assistant"', b'"model"')
+
 TURN = 64
 """Messages of one turn that are looked through: calls and results of a Responses turn are items of their own."""
+
+TAKEN = {
+    "tools": "tools",
+    "vision": "images",
+    "files": "files",
+    "audio": "audio",
+    "json_schema": "structured output",
+}
+"""What not every model takes: its name in `Needs` and `Capabilities`, and in words."""
 
 PICO_PER_NANO = 1_000
 
@@ -111,9 +125,9 @@ def signed(outline: RequestOutline) -> bool:
         return False
     for raw in reversed(outline.messages[-TURN:]):
         told = bytes(raw)
-        if any(name in told for name in SIGNATURES):
+        if holds(told, SIGNATURES):
             return True
-        if b'"assistant"' in told or b'"model"' in told:
+        if holds(told, AUTHORS):
             return False
     return False
 
@@ -124,16 +138,16 @@ def why_not(deployment: Deployment, needs: Needs) -> str | None:
     wanted = needs.input_tokens + (needs.max_output_tokens or 0)
     if can.context_window is not None and wanted > can.context_window:
         return f"context window {can.context_window:,} is below about {wanted:,} tokens"
-    for need, able, name in (
-        (needs.tools, can.tools, "tools"),
-        (needs.vision, can.vision, "images"),
-        (needs.files, can.files, "files"),
-        (needs.audio, can.audio, "audio"),
-        (needs.json_schema, can.json_schema, "structured output"),
-    ):
-        if need and not able:
-            return f"does not take {name}"
+    for need in _lacks(can):
+        if getattr(needs, need):
+            return f"does not take {TAKEN[need]}"
     return None
+
+
+@lru_cache(maxsize=1_000)
+def _lacks(can: Capabilities) -> tuple[str, ...]:
+    """What a model cannot take, in the words of `TAKEN`: little or nothing, so that hardly any need is asked for."""
+    return tuple(need for need in TAKEN if not getattr(can, need))
 
 
 def expected_output(needs: Needs) -> int:
@@ -145,48 +159,86 @@ def worst_cost(deployment: Deployment, needs: Needs) -> int | None:
     """Nano-dollars at most for one call: no usage within `worst_input` and `worst_output` tokens costs more, whatever
     of it is read from the cache or written to it, in the service tier asked for or the standard one. None: unpriced;
     so is a model whose service tier asked for is."""
-    price = deployment.price
+    price, wished = deployment.price, needs.service_tier
     if price is None:
         return None
-    services: list[Price | ServicePrice] = [price]
-    wished = needs.service_tier
-    if wished is not None and not (deployment.provider == "anthropic" and wished in _NOT_AT_ANTHROPIC):
-        at = price.at_service(wished)
-        if at is not None:
-            services.append(at)
-        elif price.input or price.output:
-            return None
-    tokens = worst_input(deployment, needs)
-    reached: list[Rates] = [*services, *(t for s in services for t in s.tiers if tokens > t.above_input_tokens)]
-    into = max(_dearest_input(rates, _writes(deployment, needs)) for rates in reached)
-    pico = tokens * into + worst_output(deployment, needs) * max(rates.output for rates in reached)
-    return -(-pico // PICO_PER_NANO)
+    if wished is not None and deployment.provider == "anthropic" and wished in _NOT_AT_ANTHROPIC:
+        wished = None
+    at = price.at_service(wished)
+    if at is None and (price.input or price.output):
+        return None
+    tokens, into, out = worst_input(deployment, needs), 0, 0
+    service = at.name if isinstance(at, ServicePrice) else None
+    for above, dear, dearer in _steps(deployment, service, needs.caches or _unasked(deployment)):
+        if tokens > above:
+            into, out = dear, dearer
+    return -(-(tokens * into + worst_output(deployment, needs) * out) // PICO_PER_NANO)
 
 
 def worst_input(deployment: Deployment, needs: Needs) -> int:
     """Input tokens at most: the estimate with its margin, or all that the model takes, where the body does not show
     what it will be given (documents, sound, a conversation that the provider keeps, tools that it runs)."""
-    family = FAMILIES[family_of(deployment.upstream_model)]
-    text = needs.input_tokens * max(family.text, family.tools) * TEXT_MARGIN + family.preamble
+    most = _most_of(deployment)
+    text = needs.input_tokens * most.factor * TEXT_MARGIN + most.preamble
     hidden = HIDDEN_TOKENS + (HIDDEN_TOOL_TOKENS if needs.tools else 0)
     tokens = math.ceil(text) + hidden + needs.images * WORST_IMAGE_TOKENS
-    if needs.unseen or needs.files or needs.audio:
-        return max(tokens, math.ceil((deployment.capabilities.context_window or MOST_INPUT_TOKENS) * WINDOW_MARGIN))
-    return tokens
+    return max(tokens, most.input) if needs.unseen or needs.files or needs.audio else tokens
 
 
 def worst_output(deployment: Deployment, needs: Needs) -> int:
     """Output tokens at most, thinking included, of all answers asked for."""
-    longest = needs.max_output_tokens or deployment.capabilities.max_output_tokens or MOST_OUTPUT_TOKENS
-    if deployment.dialect == "bedrock-converse":  # there a thinking budget is put on top of the caller's bound
-        longest += MOST_THINKING_TOKENS
-    return longest * needs.answers
+    most = _most_of(deployment)
+    return ((needs.max_output_tokens or most.output) + most.thinking) * needs.answers
 
 
-def _writes(deployment: Deployment, needs: Needs) -> Literal["5m", "1h"] | None:
-    """The longest lifetime of cache writes that may be billed. Who caches by marks alone writes nothing unasked."""
-    rule = cache_rule_of(deployment.provider, deployment.upstream_model)
-    return needs.caches if rule.by_marks else needs.caches or "5m"
+class _Most(Struct, frozen=True):
+    """What of a worst case is the same for every request to a deployment, in tokens: what its text is multiplied by and
+    what comes on top, all that it takes, the longest answer where nobody bounds it, thinking beyond the bound."""
+
+    factor: float
+    preamble: int
+    input: int
+    output: int
+    thinking: int
+
+
+# Keyed by deployments: there are as many as the config and the names that callers choose make.
+@lru_cache(maxsize=1_000)
+def _most_of(deployment: Deployment) -> _Most:
+    family, can = FAMILIES[family_of(deployment.upstream_model)], deployment.capabilities
+    return _Most(
+        factor=max(family.text, family.tools),
+        preamble=family.preamble,
+        input=math.ceil((can.context_window or MOST_INPUT_TOKENS) * WINDOW_MARGIN),
+        output=can.max_output_tokens or MOST_OUTPUT_TOKENS,
+        # There a thinking budget is put on top of the caller's bound.
+        thinking=MOST_THINKING_TOKENS if deployment.dialect == "bedrock-converse" else 0,
+    )
+
+
+@lru_cache(maxsize=1_000)
+def _unasked(deployment: Deployment) -> Literal["5m"] | None:
+    """The lifetime of cache writes that may be billed where nobody asks. Who caches by marks alone writes nothing."""
+    return None if cache_rule_of(deployment.provider, deployment.upstream_model).by_marks else "5m"
+
+
+@lru_cache(maxsize=4_000)
+def _steps(
+    deployment: Deployment, service: str | None, writes: Literal["5m", "1h"] | None
+) -> tuple[tuple[int, int, int], ...]:
+    """The dearest that a token of input and one of output may cost, in pico-dollars, from so many tokens of input on
+    (more than that many), rising; at the standard service tier and the one of that name."""
+    price = deployment.price
+    if price is None:
+        return ()
+    services: tuple[Price | ServicePrice, ...] = price, price.at_service(service) or price
+    found: list[tuple[int, Rates]] = [(-1, s) for s in services]
+    found += [(t.above_input_tokens, t) for s in services for t in s.tiers]
+    steps, into, out = list[tuple[int, int, int]](), 0, 0
+    for above, rates in sorted(found, key=itemgetter(0)):
+        into, out = max(into, _dearest_input(rates, writes)), max(out, rates.output)
+        steps.append((above, into, out))
+    return tuple(steps)
 
 
 def _dearest_input(rates: Rates, writes: Literal["5m", "1h"] | None) -> int:

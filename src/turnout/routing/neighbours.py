@@ -14,12 +14,13 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Sized
 from functools import cache
-from itertools import zip_longest
+from itertools import repeat, zip_longest
+from operator import and_
 
 __all__ = ["FOLDED", "Neighbours"]
 
 FOLDED = 2_048
-"""Buckets that those of a request are folded into where it is compared."""
+"""Buckets that those of a request are folded into where it is compared; a power of two."""
 
 _DIGITS = 11
 """Of a bar in binary: the highest is `_BARS[-1]` times the square root of `FOLDED`."""
@@ -44,8 +45,9 @@ class Neighbours:
                 columns[bucket][byte] |= bit
             self._turned[len(row)] |= 1 << number
         self._columns = [int.from_bytes(column, "little") for column in columns]
-        # How many buckets each request must share to be above each bar, in binary: the lowest digits of all first.
-        self._bars = [[0] * _DIGITS for _ in _BARS]
+        # How many buckets each request must share to be above each bar, in binary: the lowest digits of all first, of
+        # one bar after the other.
+        self._bars = [0] * (_DIGITS * len(_BARS))
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -62,24 +64,25 @@ class Neighbours:
         else:
             self._rows.append(row)
             self._lengths.append(_length(row))
+        columns = self._columns
         for bucket in changed:
-            self._columns[bucket] ^= bit
+            columns[bucket] ^= bit
         self._turned[len(row)] ^= bit
 
     def near(self, buckets: Sequence[int], count: int) -> list[tuple[int, float]]:
         """The numbers of the `count` nearest, in their order, and the cosine of each; of those that are equally near,
         the highest numbers."""
         self._raise_bars()
-        size, mine = len(self._rows), {bucket % FOLDED for bucket in buckets}
-        digits = _added([self._columns[bucket] for bucket in mine])
+        size, mine = len(self._rows), _places(buckets)
+        digits = _added(list(map(self._columns.__getitem__, mine)))
         above = _bytes([self._above(digits, count)], size)
         low, high = _bytes(digits[:8], size), _bytes(digits[8:], size)
         lengths, length = self._lengths, _length(mine)
         found: list[tuple[float, int]] = []
-        number = above.find(1)
+        number = above.find(b"\1")
         while number >= 0:
             found.append(((low[number] | high[number] << 8) / lengths[number], number))
-            number = above.find(1, number + 1)
+            number = above.find(b"\1", number + 1)
         found = sorted(found)[-count:] if count else []
         near = sorted([(number, cosine / length) for cosine, number in found])
         if len(near) < count:
@@ -90,9 +93,10 @@ class Neighbours:
 
     def _raise_bars(self) -> None:
         """For what was put since: all of one size at once, and only once somebody asks."""
+        bars = self._bars
         for size, bits in self._turned.items():
-            for bar, digit in _heights(size):
-                self._bars[bar][digit] ^= bits
+            for place in _heights(size):
+                bars[place] ^= bits
         self._turned.clear()
 
     def _above(self, digits: Sequence[int], count: int) -> int:
@@ -102,7 +106,7 @@ class Neighbours:
         every = (1 << len(self._rows)) - 1
         while low < high:
             middle = (low + high) // 2
-            above = _at_least(digits, self._bars[middle], every)
+            above = _at_least(digits, self._bars[middle * _DIGITS : (middle + 1) * _DIGITS], every)
             if above.bit_count() >= count:
                 best, low = above, middle + 1
             else:
@@ -114,7 +118,12 @@ class Neighbours:
 
 
 def _folded(buckets: Sequence[int]) -> array[int]:
-    return array("H", {bucket % FOLDED for bucket in buckets})
+    return array("H", list(_places(buckets)))
+
+
+def _places(buckets: Iterable[int]) -> set[int]:
+    """`FOLDED` is a power of two: the lowest bits are the rest of a division by it."""
+    return set(map(and_, buckets, repeat(FOLDED - 1)))
 
 
 def _length(row: Sized) -> float:
@@ -123,11 +132,11 @@ def _length(row: Sized) -> float:
 
 
 @cache
-def _heights(size: int) -> tuple[tuple[int, int], ...]:
-    """How many buckets must be shared with a request of `size` buckets to be above each bar, one at least: the number
-    of the bar and the place of each binary one."""
+def _heights(size: int) -> tuple[int, ...]:
+    """How many buckets must be shared with a request of `size` buckets to be above each bar, one at least: where the
+    binary ones are among the digits of all bars."""
     needed = [max(1, math.ceil(bar * _length(range(size)))) for bar in _BARS]
-    return tuple((bar, place) for bar, n in enumerate(needed) for place in range(_DIGITS) if n >> place & 1)
+    return tuple(bar * _DIGITS + place for bar, n in enumerate(needed) for place in range(_DIGITS) if n >> place & 1)
 
 
 def _added(columns: Sequence[int]) -> list[int]:

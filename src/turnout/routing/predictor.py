@@ -13,9 +13,11 @@ predicted, after the finding that one difficulty fitted on the mean of all model
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from operator import mul, sub
+from itertools import repeat
+from operator import add, getitem, mul, sub, truediv
 from typing import NamedTuple
 
 import msgspec
@@ -48,6 +50,10 @@ MOST_EXEMPLARS = 2_000
 LEARNED_ROWS = 512
 """Outcomes of one's own traffic that are kept as exemplars, beside those of the file."""
 
+SOME_UNTOLD, MOST_UNTOLD = 4, 32
+"""Outcomes that wait to be learned from: until nobody waits for it, and at most. Whoever asks before waits for them,
+some 50 us each."""
+
 Z90 = 1.645
 """One-sided 95 %, so that both bounds make an interval of 90 %."""
 
@@ -63,6 +69,9 @@ SURE = math.log(5_000)
 
 SETTLED = 50
 """Outcomes from which a model's own chance is known well enough that it can be seen to fall."""
+
+FARTHEST = 4.0
+"""An input beyond so many standard deviations is taken for one that far off."""
 
 _CLIP = 30.0
 
@@ -185,15 +194,16 @@ class _Posterior(Struct):
         self.known = FORGETTING * self.known + information
         share = information / self.known if self.known else 0.0
         offs = list(map(sub, x, self.centre))
-        self.centre = [centre + share * off for centre, off in zip(self.centre, offs, strict=True)]
+        self.centre = list(map(add, self.centre, _times(share, offs)))
         spread = map(mul, offs, map(sub, x, self.centre))
-        self.scatter = [FORGETTING * had + information * s for had, s in zip(self.scatter, spread, strict=True)]
-        self.variance = [prior / (1 + prior * had) for prior, had in zip(self.prior, self.scatter, strict=True)]
+        self.scatter = list(map(add, _times(FORGETTING, self.scatter), _times(information, spread)))
+        # prior / (1 + prior scatter)
+        self.variance = list(map(truediv, self.prior, map(add, repeat(1.0), map(mul, self.prior, self.scatter))))
         self.lean = list(map(mul, self.variance, self.centre))
         self.k = self.known / (1 + self.known * sum(map(mul, self.lean, self.centre)))
         along = self.k * sum(map(mul, self.lean, x))
-        told = zip(self.mean, map(mul, self.variance, x), self.lean, strict=True)
-        self.mean = [mean + error * (own - along * lean) for mean, own, lean in told]
+        told = map(sub, map(mul, self.variance, x), _times(along, self.lean))
+        self.mean = list(map(add, self.mean, _times(error, told)))
         self.count += 1
 
 
@@ -275,6 +285,7 @@ class Predictor:
         self._first = self._next = len(self._better)
         # Whom the exemplars of the file tell of by name.
         self._named = frozenset(name for known in self._better if not isinstance(known, _Told) for name in known)
+        self._untold: list[Outcome] = []
         # What a model begins with, by model or tier.
         self._begun: dict[str, _Posterior] = {}
 
@@ -290,23 +301,26 @@ class Predictor:
 
     def see(self, features: Features) -> Seen:
         """What all predictions of a request share."""
+        if self._untold:
+            self._learn()
         d, x = self._inputs(features)
         near = [
             (number, math.exp(SHARPNESS * (cosine - 1)))
             for number, cosine in self._near.near(features.buckets, neighbours_of(len(self._near)))
         ]
-        file: list[tuple[dict[str, float], float]] = []
+        # In the order of their numbers: those of the file first.
+        behind = bisect_left(near, (self._first,))
+        file = [(known, weight) for number, weight in near[:behind] if isinstance(known := self._better[number], dict)]
         own: dict[str, list[tuple[_Told, float]]] = {}
-        for number, weight in near:
-            known = self._better[number]
-            if isinstance(known, _Told):
+        for number, weight in near[behind:]:
+            if isinstance(known := self._better[number], _Told):
                 own.setdefault(known.model, []).append((known, weight))
-            else:
-                file.append((known, weight))
         return Seen(d, x, tuple(map(mul, x, x)), near, file, own, {}, {})
 
     def predict(self, seen: Seen, model: str) -> Prediction:
         """The chance that `model` (a deployment's id, or a name of the table it was trained on) does it well."""
+        if self._untold:
+            self._learn()
         known = model in self._models or model in self._named or model in self.weights.models
         asked = model if known else "", self.tiers.get(model, model)
         if (found := seen.predictions.get(asked)) is None:
@@ -324,11 +338,27 @@ class Predictor:
         return bool(enough) and self.need(seen) <= max(enough)
 
     def observe(self, outcome: Outcome) -> None:
-        """Learn from one outcome: a step of assumed-density filtering for logistic regression (MacKay 1992; with a
-        diagonal Chapelle and Li, NeurIPS 2011). No neighbours are looked for: that is most of the time that a
-        prediction takes."""
-        if not outcome.features:
-            return
+        """Learn from one outcome, at the latest when somebody asks: of the outcomes of a session's steps hardly anybody
+        does before the next session, and several at once take less time than one by one."""
+        if outcome.features:
+            self._untold.append(outcome)
+            if len(self._untold) >= MOST_UNTOLD:
+                self._learn()
+
+    def catch_up(self) -> None:
+        """Learn from the outcomes that wait, where they are some: nobody waits for it now."""
+        if len(self._untold) >= SOME_UNTOLD:
+            self._learn()
+
+    def _learn(self) -> None:
+        """From all outcomes that wait."""
+        untold, self._untold = self._untold, []
+        for outcome in untold:
+            self._take(outcome)
+
+    def _take(self, outcome: Outcome) -> None:
+        """A step of assumed-density filtering for logistic regression (MacKay 1992; with a diagonal Chapelle and Li,
+        NeurIPS 2011). No neighbours are looked for: that is most of the time that a prediction takes."""
         try:
             features = Features.unpack(outcome.features)
         except msgspec.MsgspecError:
@@ -346,10 +376,14 @@ class Predictor:
     @property
     def exemplars(self) -> int:
         """Requests with known outcomes that it compares with."""
+        if self._untold:
+            self._learn()
         return len(self._better)
 
     def count(self, model: str) -> int:
         """Outcomes of the model that are known, the file's and those learned since."""
+        if self._untold:
+            self._learn()
         found, taught = self._models.get(model), self.weights.models.get(model)
         return (found.count if found else 0) + (taught.count if taught else 0)
 
@@ -397,11 +431,9 @@ class Predictor:
     def _inputs(self, features: Features) -> tuple[float, tuple[float, ...]]:
         """The difficulty of a request, and the inputs of a curve."""
         weights = self.weights
-        dense = [
-            max(-4.0, min(4.0, (value - centre) / spread))
-            for value, centre, spread in zip(features.dense, weights.centre, weights.spread, strict=True)
-        ]
-        steps = sum(map(self._text.__getitem__, features.buckets)) - 128 * len(features.buckets)
+        off = map(truediv, map(sub, features.dense, weights.centre), weights.spread)
+        dense = [value if -FARTHEST < value < FARTHEST else max(-FARTHEST, min(FARTHEST, value)) for value in off]
+        steps = sum(map(getitem, repeat(self._text), features.buckets)) - 128 * len(features.buckets)
         d = features.weight * weights.text_scale * steps
         d += sum(map(mul, dense, weights.structure))
         d = (d - weights.d_centre) / weights.d_spread
@@ -439,6 +471,10 @@ class Predictor:
 
 def _sigmoid(x: float) -> float:
     return 1 / (1 + math.exp(-x)) if -_CLIP < x < _CLIP else 1 / (1 + math.exp(-math.copysign(_CLIP, x)))
+
+
+def _times(factor: float, values: Iterable[float]) -> Iterable[float]:
+    return map(mul, repeat(factor), values)
 
 
 def _bounded(p: float) -> float:

@@ -39,12 +39,13 @@ def baseline_nano_usd(usage: Usage, repeated: int, price: Price, rule: CacheRule
     that the step before had sent."""
     if usage.input is None or usage.output is None:
         return None
-    plain = Usage(input=usage.input, output=usage.output)
+    without = cost_nano_usd(Usage(input=usage.input, output=usage.output), price)
     read = min(readable_tokens(rule, repeated), usage.input)
     keeps = bool(readable_tokens(rule, usage.input)) and bool(rule.max_breakpoints)
+    if not read and not keeps:
+        return without, without
     cached = Usage(
         input=usage.input, cache_read=read, cache_write=usage.input - read if keeps else 0, output=usage.output
     )
-    without = cost_nano_usd(plain, price)
     # Writing a cache that nobody reads again costs more than none: the better of both is what one would pay.
     return without, min(without, cost_nano_usd(cached, price))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import msgspec
@@ -171,11 +172,14 @@ class Brakes(Struct, frozen=True, kw_only=True):
         below, where that is known."""
         found: list[Verdict] = []
         for name, brake in self._of(run).items():
+            measure = _MEASURES.get(name)
+            if measure is not None and measure(run, agent.trail) < brake.limit:
+                continue
             why = _why(name, brake.limit, run, agent, now_s=now_s, p99=p99_nano_usd)
             if why is not None:
                 action = brake.action
                 if action == "escalate" and agent.escalated:
-                    action = "pause" if _doubled(name, brake.limit, agent) else "warn"
+                    action = "pause" if _doubled(name, brake.limit, run, agent.trail) else "warn"
                 found.append(Verdict(brake=name, action=action, why=why))
         if "repeat_call" in self.brakes and not found and agent.trail.repeated[1] == 2:
             tool = agent.trail.repeated[0]
@@ -217,19 +221,24 @@ class BrakeRules(Struct, frozen=True, kw_only=True):
         return self.features.get(feature) or self.keys.get(key or "") or self.everybody
 
 
-def _doubled(name: BrakeName, limit: float, agent: AgentRun) -> bool:
-    """Whether an agent that was taken one tier up has gone on as before for as long again."""
-    trail = agent.trail
-    counted = {
-        "repeat_call": trail.repeated[1],
-        "cycle": trail.cycle[1],
-        "tool_errors": trail.errors[1],
-        "no_progress": trail.steps_without_news,
-    }
-    return counted.get(name, 0) >= 2 * limit
-
-
 _LOOPS = frozenset({"repeat_call", "cycle", "tool_errors", "no_progress"})
+
+_MEASURES: dict[BrakeName, Callable[[SessionRun, Trail], float]] = {
+    "repeat_call": lambda _, trail: trail.repeated[1],
+    "cycle": lambda _, trail: trail.cycle[1],
+    "tool_errors": lambda _, trail: trail.errors[1],
+    "no_progress": lambda _, trail: trail.steps_without_news,
+    "max_session_steps": lambda run, _: run.steps,
+    "max_session_tokens": lambda run, _: run.tokens,
+    "max_session_usd": lambda run, _: run.cost_nano_usd,
+}
+"""What is held against a limit, where it is counted."""
+
+
+def _doubled(name: BrakeName, limit: float, run: SessionRun, trail: Trail) -> bool:
+    """Whether an agent that was taken one tier up has gone on as before for as long again."""
+    counted = _MEASURES[name](run, trail) if name in _LOOPS else 0
+    return counted >= 2 * limit
 
 
 def _why(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Literal
 
 from msgspec import Struct
@@ -30,11 +31,16 @@ Priced = tuple[Deployment, int | None]
 PurseKey = tuple[str, datetime]
 """A budget and the start of a period."""
 
+Room = tuple["BudgetRule", int, int]
+"""A budget, what nobody has spent or holds of it, and what of that may be held here and now."""
+
 Charge = tuple[Deployment, int]
 """What a deployment is paid for one request, in nano-dollars."""
 
 BACKWARDS = timedelta(days=1)
 """A clock set back by less than this is waited for; by more, the time before was wrong and is not believed."""
+
+_utc_now = partial(datetime.now, UTC)
 
 KEPT_PURSES = 6
 """Periods remembered of a budget: a clock that was set wrong may come back to them."""
@@ -71,19 +77,29 @@ class BudgetRule(Struct, frozen=True, kw_only=True):
     def hard(self) -> bool:
         return self.on_exhausted != "warn"
 
+    @property
+    def narrow(self) -> bool:
+        """Whether it depends on the deployment what counts here."""
+        return self.match.model is not None or self.match.provider is not None
+
+    def concerns(self, spender: Spender) -> bool:
+        """Whether what this spender spends counts here, by some deployment at least."""
+        wanted = self.match
+        return wanted == _ALL or (
+            (wanted.key is None or wanted.key == spender.key)
+            and (wanted.team is None or wanted.team == spender.team)
+            and (wanted.mode is None or wanted.mode == spender.mode)
+            and (wanted.session is None or wanted.session == spender.session)
+            and (wanted.tag is None or _tagged(spender, wanted.tag))
+        )
+
     def covers(self, spender: Spender, model: str, provider: str) -> bool:
         """Whether this spending counts here. `model` is a deployment's id."""
         wanted = self.match
-        if wanted == _ALL:
-            return True
         return (
-            wanted.key in {None, spender.key}
-            and wanted.team in {None, spender.team}
-            and wanted.mode in {None, spender.mode}
-            and wanted.session in {None, spender.session}
-            and wanted.model in {None, model}
-            and wanted.provider in {None, provider}
-            and (wanted.tag is None or _tagged(spender, wanted.tag))
+            (wanted.model is None or wanted.model == model)
+            and (wanted.provider is None or wanted.provider == provider)
+            and self.concerns(spender)
         )
 
 
@@ -120,6 +136,14 @@ class BudgetState(Struct, frozen=True, kw_only=True):
         return self.amount_nano_usd - self.spent_nano_usd - self.held_nano_usd
 
 
+class _Term(Struct, frozen=True):
+    """A period of a budget, `end` None for one without, and its purse."""
+
+    start: datetime
+    end: datetime | None
+    purse: Purse
+
+
 class Budgets:
     """All budgets of a gateway. `now` gives the UTC time of day; `on_alert` is called in the midst of a request, so it
     must only take note. `leased`: others spend from them too."""
@@ -128,19 +152,19 @@ class Budgets:
         self,
         rules: Iterable[BudgetRule],
         *,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = _utc_now,
         on_alert: Callable[[Alert], None] = lambda _: None,
         leased: bool = False,
     ) -> None:
-        self._rules = {rule.name: rule for rule in rules}
         self._clock = now
         self._latest = EVER
         self._on_alert = on_alert
         self._leased = leased
         self._purses: dict[PurseKey, Purse] = {}
-        # The period of each budget that was asked for last: what time zones make of an instant is not cheap.
-        self._bounds: dict[str, tuple[datetime, datetime | None]] = {}
+        # Of each budget what was asked for last: what time zones make of an instant is not cheap.
+        self._terms: dict[str, _Term] = {}
         self._open: set[str] = set()
+        self._follow({rule.name: rule for rule in rules})
 
     @property
     def leased(self) -> bool:
@@ -149,12 +173,12 @@ class Budgets:
 
     @property
     def rules(self) -> tuple[BudgetRule, ...]:
-        return tuple(self._rules.values())
+        return self._all
 
     @property
     def keep_for_small(self) -> bool:
         """Whether any of them leaves its last money to small models."""
-        return any(rule.on_exhausted == "small" for rule in self._rules.values())
+        return self._keeps
 
     def reconfigure(self, rules: Iterable[BudgetRule]) -> list[BudgetRule]:
         """Take new rules over; what is held and spent is kept where the same spending counts in the same periods.
@@ -165,9 +189,17 @@ class Budgets:
         for (name, _), purse in self._purses.items():
             if name in changed:
                 purse.clear()
-        self._rules = new
-        self._bounds.clear()
+        self._follow(new)
         return fresh
+
+    def _follow(self, rules: dict[str, BudgetRule]) -> None:
+        """These from now on, with what of them is asked for at every request."""
+        self._rules, self._all = rules, tuple(rules.values())
+        self._hard = tuple(rule for rule in self._all if rule.hard)
+        self._wide = tuple(rule for rule in self._all if not rule.narrow)
+        self._narrows = any(rule.narrow for rule in self._hard)
+        self._keeps = any(rule.on_exhausted == "small" for rule in self._all)
+        self._terms.clear()
 
     def state(self, name: str) -> BudgetState:
         """Raises KeyError for a budget that is not there."""
@@ -187,11 +219,7 @@ class Budgets:
 
     def concerning(self, spender: Spender) -> list[str]:
         """The budgets that cover this spender whatever model serves."""
-        return [
-            rule.name
-            for rule in self._rules.values()
-            if rule.match.model is None and rule.match.provider is None and rule.covers(spender, "", "")
-        ]
+        return [rule.name for rule in self._wide if rule.concerns(spender)]
 
     def restore(
         self,
@@ -250,8 +278,8 @@ class Budgets:
         return all(
             worst is not None and worst <= _left(rule, self._purse(rule, now), deployment)
             for deployment, worst in priced
-            for rule in self._rules.values()
-            if rule.hard and rule.covers(spender, deployment.id, deployment.provider)
+            for rule in self._hard
+            if rule.covers(spender, deployment.id, deployment.provider)
         )
 
     def reserve(self, request_id: str, spender: Spender, priced: Sequence[Priced]) -> Reservation:
@@ -261,18 +289,20 @@ class Budgets:
         Raises BudgetExhausted; then nothing is held.
         """
         at = self._now()
-        needs, unaffordable, short = self._needs(spender, priced, at, _free)
+        needs, unaffordable, short = self._needs(spender, priced, at, leased=self._leased)
         if short is not None:
             raise self._exhausted(short, *priced[0], at)
-        held = tuple((name, self._period(self._rules[name], at)[0], need) for name, need in needs.items())
-        for name, start, need in held:
-            purse = self._purses[name, start]
+        held: list[tuple[str, datetime, int]] = []
+        for name, need in needs.items():
+            term = self._terms[name]
+            purse = term.purse
             purse.held += need
             if isinstance(purse, LeasedPurse):
                 purse.drawn += need
+            held.append((name, term.start, need))
         self._open.add(request_id)
         return Reservation(
-            request_id=request_id, spender=spender, at=at, held=held, unaffordable=frozenset(unaffordable)
+            request_id=request_id, spender=spender, at=at, held=tuple(held), unaffordable=frozenset(unaffordable)
         )
 
     def short(self, spender: Spender, priced: Sequence[Priced]) -> dict[PurseKey, int]:
@@ -280,22 +310,21 @@ class Budgets:
         if not self._leased:
             return {}
         at = self._now()
-        needs, _, _ = self._needs(spender, priced, at, _left)
+        needs, _, _ = self._needs(spender, priced, at)
         return {
-            (name, self._period(self._rules[name], at)[0]): need
+            (name, term.start): need
             for name, need in needs.items()
-            if need > self._purse(self._rules[name], at).free(self._rules[name].amount_nano_usd)
+            if need > (term := self._terms[name]).purse.free(self._rules[name].amount_nano_usd)
         }
 
     def elsewhere(self, spender: Spender, priced: Sequence[Priced]) -> list[PurseKey]:
         """Purses that have no room for the best of `priced`, and might if others gave back what they do not need."""
         at = self._now()
         return [
-            (rule.name, self._period(rule, at)[0])
+            (rule.name, self._term(rule, at).start)
             for deployment, worst in priced[:1]
-            for rule in self._rules.values()
-            if rule.hard
-            and rule.covers(spender, deployment.id, deployment.provider)
+            for rule in self._hard
+            if rule.covers(spender, deployment.id, deployment.provider)
             and isinstance(purse := self._purse(rule, at), LeasedPurse)
             and 0 < (worst or 0) - _left(rule, purse, deployment) <= purse.elsewhere
         ]
@@ -308,7 +337,7 @@ class Budgets:
 
     def current(self, name: str) -> PurseKey:
         """The budget's purse now. Raises KeyError for a budget that is not there."""
-        return name, self._period(self._rules[name], self._now())[0]
+        return name, self._term(self._rules[name], self._now()).start
 
     def leases(self) -> list[tuple[PurseKey, BudgetRule, LeasedPurse]]:
         """Every leased purse whose budget there is, the current periods' among them."""
@@ -330,24 +359,25 @@ class Budgets:
         for name, start, amount in reservation.held:
             if (purse := self._purses.get((name, start))) is not None:
                 purse.held -= amount
+        spender, at, now = reservation.spender, reservation.at, self._now()
         for deployment, cost in charges:
-            for rule in self._rules.values() if cost else ():
-                if rule.covers(reservation.spender, deployment.id, deployment.provider):
-                    self._book(rule, cost, reservation.at)
-                    self._tell(rule, self._now())
+            for rule in self._all if cost else ():
+                if rule.covers(spender, deployment.id, deployment.provider):
+                    self._book(rule, cost, at)
+                    self._tell(rule, now)
 
     # Time, money and words.
 
     def _now(self) -> datetime:
         """The time of day, which does not go back: a budget would have its last period's money twice."""
         now = self._clock()
-        if not self._latest - BACKWARDS <= now < self._latest:
+        if now >= self._latest or now < self._latest - BACKWARDS:
             self._latest = now
         return self._latest
 
     def _state(self, rule: BudgetRule, now: datetime) -> BudgetState:
-        start, end = self._period(rule, now)
-        purse = self._purse(rule, now)
+        term = self._term(rule, now)
+        start, end, purse = term.start, term.end, term.purse
         amount = rule.amount_nano_usd + purse.added
         return BudgetState(
             rule=rule,
@@ -363,18 +393,21 @@ class Budgets:
         spender: Spender,
         priced: Sequence[Priced],
         at: datetime,
-        room: Callable[[BudgetRule, Purse, Deployment], int],
+        *,
+        leased: bool = False,
     ) -> tuple[dict[str, int], list[str], BudgetRule | None]:
         """What each hard budget must hold for `priced`, which of these have no room, and the budget that the best does
-        not fit: then the others do not matter."""
+        not fit: then the others do not matter. `leased`: only what is leased here is room."""
         needs: dict[str, int] = {}
         unaffordable: list[str] = []
-        purses = [(rule, self._purse(rule, at)) for rule in self._rules.values() if rule.hard]
+        rooms = [self._room(rule, at, leased=leased) for rule in self._hard if rule.concerns(spender)]
         for index, (deployment, worst) in enumerate(priced):
-            kept = [(r, p) for r, p in purses if r.covers(spender, deployment.id, deployment.provider)]
-            short = next((r for r, p in kept if worst is None or worst > room(r, p, deployment)), None)
+            mine = rooms
+            if self._narrows:
+                mine = [room for room in rooms if room[0].covers(spender, deployment.id, deployment.provider)]
+            short = _short(mine, deployment, worst)
             if short is None:
-                for rule, _ in kept:
+                for rule, _, _ in mine:
                     needs[rule.name] = max(needs.get(rule.name, 0), worst or 0)
             elif index == 0:
                 return {}, [], short
@@ -382,24 +415,33 @@ class Budgets:
                 unaffordable.append(deployment.id)
         return needs, unaffordable, None
 
-    def _period(self, rule: BudgetRule, at: datetime) -> tuple[datetime, datetime | None]:
-        known = self._bounds.get(rule.name)
-        if known is None or at < known[0] or (known[1] is not None and at >= known[1]):
-            known = self._bounds[rule.name] = rule.period.bounds(at)
-        return known
+    def _room(self, rule: BudgetRule, at: datetime, *, leased: bool) -> Room:
+        purse = self._term(rule, at).purse
+        left = purse.left(rule.amount_nano_usd)
+        return rule, left, purse.free(rule.amount_nano_usd) if leased else left
 
-    def _book(self, rule: BudgetRule, amount: int, at: datetime) -> None:
-        self._purse(rule, at).book(amount, piece_of(rule, at))
+    def _term(self, rule: BudgetRule, at: datetime) -> _Term:
+        """The period of a budget that holds `at`; of a rolling one what is too old is forgotten."""
+        term = self._terms.get(rule.name)
+        if term is None or at < term.start or (term.end is not None and at >= term.end):
+            term = self._terms[rule.name] = self._begun(rule, at)
+        if rule.period.kind == "rolling" and (piece := piece_of(rule, self._latest)) is not None:
+            term.purse.sweep(piece)
+        return term
+
+    def _begun(self, rule: BudgetRule, at: datetime) -> _Term:
+        start, end = rule.period.bounds(at)
+        purse = self._purses.get((rule.name, start))
+        if purse is None:
+            purse = self._purses[rule.name, start] = LeasedPurse() if self._leased else OwnPurse()
+            self._drop_old(rule.name, start)
+        return _Term(start, end, purse)
 
     def _purse(self, rule: BudgetRule, at: datetime) -> Purse:
-        key = rule.name, self._period(rule, at)[0]
-        purse = self._purses.get(key)
-        if purse is None:
-            purse = self._purses[key] = LeasedPurse() if self._leased else OwnPurse()
-            self._drop_old(*key)
-        if rule.period.kind == "rolling" and (piece := piece_of(rule, self._latest)) is not None:
-            purse.sweep(piece)
-        return purse
+        return self._term(rule, at).purse
+
+    def _book(self, rule: BudgetRule, amount: int, at: datetime) -> None:
+        self._term(rule, at).purse.book(amount, piece_of(rule, at))
 
     def _drop_old(self, name: str, but: datetime) -> None:
         """Forget old periods that hold nothing; not the one that is asked for, which a clock came back to."""
@@ -410,10 +452,13 @@ class Budgets:
 
     def _tell(self, rule: BudgetRule, now: datetime, share: float | None = None) -> None:
         """Alert once a period for each share that has been reached."""
-        purse = self._purse(rule, now)
-        share = _share(purse.spent, rule.amount_nano_usd + purse.added) if share is None else share
+        purse = self._term(rule, now).purse
+        if share is None:
+            share = _share(purse.spent, rule.amount_nano_usd + purse.added)
+        if share <= purse.told:
+            return
         reached = [s for s in rule.alerts if purse.told < s <= share]
-        purse.told = max(purse.told, share)
+        purse.told = share
         if reached:
             state = self._state(rule, now)
             self._on_alert(
@@ -451,15 +496,22 @@ def _counts_alike(old: BudgetRule | None, new: BudgetRule) -> bool:
     return old is not None and (old.match, old.period) == (new.match, new.period)
 
 
+def _kept(rule: BudgetRule, deployment: Deployment) -> int:
+    """What of a budget's money this deployment may not use."""
+    return rule.small_reserve_nano_usd if rule.on_exhausted == "small" and deployment.tier != "small" else 0
+
+
 def _left(rule: BudgetRule, purse: Purse, deployment: Deployment) -> int:
     """What of a budget's purse nobody has spent or holds, and this deployment may use."""
-    kept = rule.small_reserve_nano_usd if rule.on_exhausted == "small" and deployment.tier != "small" else 0
-    return purse.left(rule.amount_nano_usd) - kept
+    return purse.left(rule.amount_nano_usd) - _kept(rule, deployment)
 
 
-def _free(rule: BudgetRule, purse: Purse, deployment: Deployment) -> int:
-    """What of that may be held here and now."""
-    return min(_left(rule, purse, deployment), purse.free(rule.amount_nano_usd))
+def _short(rooms: Iterable[Room], deployment: Deployment, worst: int | None) -> BudgetRule | None:
+    """The first of the budgets that has no room for a deployment; None where all have."""
+    for rule, left, free in rooms:
+        if worst is None or worst > free or worst > left - _kept(rule, deployment):
+            return rule
+    return None
 
 
 def _tagged(spender: Spender, tag: str) -> bool:

@@ -18,7 +18,7 @@ from msgspec.structs import astuple
 from turnout.catalog.models import Tier
 from turnout.catalog.price_records import price_digest, price_to_json
 from turnout.catalog.prices import Price
-from turnout.chat import Json
+from turnout.chat import Json, Usage
 from turnout.context import (
     CACHE_HIT,
     Attempt,
@@ -59,6 +59,8 @@ INT64_MAX = 2**63 - 1
 
 MAX_TEXT = 100_000
 """Characters kept of one text a caller or provider chose: a name of a megabyte is no name."""
+
+_NO_USAGE = Usage()
 
 Record = tuple[str | int | None, ...]
 """A row as a database takes it: text, integers and NULL, in the order of `COLUMNS`."""
@@ -262,15 +264,19 @@ class Ledger(Protocol):
 
 def row_from_context(ctx: RequestContext, gateway: str | None = None) -> LedgerRow:
     """The ledger's row of a request that `gateway` settled. Pure; nothing of the request's body is kept."""
-    decision, deployment, usage = ctx.decision, ctx.served_by, ctx.usage
+    decision, deployment, usage, session = ctx.decision, ctx.served_by, ctx.usage or _NO_USAGE, ctx.session
+    price = deployment.price if deployment else None
+    uncached, cached = ctx.baseline_nano_usd or (None, None)
+    # In tokens of the provider's own counting.
+    parts = ctx.parts.scaled(usage.input) if ctx.parts is not None and usage.input is not None else None
     return LedgerRow(
         request_id=ctx.request_id,
         received_at=iso_utc(ctx.received_at),
         key_id=ctx.key_id,
         team=ctx.team,
-        session_id=ctx.session.id,
-        agent=ctx.session.agent,
-        step=ctx.session.step,
+        session_id=session.id,
+        agent=session.agent,
+        step=session.step,
         dialect=ctx.dialect,
         mode=(decision.mode if decision else None) or ctx.mode,
         tags=ctx.tags,
@@ -282,15 +288,15 @@ def row_from_context(ctx: RequestContext, gateway: str | None = None) -> LedgerR
         status=ctx.status,
         outcome=ctx.outcome,
         error_code=ctx.error_code,
-        input_tokens=usage.input if usage else None,
-        cache_read_tokens=usage.cache_read if usage else None,
-        cache_write_tokens=usage.cache_write if usage else None,
-        output_tokens=usage.output if usage else None,
-        reasoning_tokens=usage.reasoning if usage else None,
+        input_tokens=usage.input,
+        cache_read_tokens=usage.cache_read,
+        cache_write_tokens=usage.cache_write,
+        output_tokens=usage.output,
+        reasoning_tokens=usage.reasoning,
         usage_estimated=ctx.usage_estimated,
-        usage_raw=usage.raw if usage else None,
+        usage_raw=usage.raw,
         cost_nano_usd=ctx.cost_nano_usd,
-        price_source=deployment.price.source if deployment and deployment.price else None,
+        price_source=price.source if price else None,
         attempts=len(ctx.attempts),
         overhead_us=_scaled(ctx.overhead_s, 1_000_000),
         ttft_ms=_scaled(ctx.ttft_s, 1_000),
@@ -298,31 +304,20 @@ def row_from_context(ctx: RequestContext, gateway: str | None = None) -> LedgerR
         warnings=tuple(ctx.warnings),
         decision=decision,
         attempt_log=tuple(ctx.attempts),
-        cache_write_1h_tokens=usage.cache_write_1h if usage else None,
-        service_tier=usage.service_tier if usage else None,
-        price=deployment.price if deployment else None,
-        baseline_uncached_nano_usd=ctx.baseline_nano_usd[0] if ctx.baseline_nano_usd else None,
-        baseline_cached_nano_usd=ctx.baseline_nano_usd[1] if ctx.baseline_nano_usd else None,
+        cache_write_1h_tokens=usage.cache_write_1h,
+        service_tier=usage.service_tier,
+        price=price,
+        baseline_uncached_nano_usd=uncached,
+        baseline_cached_nano_usd=cached,
         gateway=gateway,
-        **_volume(ctx),
+        part_system=parts.system if parts else None,
+        part_tools=parts.tools if parts else None,
+        part_history=parts.history if parts else None,
+        part_tool_results=parts.tool_results if parts else None,
+        part_attachments=parts.attachments if parts else None,
+        part_reasoning=parts.reasoning if parts else None,
+        repeated_tokens=repeated_of(ctx, usage.input) if parts and usage.input is not None else None,
     )
-
-
-def _volume(ctx: RequestContext) -> dict[str, int]:
-    """Parts and repetition in tokens of the provider's own counting."""
-    total = ctx.usage.input if ctx.usage else None
-    if ctx.parts is None or total is None:
-        return {}
-    parts = ctx.parts.scaled(total)
-    return {
-        "part_system": parts.system,
-        "part_tools": parts.tools,
-        "part_history": parts.history,
-        "part_tool_results": parts.tool_results,
-        "part_attachments": parts.attachments,
-        "part_reasoning": parts.reasoning,
-        "repeated_tokens": repeated_of(ctx, total),
-    }
 
 
 def repeated_of(ctx: RequestContext, total: int) -> int:

@@ -43,8 +43,10 @@ class Trail:
         self._calls = Calls()
         self._counts: dict[Print, int] = {}
         self._latest: list[Print] = []
-        self._errors: tuple[str, int] = "", 0
-        self._stale = 0
+        self.errors: tuple[str, int] = "", 0
+        """The tool that failed last, and how often it did in a row, whatever else was called between."""
+        self.steps_without_news = 0
+        """Results in a row that had all been seen before."""
 
     def feed(self, messages: Iterable[Message]) -> None:
         """New messages, oldest first."""
@@ -59,8 +61,8 @@ class Trail:
         """Count from here on: somebody looked and let the run go on."""
         self._counts.clear()
         self._latest.clear()
-        self._errors = "", 0
-        self._stale = 0
+        self.errors = "", 0
+        self.steps_without_news = 0
 
     def record(self) -> TrailRecord:
         """It as plain data, bounded. Calls whose results have not come are left out: their arguments are text."""
@@ -75,8 +77,8 @@ class Trail:
             tools=list(tools),
             counts=counts,
             latest=[places[told] for told in self._latest if told in places],
-            errors=self._errors,
-            stale=self._stale,
+            errors=self.errors,
+            stale=self.steps_without_news,
         )
 
     @classmethod
@@ -86,7 +88,7 @@ class Trail:
         prints: list[Print] = [(told.tools[tool], digest) for tool, digest, _ in told.counts]
         trail._counts.update({was: count for was, (_, _, count) in zip(prints, told.counts, strict=True)})
         trail._latest.extend(prints[place] for place in told.latest)
-        trail._errors, trail._stale = told.errors, told.stale
+        trail.errors, trail.steps_without_news = told.errors, told.stale
         return trail
 
     @property
@@ -102,9 +104,9 @@ class Trail:
     def cycle(self) -> tuple[int, int]:
         """How many calls long the cycle is in which the agent goes round now (1 to 5), and how many rounds it has made.
         The shortest cycle counts; (0, 0) for none: one round is none."""
-        if len(self._latest) < 2:
-            return 0, 0
         calls = self._latest
+        if len(calls) < 2 or calls[-1] not in calls[-1 - LONGEST_CYCLE : -1]:
+            return 0, 0
         for length in range(1, LONGEST_CYCLE + 1):
             rounds = 1
             last = calls[-length:]
@@ -114,16 +116,6 @@ class Trail:
                 return length, rounds
         return 0, 0
 
-    @property
-    def errors(self) -> tuple[str, int]:
-        """The tool that failed last, and how often it did in a row, whatever else was called between."""
-        return self._errors
-
-    @property
-    def steps_without_news(self) -> int:
-        """Results in a row that had all been seen before."""
-        return self._stale
-
     def _came(self, result: ToolResult) -> None:
         call = self._calls.answered(result)
         if call is None:
@@ -131,14 +123,15 @@ class Trail:
         text = result_text(result).encode("utf-8", "surrogatepass")
         whole = b"\0".join((call.name.encode("utf-8", "surrogatepass"), call.arguments, text))
         told = call.name, xxhash.xxh3_64_intdigest(whole)
-        self._stale = self._stale + 1 if told in self._counts else 0
-        self._counts[told] = self._counts.get(told, 0) + 1
+        before = self._counts.get(told, 0)
+        self.steps_without_news = self.steps_without_news + 1 if before else 0
+        self._counts[told] = before + 1
         self._latest.append(told)
         del self._latest[:-MOST_LATEST]
         while len(self._counts) > MAX_KINDS:
             del self._counts[next(iter(self._counts))]
-        name, count = self._errors
+        name, count = self.errors
         if result.is_error:
-            self._errors = call.name, count + 1 if name == call.name else 1
+            self.errors = call.name, count + 1 if name == call.name else 1
         elif name == call.name:
-            self._errors = "", 0
+            self.errors = "", 0

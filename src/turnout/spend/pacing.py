@@ -224,6 +224,8 @@ class Pacing:
         if not found:
             return Pressure()
         rung, _, name = max(found)
+        if not rung:
+            return Pressure(price=max([price for _, price, _ in found]))
         strict = max((r for r, _, n in found if self._strict[n]), default=Rung.NONE)
         return Pressure(
             budget=name if rung else None,

@@ -27,7 +27,8 @@ class Rate:
     def wait_s(self, weight: float, now_s: float) -> float:
         """Seconds until `weight` fits; 0: now. What is more than a whole minute's amount fits when it is full."""
         weight = min(weight, self.per_minute)
-        return max(0.0, max(self.free_s, now_s) + weight / self.per_minute * MINUTE_S - MINUTE_S - now_s)
+        # Not by way of `now_s` plus a minute: rounded, that leaves a trillionth of a second to wait of what is full.
+        return max(0.0, max(self.free_s - now_s, 0.0) + weight / self.per_minute * MINUTE_S - MINUTE_S)
 
     def take(self, weight: float, now_s: float) -> None:
         """Use `weight` of it, whether it fits or not; a negative weight gives back."""
@@ -50,7 +51,8 @@ class Gates:
         self, name: str, tokens: int, now_s: float, *, rpm: int | None, tpm: int | None, at_once: int | None
     ) -> None:
         """Let a request of `tokens` (estimated) in. Raises RateLimited; then nothing is used."""
-        gate = self._gates.setdefault(name, _Gate())
+        if (gate := self._gates.get(name)) is None:
+            gate = self._gates[name] = _Gate()
         gate.rpm, gate.tpm = rate_of(gate.rpm, rpm), rate_of(gate.tpm, tpm)
         if at_once is not None and gate.open >= at_once:
             raise RateLimited(

@@ -36,10 +36,11 @@ class LearntCosts:
 
     def move(self, feature: str, before_nano_usd: int, after_nano_usd: int) -> None:
         """A session of `feature` that had cost `before` has cost `after` now."""
-        counts = self._counts.setdefault(feature, Counter())
+        if (counts := self._counts.get(feature)) is None:
+            counts = self._counts[feature] = Counter()
         self._counts.move_to_end(feature)
-        if before_nano_usd and counts[_bucket(before_nano_usd)] > 0:
-            counts[_bucket(before_nano_usd)] -= 1
+        if before_nano_usd and counts[was := _bucket(before_nano_usd)] > 0:
+            counts[was] -= 1
         if after_nano_usd:
             counts[_bucket(after_nano_usd)] += 1
         while len(self._counts) > self._most:
@@ -80,16 +81,19 @@ class Runs:
     ) -> tuple[SessionRun, AgentRun]:
         """A request comes in: its session and its agent."""
         key = owner, session
-        run = self._runs.setdefault(key, SessionRun())
+        if (run := self._runs.get(key)) is None:
+            run = self._runs[key] = SessionRun()
         run.belong(feature)
         self._runs.move_to_end(key)
         run.calls_s.append(now_s)
         del run.calls_s[:-MOST_CALLS]
         while len(self._runs) > self._capacity:
             del self._runs[next(iter(self._runs))]
-        while len(run.agents) >= MOST_AGENTS and agent not in run.agents:
-            del run.agents[next(iter(run.agents))]
-        return run, run.agents.setdefault(agent, AgentRun())
+        if (known := run.agents.get(agent)) is None:
+            while len(run.agents) >= MOST_AGENTS:
+                del run.agents[next(iter(run.agents))]
+            known = run.agents[agent] = AgentRun()
+        return run, known
 
     def settle(self, owner: str, session: str, *, tokens: int, cost_nano_usd: int, served: bool) -> None:
         """What a request took. One that nobody served is no step."""
