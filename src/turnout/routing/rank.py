@@ -24,10 +24,10 @@ from turnout.routing.verdict import Odds, Verdict, verdict_of
 
 __all__ = ["Ask", "Router", "placed"]
 
-_FALLBACK_ORDER: dict[Tier, tuple[Tier, ...]] = {
-    "small": ("small", "mid", "frontier"),
-    "mid": ("mid", "frontier", "small"),
-    "frontier": ("frontier", "mid", "small"),
+_FALLBACK_ORDER: dict[Tier, tuple[Tier | None, ...]] = {
+    "small": ("small", "mid", "frontier", None),
+    "mid": ("mid", "frontier", "small", None),
+    "frontier": ("frontier", "mid", "small", None),
 }
 MOST_SIMPLE_TOKENS = 3_200
 """Of a plain question that does not go to the frontier at once."""
@@ -288,7 +288,7 @@ class Router:
     def _move(self, ask: Ask, begun: Tier) -> Move:
         """Whether the session leaves the model that serves it, or would begin with."""
         session = ask.session
-        below = next((d for d in self._fleet.all if d.id == session.rose_from), None)
+        below = self._fleet.get(session.rose_from)
         warm = ask.outlook.warm(below).tokens if below is not None else 0
         return next_move(
             ask.evidence,
@@ -299,7 +299,8 @@ class Router:
         )
 
     def _tier_of(self, name: str | None) -> Tier | None:
-        return next((d.tier for d in self._fleet.all if d.id == name), None)
+        found = self._fleet.get(name)
+        return None if found is None else found.tier
 
     def _above(self, pinned: str | None, tier: Tier) -> Tier:
         """One tier up from the one that serves this agent, or would."""
@@ -323,15 +324,13 @@ class Router:
         order: list[Deployment] = []
         for t in _FALLBACK_ORDER[tier]:
             order.extend(self._cheapest_first(self._fleet.tier(t), ask, scales))
-        order.extend(self._cheapest_first((d for d in self._fleet.all if d.tier not in TIERS), ask, scales))
         return order
 
-    def _cheapest_first(self, deployments: Iterable[Deployment], ask: Ask, scales: Scales) -> list[Deployment]:
+    def _cheapest_first(self, deployments: tuple[Deployment, ...], ask: Ask, scales: Scales) -> Iterable[Deployment]:
         """Known prices first, those first with which the rest of the session is expected to cost least, the caller's
         waiting counted in; order of the config among equals. A pace that is not known counts as no waiting: that is
         how it comes to be known."""
-
-        return sorted(deployments, key=lambda d: self._cost(d, ask, scales))
+        return deployments if len(deployments) < 2 else sorted(deployments, key=lambda d: self._cost(d, ask, scales))
 
     def _cost(self, deployment: Deployment, ask: Ask, scales: Scales) -> tuple[bool, float]:
         """Whether it is unpriced, and what it costs."""
