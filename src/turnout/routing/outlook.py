@@ -142,13 +142,12 @@ class Foresight:
 
 class Weight(Struct, frozen=True, kw_only=True):
     """A deployment weighed for a request: what is `warm` there, the `seconds` that an answer takes (None: not known),
-    the way to go on (None: unpriced), and nano-dollars for this step and for the rest of the session."""
+    the way to go on (None: unpriced), and nano-dollars for this step."""
 
     warm: Warm
     seconds: float | None = None
     option: Option | None = None
     step: float | None = None
-    rest: float | None = None
 
 
 class Known(Struct, frozen=True):
@@ -190,9 +189,7 @@ class Scales:
         if known is None:
             return Weight(warm=warm, seconds=seconds)
         option = option_of(known, self._outlook, warm, context=context, output=output)
-        step = step_cost(option, context, output)
-        rest = step if self.run.steps == 1 else rest_cost(option, self.run)
-        return Weight(warm=warm, seconds=seconds, option=option, step=step, rest=rest)
+        return Weight(warm=warm, seconds=seconds, option=option, step=step_cost(option, context, output))
 
     def _remembered(self, deployment: Deployment) -> Known | None:
         known = known_of(deployment, self._context, self._service)
@@ -205,27 +202,24 @@ class Scales:
         """What the rest of the session costs with each of them, in nano-dollars for every task that is solved, by
         deployment's id; the unpriced are left out. What a model fails at is done over by the one that most likely
         succeeds, from what of the context is warm there now."""
-        ways = {c.deployment.id: way for c in candidates if (way := self._way(c)) is not None}
+        run, ways = self.run, dict[str, tuple[Option, float]]()
+        for candidate in candidates:
+            option = self.of(candidate.deployment).option
+            if option is not None and candidate.success is not None:
+                option = replace(option, success=candidate.success)
+                ways[candidate.deployment.id] = option, rest_cost(option, run)
         if not ways:
             return {}
         best = max(ways.values(), key=lambda way: (way[0].success, -way[1]))[0]
-        over, told = done_over(best, self.run), dict[str, int]()
+        over, told = done_over(best, run), dict[str, int]()
         for name, (option, alone) in ways.items():
             cost, solved = alone, option.success
             if solved < best.success:
-                cost = with_escalation(option, self.run, over)
+                cost = with_escalation(option, run, over)
                 solved += (1 - solved) * best.success
             if solved > 0:
                 told[name] = round(per_solved(cost, solved))
         return told
-
-    def _way(self, candidate: Candidate) -> tuple[Option, float] | None:
-        """Going on with a candidate, at its own chance, and what that costs; None: unpriced."""
-        weight = self.of(candidate.deployment)
-        if weight.option is None or weight.rest is None:
-            return None
-        chance = weight.option.success if candidate.success is None else candidate.success
-        return replace(weight.option, success=chance), weight.rest
 
 
 def assumed_success(deployment: Deployment) -> float:

@@ -16,6 +16,7 @@ from turnout.context import Candidate, Decision, SessionView
 from turnout.errors import BudgetExhausted, ModelNotAllowed, ModeNotAllowed, NoCapacity, TurnoutError
 from turnout.keys import Key
 from turnout.routing.choosing import Chooser, Question, chosen
+from turnout.routing.economics import rest_cost
 from turnout.routing.features import Features
 from turnout.routing.moves import Evidence, Move, detour, next_move, routine
 from turnout.routing.names import Names, Selection
@@ -330,9 +331,9 @@ class Router:
     def _cost(self, deployment: Deployment, ask: Ask, scales: Scales) -> tuple[bool, float]:
         """Whether it is unpriced, and what it costs."""
         weight = scales.of(deployment)
-        money = weight.rest
+        money = 0.0 if weight.option is None else rest_cost(weight.option, scales.run)
         waiting = weight.seconds or 0.0 if ask.second_nano_usd else 0.0
-        return money is None, (money or 0) * ask.thrift + waiting * ask.second_nano_usd * scales.run.steps
+        return weight.option is None, money * ask.thrift + waiting * ask.second_nano_usd * scales.run.steps
 
     def _wanted_tier(self, needs: Needs, ask: Ask, odds: Odds | None) -> tuple[Tier, str, str]:
         """Where a session begins while too little is known of the models: by the request's structure.
