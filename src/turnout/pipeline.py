@@ -359,7 +359,10 @@ class Pipeline:
 
     def well_first(self, decision: Decision, tokens: int) -> Decision:
         """`decision` with those candidates last that are not well now."""
-        why = [self._delivery.board.unhealthy(c.deployment, tokens) for c in decision.candidates]
+        board = self._delivery.board
+        if board.well:
+            return decision
+        why = [board.unhealthy(c.deployment, tokens) for c in decision.candidates]
         if not any(why):
             return decision
         noted = [replace(c, unhealthy=told) for c, told in zip(decision.candidates, why, strict=True)]

@@ -155,10 +155,13 @@ class Board:
     def in_flight(self, target: Target) -> int:
         return self._in_flight.get(target.id, 0)
 
+    @property
+    def well(self) -> bool:
+        """Whether nothing is known against any place: each may be asked."""
+        return not self._guarded
+
     def unhealthy(self, deployment: Deployment, tokens: int) -> str | None:
         """Why no place of `deployment` should be asked now; None where one is ready."""
-        if not self._guarded:
-            return None
         choices = [self._look(target, tokens) for target in self.targets(deployment)]
         if any(c.wait_s <= 0 for c in choices):
             return None
@@ -169,7 +172,7 @@ class Board:
         """The best that a place of `deployment` has shown."""
         targets = self.targets(deployment)
         if len(targets) == 1:
-            return self.health(targets[0].id).pace
+            return self._states.get(targets[0].id, WELL).pace
         paces = [self.health(t.id).pace for t in targets]
         return min(paces, key=lambda p: (p.ttft_s is None, p.ttft_s or 0.0))
 

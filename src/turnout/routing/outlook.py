@@ -121,12 +121,15 @@ class Foresight:
             return None
         if usage is not None and usage.output and not ctx.usage_estimated:
             self.habits.wrote(served, usage.output)
+        rule = cache_rule_of(served.provider, served.upstream_model)
+        if rule.granularity_tokens == 0:
+            return None
         candidates = ctx.decision.candidates if ctx.decision else ()
         warm = next((c.warm for c in candidates if c.deployment.id == served.id), Warm())
         if not ctx.usage_estimated:
             self.warmth.served(served, warm, usage, ctx.input_tokens_estimate)
         visit = kept_by(
-            cache_rule_of(served.provider, served.upstream_model),
+            rule,
             usage,
             estimate=ctx.input_tokens_estimate,
             messages=len(ctx.outline.messages),

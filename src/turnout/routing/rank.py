@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from operator import attrgetter
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -48,6 +49,8 @@ _MOVES = frozenset({"escalated", "returned"})
 
 MOST_TOLD = 4
 """Candidates whose chance is told, and the cost of the rest of the session: those that may be tried."""
+
+T = TypeVar("T")
 
 _COST = attrgetter("expected_cost_nano_usd")
 
@@ -207,8 +210,7 @@ class Router:
         move = detour(going, staying, scales.run, visits=ask.outlook.visits, share=ask.outlook.share)
         if move.kind != "down":
             return None
-        away = [there, *(c for c in able if c is not there)]
-        return away, "detour", f"{move.why}; then back to {home.deployment.id}"
+        return _first(there, able), "detour", f"{move.why}; then back to {home.deployment.id}"
 
     def _why_not(self, deployment: Deployment, needs: Needs, ask: Ask) -> str | None:
         """Why a deployment cannot or may not serve the request; None where it may."""
@@ -316,17 +318,14 @@ class Router:
         return sorted(ranked, key=lambda d: not (d.id == ask.session.pinned and d.tier == tier))
 
     def _by_tier(self, tier: Tier, ask: Ask, scales: Scales) -> list[Deployment]:
-        """Every deployment: `tier` first, then the tiers that may stand in; cheapest first within one."""
+        """Every deployment: `tier` first, then the tiers that may stand in. Within one, known prices first, those first
+        with which the rest of the session is expected to cost least, the caller's waiting counted in; order of the
+        config among equals. A pace that is not known counts as no waiting: that is how it comes to be known."""
         order: list[Deployment] = []
         for t in _FALLBACK_ORDER[tier]:
-            order.extend(self._cheapest_first(self._fleet.tier(t), ask, scales))
+            alike = self._fleet.tier(t)
+            order += alike if len(alike) < 2 else sorted(alike, key=lambda d: self._cost(d, ask, scales))
         return order
-
-    def _cheapest_first(self, deployments: tuple[Deployment, ...], ask: Ask, scales: Scales) -> Iterable[Deployment]:
-        """Known prices first, those first with which the rest of the session is expected to cost least, the caller's
-        waiting counted in; order of the config among equals. A pace that is not known counts as no waiting: that is
-        how it comes to be known."""
-        return deployments if len(deployments) < 2 else sorted(deployments, key=lambda d: self._cost(d, ask, scales))
 
     def _cost(self, deployment: Deployment, ask: Ask, scales: Scales) -> tuple[bool, float]:
         """Whether it is unpriced, and what it costs."""
@@ -409,9 +408,9 @@ def _weighed(
     )
 
 
-def _first(first: Deployment, others: Iterable[Deployment]) -> list[Deployment]:
+def _first(first: T, others: Iterable[T]) -> list[T]:
     """`first`, then the others in their order."""
-    return [first, *[d for d in others if d is not first]]
+    return [first, *[other for other in others if other is not first]]
 
 
 def placed(candidates: list[Candidate], selection: Selection) -> tuple[Candidate, ...]:

@@ -126,6 +126,11 @@ class Trajectory:
             results=self._results,
         )
 
+    @property
+    def recovered(self) -> bool:
+        """Whether a call that had failed went well, and nothing failed since."""
+        return self._recovered
+
     def settled(self) -> None:
         """Somebody acted on the signs: what was seen so far is no evidence any more."""
         self._window.clear()
