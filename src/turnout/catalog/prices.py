@@ -28,6 +28,7 @@ NANO_PER_USD = 1_000_000_000
 """Money is counted in integer nano-dollars: one token of the cheapest model sold costs several of them."""
 
 PICO_PER_NANO = 1_000
+HALF_NANO = PICO_PER_NANO // 2
 
 PICO_PER_USD_PER_MILLION = 1_000_000
 
@@ -195,8 +196,7 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
         pico += (write - write_1h) * write_rate
         pico += write_1h * (write_rate if rates.cache_write_1h is None else rates.cache_write_1h)
     nano, rest = divmod(pico, PICO_PER_NANO)
-    half = PICO_PER_NANO // 2
-    return nano + (rest > half or (rest == half and nano % 2 == 1))
+    return nano + (rest > HALF_NANO or (rest == HALF_NANO and nano % 2 == 1))
 
 
 def _count(tokens: int | None) -> int:

@@ -267,10 +267,8 @@ class _Route:
 
     def others(self, target: Target) -> bool:
         """Whether somebody else could answer too."""
-        for _, other in self._untried():
-            if other.id != target.id:
-                return True
-        return False
+        places = self._untried()
+        return len(places) > 1 or (bool(places) and places[0][1].id != target.id)
 
     def choose(self, without: Target | None = None) -> Choice | None:
         places = self._untried()

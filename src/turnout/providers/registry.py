@@ -208,9 +208,7 @@ def upstream_headers(row: ProviderRow, api_key: str | None, caller: Mapping[str,
     if api_key:
         name, form = KEY_HEADERS[row.auth]
         headers.append((name, form.format(key=api_key)))
-    for name in row.forwarded:
-        if name in caller:
-            headers.append((name, caller[name]))
+    headers += [(name, caller[name]) for name in row.forwarded if name in caller]
     if "anthropic-version" in row.forwarded and "anthropic-version" not in caller:
         headers.append(("anthropic-version", ANTHROPIC_VERSION))
     return headers

@@ -77,12 +77,13 @@ def read_hints(headers: Mapping[str, str], outline: RequestOutline) -> Hints:
 def _session(headers: Mapping[str, str], outline: RequestOutline) -> tuple[str | None, str]:
     if found := headers.get(_EXPLICIT_HEADER):
         return found, _EXPLICIT_HEADER
-    given: Any = outline.metadata.get("session") or outline.metadata.get("session_id")
+    metadata = outline.metadata
+    given: Any = metadata and (metadata.get("session") or metadata.get("session_id"))
     if isinstance(given, str) and given:
         return given, "metadata.session"
     if found := headers.get(_CLAUDE_CODE_HEADER):
         return found, _CLAUDE_CODE_HEADER
-    if found := _session_in_user_id(outline.metadata.get("user_id")):
+    if metadata and (found := _session_in_user_id(metadata.get("user_id"))):
         return found, "metadata.user_id"
     if not _NAMING.isdisjoint(headers):
         for name in _SESSION_HEADERS:

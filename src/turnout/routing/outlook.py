@@ -178,21 +178,18 @@ class Scales:
         self.run = outlook.run(needs.input_tokens, self._output)
 
     def of(self, deployment: Deployment) -> Weight:
-        found = self._weights.get(deployment.id)
-        if found is None:
-            found = self._weights[deployment.id] = self._weigh(deployment)
-        return found
-
-    def _weigh(self, deployment: Deployment) -> Weight:
-        context, output = self._context, self._output
+        """It as a way to go on with this request."""
+        name, context, output = deployment.id, self._context, self._output
+        if (found := self._weights.get(name)) is not None:
+            return found
         warm, seconds = self._outlook.warm(deployment), self._pace(deployment).seconds(output)
-        known = self._units.get(deployment.id)
+        known = self._units.get(name)
         if known is None or known.deployment is not deployment:
             known = self._remembered(deployment)
-        if known is None:
-            return Weight(warm=warm, seconds=seconds)
-        option = option_of(known, self._outlook, warm, context=context, output=output)
-        return Weight(warm=warm, seconds=seconds, option=option, step=step_cost(option, context, output))
+        option = None if known is None else option_of(known, self._outlook, warm, context=context, output=output)
+        step = None if option is None else step_cost(option, context, output)
+        weight = self._weights[name] = Weight(warm=warm, seconds=seconds, option=option, step=step)
+        return weight
 
     def _remembered(self, deployment: Deployment) -> Known | None:
         known = known_of(deployment, self._context, self._service)

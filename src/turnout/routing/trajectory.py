@@ -209,6 +209,8 @@ def severity_of(text: str) -> float:
 def _exit_code(text: str) -> int | None:
     """The first that is told of."""
     plain = text.lower()
+    if "exit" not in plain and "return" not in plain:
+        return None
     told = [found for found in (words.search(plain) for words in _EXITS) if found is not None]
     return int(min(told, key=re.Match.start)[1]) if told else None
 
