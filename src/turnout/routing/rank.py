@@ -275,6 +275,8 @@ class Router:
         quality = self._quality_of(ask)
         if quality >= 1 or ask.smaller or ask.small_only is not None:
             return None
+        if sum(odds.knows(d.id) for d in self._fleet.all) < 2:  # as while little is learned
+            return None
         able = [d for d in self._fleet.all if why_not(d, needs) is None and (ask.key is None or ask.key.opens(d))]
 
         def cost(deployment: Deployment) -> float | None:
