@@ -162,10 +162,13 @@ class Board:
 
     def unhealthy(self, deployment: Deployment, tokens: int) -> str | None:
         """Why no place of `deployment` should be asked now; None where one is ready."""
-        choices = [self._look(target, tokens) for target in self.targets(deployment)]
-        if any(c.wait_s <= 0 for c in choices):
-            return None
-        soonest = min(choices, key=lambda c: c.wait_s)
+        closed: list[Choice] = []
+        for target in self.targets(deployment):
+            look = self._look(target, tokens)
+            if look.wait_s <= 0:
+                return None
+            closed.append(look)
+        soonest = min(closed, key=lambda c: c.wait_s)
         return f"{soonest.why or 'rate_limited'}: closed for {soonest.wait_s:.1f} s more"
 
     def pace(self, deployment: Deployment) -> Pace:
@@ -250,7 +253,9 @@ class Board:
         if account in self._states:
             self._change(account, after_success(self.health(account)))
         old = self.health(target.id)
-        new = told_limits(after_success(old), limits, self._clock())
+        new = after_success(old)
+        if limits is not None:
+            new = told_limits(new, limits, self._clock())
         if new is not old:
             self._change(target.id, new)
 

@@ -354,8 +354,6 @@ class SessionTable:
 
     def _view(self, thread: Thread, found: _Found, asked: Asked, tokens: int) -> SessionView:
         before = thread.heads[-1] if thread.heads else None
-        parent = self._threads.get((thread.owner, thread.parent)) if thread.parent and not thread.step else None
-        cut = parent.heads[-1].tokens if parent is not None and parent.heads and not found.forks else 0
         return SessionView(
             id=thread.session,
             thread=thread.thread,
@@ -372,14 +370,19 @@ class SessionTable:
             growth=_growth(thread, tokens) if found.shared else None,
             results=thread.results + asked.outline.tool_result_last,
             visits=dict(thread.visits) if not found.volatile else {},
-            # A cache key may be one for all users of an application: what another conversation did says nothing.
-            compacted=thread.named
-            and thread.source != "prompt_cache_key"
-            and cut > COMPACTED_FROM
-            and tokens < cut // 2,
+            compacted=not thread.step and not found.forks and self._compacted(thread, tokens),
             volatile=found.volatile,
             rose_from=thread.rose_from,
         )
+
+    def _compacted(self, thread: Thread, tokens: int) -> bool:
+        """Whether a conversation that begins goes on from its parent's, much shorter."""
+        parent = self._threads.get((thread.owner, thread.parent)) if thread.parent else None
+        # A cache key may be one for all users of an application: what another conversation did says nothing.
+        if parent is None or not parent.heads or not thread.named or thread.source == "prompt_cache_key":
+            return False
+        cut = parent.heads[-1].tokens
+        return cut > COMPACTED_FROM and tokens < cut // 2
 
     # ---- Remembering -----------------------------------------------------------------------------------------------
 
