@@ -12,7 +12,9 @@ from support.gateway import gateway, lab
 from support.upstream import ScriptedUpstream, answer, stream
 from turnout.call import Call
 from turnout.dialects import DIALECTS
+from turnout.headers import usd
 from turnout.pipeline import Pipeline
+from turnout.providers.exchange import Exchange
 from turnout.providers.operations import ChatOperation
 
 EVENT = b'data: {"id":"c","model":"m","choices":[{"index":0,"delta":{"content":"word "},"finish_reason":null}]}\n\n'
@@ -43,6 +45,43 @@ async def test_a_stream_nobody_reads_is_settled_and_ended_at_the_provider(tmp_pa
         await asyncio.wait_for(up.gone.wait(), 1)
         assert gw.engine.pipeline._budgets.held("all") == 0
         assert [(r.outcome, r.usage_estimated) for r in gw.rows()] == [("cancelled", True)]
+
+
+async def test_a_whole_answers_books_are_closed_by_whoever_takes_it_and_what_it_cost_is_told_with_it(tmp_path):
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(BUDGET + lab(up.url), tmp_path) as gw:
+        pipeline = gw.engine.pipeline
+        reply = await pipeline.answer(call())
+        assert pipeline._budgets.held("all") > 0
+        reply.books()
+        assert pipeline._budgets.held("all") == 0
+        [row] = gw.rows()
+        assert dict(reply.headers)["x-turnout-cost-usd"] == usd(row.cost_nano_usd)
+        assert pipeline._budgets.spent("all") == row.cost_nano_usd
+
+
+async def test_an_answer_that_nobody_can_take_any_more_is_booked_as_paid(tmp_path, monkeypatch):
+    async def cut_off(*_):
+        raise asyncio.CancelledError
+
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(BUDGET + lab(up.url), tmp_path) as gw:
+        monkeypatch.setattr(Exchange, "aclose", cut_off)
+        with pytest.raises(asyncio.CancelledError):
+            await gw.engine.pipeline.answer(call())
+        assert gw.engine.pipeline._budgets.held("all") == 0
+        assert [r.outcome for r in gw.rows()] == ["ok"]
+
+
+async def test_a_caller_who_leaves_between_two_phases_is_booked_once_and_holds_nothing(tmp_path):
+    async with ScriptedUpstream(answer(CHAT)) as up, gateway(BUDGET + lab(up.url), tmp_path) as gw:
+        for turns in range(1, 5):
+            asking = asyncio.create_task(gw.engine.pipeline.answer(call(f"r{turns}")))
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await asking
+        assert gw.engine.pipeline._budgets.held("all") == 0
+        assert sorted((r.request_id, r.outcome) for r in gw.rows()) == [(f"r{n}", "cancelled") for n in range(1, 5)]
 
 
 async def test_a_fault_of_ours_keeps_no_money(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The life of a request, from the caller's bytes to the settled books. Read `Pipeline.run` first."""
+"""The life of a request, from the caller's bytes to the settled books. Read `Pipeline.answer` first."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ from turnout.shadow import Shadow, Shadowing
 from turnout.sharing import Found, answered_from, controlled
 from turnout.spend.brakes import BrakeRules
 from turnout.streams import AnswerStream, Replay, SettlingStream, usage_so_far
+from turnout.turns import next_turn
 
 __all__ = ["Pipeline", "Reply", "Rules"]
 
@@ -68,12 +69,18 @@ COUNT_PATIENCE_S = 10.0
 """Beyond that an estimate serves an agent better than a provider's own count."""
 
 
+def nothing() -> None:
+    """The books are closed already, or there are none."""
+
+
 class Reply(Struct, frozen=True, kw_only=True):
-    """What goes back: `body`, or `stream` when the caller streams. Whoever takes a stream must close it."""
+    """What goes back: `body`, or `stream` when the caller streams. Whoever takes a stream must close it; whoever takes
+    a body calls `books`, once, when it is on its way: they are closed then."""
 
     headers: list[tuple[str, str]]
     body: bytes | None = None
     stream: AnswerStream | None = None
+    books: Callable[[], None] = nothing
 
 
 class Read(Struct, frozen=True):
@@ -135,10 +142,18 @@ class Pipeline:
         self._learner = memory.learner
         self.drains = memory.drains
         self._signals = memory.signals
-        self.settle = Settling(memory, rules.baseline).settle
+        self._settling = Settling(memory, rules.baseline)
+        self.settle = self._settling.settle
 
     async def run(self, call: Call) -> Reply:
-        """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once."""
+        """Serve one call, its books closed where the answer is whole. Raises TurnoutError."""
+        reply = await self.answer(call)
+        reply.books()
+        return reply
+
+    async def answer(self, call: Call) -> Reply:
+        """Serve one call. Raises TurnoutError; whatever happens, an opened request is settled exactly once, by whoever
+        takes the reply where there is one."""
         call = await self.resume(call)
         read = self.read(call)  # decode
         sent, call = call.body, controlled(call, read.outline)
@@ -147,13 +162,16 @@ class Pipeline:
         ctx = self.open(call, await self.meet(call, read))  # identify
         await self._guard.admit(ctx)
         try:
+            await next_turn()
             agent = self._guard.brake(ctx, call)
             self._guard.pace(ctx)
+            await next_turn()
             ctx.decision = thrifty(ctx, agent, self.decide(ctx, call))  # filter, rank
             if (found := await self._answers.ask(ctx, call, self.embed)) is not None:
                 return self.replay(ctx, found)
             cascading = self.cascading(ctx, call)
             ctx.decision = await self.reserve(ctx, ctx.decision)
+            await next_turn()
             delivered = await self._cascade.deliver(ctx, call, cascading, self.deliver)  # send, fail over
         except BaseException as error:  # even a fault of ours must not keep a budget's money
             self.settle(ctx, "cancelled" if isinstance(error, asyncio.CancelledError) else "error", error=error)
@@ -162,12 +180,22 @@ class Pipeline:
         if exchange.body is None:
             stream = SettlingStream(self, ctx, call, delivered)
             return Reply(headers=answer_headers(ctx, exchange.headers), stream=stream)
-        self.settle(ctx, "ok", exchange=exchange, flight=delivered.flight)
-        await exchange.aclose()
-        if keeps(ctx.dialect, ctx.outline.fields):
-            await self.keep(ctx, call, exchange, answer_of(exchange.body))
+        self._settling.conclude(ctx, "ok", exchange=exchange)
+        books = partial(self.close, ctx, call, delivered)
+        try:
+            await exchange.aclose()
+            if keeps(ctx.dialect, ctx.outline.fields):
+                await self.keep(ctx, call, exchange, answer_of(exchange.body))
+            return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body, books=books)
+        except BaseException:
+            books()
+            raise
+
+    def close(self, ctx: RequestContext, call: Call, delivered: Delivered[Exchange]) -> None:
+        """Close the books of a whole answer."""
+        exchange = delivered.answer
+        self._settling.book(ctx, exchange=exchange, flight=delivered.flight)
         self.shadow.served(ctx, call, lambda: exchange.parts)
-        return Reply(headers=answer_headers(ctx, exchange.headers), body=exchange.body)
 
     def replay(self, ctx: RequestContext, found: Found) -> Reply:
         """An answer that was given before: a step like any other, that costs nothing and asks nobody."""

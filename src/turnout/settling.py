@@ -59,10 +59,23 @@ class Settling:
         error: BaseException | None = None,
     ) -> None:
         """Close the books of a request, exactly once: usage, cost, session, health, ledger."""
+        if self.conclude(ctx, outcome, exchange=exchange, stream=stream, error=error):
+            self.book(ctx, exchange=exchange, flight=flight, stream=stream)
+
+    def conclude(
+        self,
+        ctx: RequestContext,
+        outcome: Outcome,
+        *,
+        exchange: Exchange | None = None,
+        stream: SettlingStream | None = None,
+        error: BaseException | None = None,
+    ) -> bool:
+        """Note how a request ended and what it cost, as its caller is told. False where it had ended; else whoever
+        asked `book`s it."""
         if ctx.outcome != "open":
-            return
+            return False
         ctx.outcome = outcome
-        self._answers.settle(ctx, exchange, stream)
         ctx.duration_s = time.monotonic() - ctx.started_s
         ctx.status, ctx.error_code = told_of(error, exchange)
         if exchange is not None:
@@ -74,9 +87,21 @@ class Settling:
             if cut or ctx.usage is None or None in (ctx.usage.input, ctx.usage.output):
                 ctx.usage, ctx.usage_estimated = usage_so_far(ctx, stream or exchange), True
         charge(ctx)
+        return True
+
+    def book(
+        self,
+        ctx: RequestContext,
+        *,
+        exchange: Exchange | None = None,
+        flight: Flight | None = None,
+        stream: SettlingStream | None = None,
+    ) -> None:
+        """Tell everyone who keeps account of a request that was concluded."""
+        self._answers.settle(ctx, exchange, stream)
         compare(ctx, self._baseline)
         if flight is not None and exchange is not None:
-            land(flight, outcome, ctx, exchange)
+            land(flight, ctx, exchange)
         if ctx.reservation is not None:
             self._budgets.settle(ctx.reservation, charges_of(ctx))
         usage = ctx.usage
@@ -97,7 +122,7 @@ class Settling:
             ctx.session,
             pinned=pinned,
             cost_nano_usd=ctx.cost_nano_usd or 0,
-            home=ctx.target.id if ctx.target and outcome != "error" else None,
+            home=ctx.target.id if ctx.target and ctx.outcome != "error" else None,
             visit=visit,
         )
         source = stream or exchange
@@ -206,9 +231,9 @@ def compare(ctx: RequestContext, baseline: Deployment | None) -> None:
     ctx.baseline_nano_usd = baseline_nano_usd(ctx.usage, repeated, baseline.price, rule)
 
 
-def land(flight: Flight, outcome: Outcome, ctx: RequestContext, exchange: Exchange) -> None:
+def land(flight: Flight, ctx: RequestContext, exchange: Exchange) -> None:
     """Tell the target's health how its answer ended, and what it showed of its pace."""
-    if outcome == "cancelled":
+    if ctx.outcome == "cancelled":
         flight.dropped()
         return
     if exchange.error is not None:

@@ -45,6 +45,22 @@ def test_any_split_gives_the_same_events_and_every_byte(cuts):
     assert b"".join(e.raw for e in events) == WIRE
 
 
+@pytest.mark.parametrize("end", [b"\n", b"\r\n", b"\r"])
+@given(data=st.data())
+def test_however_lines_end_the_events_are_the_same(end, data):
+    wire = WIRE.replace(b"\r\n", b"\n").replace(b"\r", b"\n").replace(b"\n", end)
+    cuts = data.draw(st.lists(st.integers(0, len(wire)), max_size=6))
+    edges = [0, *sorted(cuts), len(wire)]
+    events = parse(*[wire[a:b] for a, b in itertools.pairwise(edges)])
+    assert [(e.event, e.data) for e in events] == [(e.event, e.data) for e in parse(WIRE)]
+    assert b"".join(e.raw for e in events) == wire
+
+
+def test_lines_that_end_otherwise_than_those_before_are_told_apart_all_the_same():
+    events = parse(b"data: 1\ndata", b": 2\r\n\r\ndata: 3\n\n", b"data: 4\n\n")
+    assert [e.data for e in events] == [b"1\n2", b"3", b"4"]
+
+
 def test_a_missing_last_blank_line_is_forgiven():
     assert parse(b"data: x")[0].data == b"x"
 

@@ -27,7 +27,7 @@ class SseTap:
         return self._passed(self._sse.close())
 
     def _passed(self, events: list[SseEvent]) -> bytes:
-        return b"".join(event.raw for event in events if self._forward(event))
+        return b"".join([event.raw for event in events if self._forward(event)])
 
     def _forward(self, event: SseEvent) -> bool:
         """Note what `event` tells; False where the caller did not ask for it."""

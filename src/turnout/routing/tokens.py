@@ -15,6 +15,7 @@ from msgspec import Raw
 
 from turnout.chat import RequestOutline
 from turnout.context import Counted, Kind, Parts
+from turnout.finding import holds
 
 __all__ = [
     "AUDIO_TOKENS",
@@ -49,6 +50,10 @@ ONE_BY_ONE = 8
 
 BY_ROLE: Mapping[str, Kind] = {"system": "system", "developer": "system", "tool": "tool_results"}
 """What a message is where its role says so."""
+
+
+_RESULTS = (b'"tool_result"', b'_call_output"', b'"functionResponse"')
+_THOUGHTS = (b'"thinking"', b'"reasoning"')
 
 
 class TokenCounter:
@@ -146,11 +151,7 @@ def media_tokens(outline: RequestOutline) -> int:
 def _kind(raw: Raw) -> Kind:
     """What a message is by its beginning: the APIs name types there."""
     start = bytes(memoryview(raw)[:400])
-    if b'"tool_result"' in start or b'_call_output"' in start or b'"functionResponse"' in start:
-        return "tool_results"
-    if b'"thinking"' in start or b'"reasoning"' in start:
-        return "reasoning"
-    return "history"
+    return "tool_results" if holds(start, _RESULTS) else "reasoning" if holds(start, _THOUGHTS) else "history"
 
 
 def sample(text: bytes, measure: Measure) -> float:

@@ -143,7 +143,7 @@ async def serve(engine: Engine, call: Call, request: Request, *, explained: bool
             if isinstance(operation, CountOperation):
                 reply = await engine.pipeline.count(call, operation)
             else:
-                reply = await engine.pipeline.run(call)
+                reply = await engine.pipeline.answer(call)
         except asyncio.CancelledError:
             if hangup.gone:
                 raise

@@ -12,6 +12,7 @@ import msgspec
 from turnout.errors import ClientClosed
 from turnout.pipeline import Reply
 from turnout.server.connection import Request
+from turnout.turns import next_turn
 
 __all__ = ["Hangup", "send_body", "send_json", "send_reply"]
 
@@ -56,11 +57,15 @@ class Hangup:
 async def send_reply(
     request: Request, hangup: Hangup, reply: Reply, extra: Headers, shutdown_event: Callable[[], bytes]
 ) -> None:
-    """An answer, whole or streamed. A stream is closed whatever happens, so that it settles. `shutdown_event` makes the
-    event that a stream ends with whom the gateway's own end cuts off."""
+    """An answer, whole or streamed. Its books are closed whatever happens; a caller does not wait for those of a whole
+    one. `shutdown_event` makes the event that a stream ends with whom the gateway's own end cuts off."""
     if reply.stream is None:
         hangup.over()
-        send_body(request, 200, reply.body or b"", [*reply.headers, *extra])
+        try:
+            send_body(request, 200, reply.body or b"", [*reply.headers, *extra])
+            await next_turn()
+        finally:
+            reply.books()
         return
     async with aclosing(reply.stream) as stream:
         request.start(
@@ -80,8 +85,9 @@ async def send_reply(
             if hangup.gone:
                 raise
             await request.write(shutdown_event())
-    hangup.over()
-    request.finish()
+        hangup.over()
+        request.finish()
+        await next_turn()
 
 
 def send_json(request: Request, status: int, value: object, headers: Headers = ()) -> None:

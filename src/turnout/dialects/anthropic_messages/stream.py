@@ -40,6 +40,7 @@ from turnout.dialects.sse import SseEvent, SseParser, format_event
 from turnout.dialects.tap import SseTap
 from turnout.dialects.values import object_at
 from turnout.errors import InvalidRequest
+from turnout.finding import holds
 
 __all__ = ["Decoder", "Encoder", "Tap", "merged_usage", "stream_error"]
 
@@ -383,7 +384,7 @@ class Tap(SseTap):
         self._over = False
 
     def _forward(self, event: SseEvent) -> bool:
-        if event.data and not self._over and any(word in event.data for word in _INTERESTING):
+        if event.data and not self._over and holds(event.data, _INTERESTING):
             # What cannot be decoded is nothing we know: the caller gets it as it is.
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self._note(_event_head.decode(event.data))

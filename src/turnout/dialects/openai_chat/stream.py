@@ -31,6 +31,7 @@ from turnout.dialects.openai_chat.response import FINISH, thinking_text
 from turnout.dialects.openai_chat.usage import decode_usage, encode_usage
 from turnout.dialects.sse import SseEvent, SseParser, format_event
 from turnout.dialects.tap import SseTap
+from turnout.finding import holds
 
 __all__ = ["Decoder", "Encoder", "Tap", "stream_error"]
 
@@ -262,6 +263,8 @@ class _ChunkHead(Struct):
 
 
 _chunk_head = msgspec.json.Decoder(_ChunkHead)
+_COUNTS = (b'"usage"', b'"error"')
+_FINISHED = b'"finish_reason"'
 _NOTHING_FINISHED = (b'"finish_reason":null', b'"finish_reason": null')
 
 
@@ -300,6 +303,4 @@ class Tap(SseTap):
 
 def _may_matter(data: bytes) -> bool:
     """Cheap look for what the books need; it may be wrong in saying yes, never in saying no."""
-    if b'"usage"' in data or b'"error"' in data:
-        return True
-    return b'"finish_reason"' in data and not any(nothing in data for nothing in _NOTHING_FINISHED)
+    return holds(data, _COUNTS) or (data.find(_FINISHED) >= 0 and not holds(data, _NOTHING_FINISHED))

@@ -33,6 +33,7 @@ from turnout.dialects.sse import SseEvent, SseParser
 from turnout.dialects.tap import SseTap
 from turnout.dialects.values import object_at, object_or_empty
 from turnout.errors import InvalidRequest
+from turnout.finding import holds
 
 __all__ = ["Decoder", "Tap", "stream_error"]
 
@@ -279,10 +280,11 @@ class Tap(SseTap):
         self._calls = False
 
     def _forward(self, event: SseEvent) -> bool:
-        if event.data and any(word in event.data[:200] or word in event.data[-200:] for word in _INTERESTING):
+        data = event.data
+        if data and (holds(data[:200], _INTERESTING) or holds(data[-200:], _INTERESTING)):
             # What cannot be decoded is nothing we know: the caller gets it as it is.
             with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-                self._note(_event_head.decode(event.data))
+                self._note(_event_head.decode(data))
         return True
 
     def _note(self, head: _EventHead) -> None:
