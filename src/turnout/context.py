@@ -101,15 +101,13 @@ class SessionView(Struct, frozen=True, kw_only=True):
 
 class Candidate(Struct, frozen=True, kw_only=True):
     """One deployment weighed for a request. `rejected` says in one phrase why it lost or cannot serve;
-    None for those that may be tried. `expected_cost_nano_usd`: of this request, with what is `warm` there;
-    `rest_nano_usd`: of the rest of the session, failures done over by the strongest, for each task that is solved.
-    Both None: unpriced. `success`: the chance that it solves the task; where the predictor spoke of it, with `bounds`
+    None for those that may be tried. `expected_cost_nano_usd`: of this request, with what is `warm` there; None:
+    unpriced. `success`: the chance that it solves the task; where the predictor spoke of it, with `bounds`
     that hold it nine times in ten, else its tier's, assumed. `expected_s` None: its pace is not known. Candidates that
     share a `place` are the same model at the same price: any will do. `unhealthy` says why one is tried last."""
 
     deployment: Deployment
     expected_cost_nano_usd: int | None = None
-    rest_nano_usd: int | None = None
     warm: Warm = Warm()
     success: float | None = None
     bounds: tuple[float, float] | None = None
@@ -126,7 +124,9 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
 class Decision(Struct, frozen=True, kw_only=True):
     """Which deployments to try, in order, and why. `reason` is a stable short code (`mode`, `pinned`,
-    `explicit`, ...), `explanation` one sentence for people."""
+    `explicit`, ...), `explanation` one sentence for people. `rest` works out, for whoever shows it, what the rest of
+    the session costs with each candidate that may be tried (nano-dollars by deployment's id, the unpriced left out),
+    failures done over by the strongest, for each task that is solved."""
 
     candidates: tuple[Candidate, ...]
     rejected: tuple[Candidate, ...] = ()
@@ -136,6 +136,7 @@ class Decision(Struct, frozen=True, kw_only=True):
     effort: str | None = None
     # False for decisions that say nothing of what the session needs (an explicit model, a mode).
     pins: bool = False
+    rest: Callable[[], Mapping[str, int]] = dict
 
 
 class Attempt(Struct, frozen=True, kw_only=True):

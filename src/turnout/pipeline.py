@@ -50,7 +50,6 @@ from turnout.providers.splice import continued
 from turnout.repair import RepairRules, repair_of
 from turnout.routing.affinity import Asked
 from turnout.routing.identity import Hints, read_hints
-from turnout.routing.moves import Evidence
 from turnout.routing.needs import needs_of, signed, worst_cost
 from turnout.routing.rank import Ask, Router
 from turnout.seeing import Look, tries_lower
@@ -353,9 +352,8 @@ class Pipeline:
 
     def decide(self, ctx: RequestContext, call: Call) -> Decision:
         """Whom to try, in order. A budget that leaves only small models decides a second time."""
-        owner = ctx.key_id or ""
-        signs = self._sessions.trajectory(owner, ctx.session).signs
-        look = Look(ctx, call.operation.chat, signs, self._learner.texts)
+        evidence = self._sessions.evidence(ctx.key_id or "", ctx.session)
+        look = Look(ctx, call.operation.chat, evidence.signs, self._learner.texts)
         ask = Ask(
             outline=ctx.outline,
             input_tokens=ctx.input_tokens_estimate,
@@ -365,12 +363,7 @@ class Pipeline:
             max_cost_nano_usd=ctx.max_cost_nano_usd,
             thrift=ctx.pressure.price,
             smaller=ctx.pressure.smaller,
-            evidence=Evidence(
-                signs=signs,
-                blamed=self._sessions.blamed(owner, ctx.session),
-                looping=self._sessions.looping(owner, ctx.session),
-                compacted=ctx.session.compacted,
-            ),
+            evidence=evidence,
             signed=signed(ctx.outline),
             outlook=self._foresight.outlook(ctx, time.monotonic(), marks=self._rules.repair.writes(ctx) is not None),
             key=ctx.key,
@@ -394,7 +387,10 @@ class Pipeline:
 
     def well_first(self, decision: Decision, tokens: int) -> Decision:
         """`decision` with those candidates last that are not well now."""
-        why = [self._delivery.board.unhealthy(c.deployment, tokens) for c in decision.candidates]
+        board = self._delivery.board
+        if board.well:
+            return decision
+        why = [board.unhealthy(c.deployment, tokens) for c in decision.candidates]
         if not any(why):
             return decision
         noted = [replace(c, unhealthy=told) for c, told in zip(decision.candidates, why, strict=True)]

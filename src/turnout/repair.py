@@ -40,28 +40,28 @@ def repair_of(rules: RepairRules, ctx: RequestContext, deployment: Deployment) -
         return None
     provider, model = deployment.provider, deployment.upstream_model
     rule, hint = cache_rule_of(provider, model), affinity_hint_of(provider, model)
-    talks = _talks(ctx)
-    ends: tuple[End, ...] = tuple(end for end in _ends(ctx, talks=talks) if end not in hint.unmarked)
     marks = None
-    if ends and rule.by_marks and ctx.input_tokens_estimate * MARGIN >= rule.minimum_tokens:
+    if rule.by_marks and ctx.input_tokens_estimate * MARGIN >= rule.minimum_tokens:
+        ends: tuple[End, ...] = tuple(end for end in _ends(ctx) if end not in hint.unmarked)
         long = rules.ttl == "1h" and rule.long_ttl_s is not None
-        marks = Marks(
-            ends=ends,
-            most=rule.max_breakpoints,
-            ttl="1h" if long else None,
-            before=ctx.session.sent,
-        )
+        if ends:
+            marks = Marks(
+                ends=ends,
+                most=rule.max_breakpoints,
+                ttl="1h" if long else None,
+                before=ctx.session.sent,
+            )
     # Requests that stand alone share no more than their first lines: a name for each would keep them apart.
-    named = talks and (hint.keys or hint.header)
+    named = (hint.keys or hint.header) and _talks(ctx)
     session = Session(hint=hint, value=opaque_session(ctx.key_id or "", ctx.session.id)) if named else None
     return Repair(marks=marks, session=session) if marks or session else None
 
 
-def _ends(ctx: RequestContext, *, talks: bool) -> tuple[End, ...]:
+def _ends(ctx: RequestContext) -> tuple[End, ...]:
     """The ends that a next request will have again: none behind what changes at every request."""
     if ctx.volatile_part is not None:
         return ENDS[: ENDS.index(ctx.volatile_part)]
-    return ENDS if talks else ENDS[:-1]
+    return ENDS if _talks(ctx) else ENDS[:-1]
 
 
 def _talks(ctx: RequestContext) -> bool:

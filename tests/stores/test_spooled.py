@@ -64,6 +64,23 @@ def test_another_turnouts_fields_are_told_by_their_names() -> None:
     assert to_record(back) == to_record(row)
 
 
+def test_an_older_turnouts_candidates_had_the_cost_of_the_rest_themselves() -> None:
+    row = rows(4, 1)[0]
+    names = msgspec.json.decode(HEAD)
+    values = msgspec.msgpack.decode(encode(row))[1]
+    decision = values[names["row"].index("decision")]
+    rest = decision.pop(names["decision"].index("rest"))
+    names["decision"].remove("rest")
+    names["candidate"].append("rest_nano_usd")
+    for name in ("candidates", "rejected"):
+        for candidate in decision[names["decision"].index(name)]:
+            candidate.append(rest.get(candidate[names["candidate"].index("deployment")]))
+    back, _ = decode(msgspec.msgpack.encode(["row", values]), msgspec.json.encode(names))
+    assert isinstance(back, LedgerRow)
+    assert to_record(back) == to_record(row)
+    assert b'"rest_nano_usd":700' in b"".join(str(cell).encode() for cell in to_record(back))
+
+
 def test_what_is_no_record_is_refused() -> None:
     with pytest.raises(msgspec.MsgspecError):
         decode(b"\xc1")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from turnout.catalog.models import Deployment
 from turnout.catalog.prices import Price
@@ -76,6 +77,7 @@ def rows(seed: int, count: int = 400) -> list[LedgerRow]:
                     rejected=(Candidate(deployment=chosen, rejected=pick(ODD)),),
                     reason="default",
                     explanation=pick(ODD),
+                    rest=partial(dict[str, int], {d.id: 700 for d in fleet[:2]}),
                 ),
                 part_system=(tokens or 0) // 3,
                 part_history=(tokens or 0) // 2,

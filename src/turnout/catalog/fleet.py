@@ -27,6 +27,11 @@ class Fleet:
         knows: Callable[[str, str], bool] | None = None,
     ) -> None:
         self._by_id: Mapping[str, Deployment] = {d.id: d for d in deployments}
+        self.all: tuple[Deployment, ...] = tuple(self._by_id.values())
+        by_tier: dict[Tier | None, list[Deployment]] = {}
+        for deployment in self.all:
+            by_tier.setdefault(deployment.tier, []).append(deployment)
+        self._by_tier = {tier: tuple(found) for tier, found in by_tier.items()}
         self._providers = tuple(providers)
         self._describe = describe
         self._knows = knows
@@ -37,12 +42,13 @@ class Fleet:
     def __len__(self) -> int:
         return len(self._by_id)
 
-    @property
-    def all(self) -> tuple[Deployment, ...]:
-        return tuple(self._by_id.values())
+    def get(self, id: str | None) -> Deployment | None:  # noqa: A002 - a deployment's own word
+        """The deployment that is listed by exactly that id."""
+        return None if id is None else self._by_id.get(id)
 
-    def tier(self, tier: Tier) -> tuple[Deployment, ...]:
-        return tuple(d for d in self._by_id.values() if d.tier == tier)
+    def tier(self, tier: Tier | None) -> tuple[Deployment, ...]:
+        """Its deployments, in order of preference; with None those that are of no tier."""
+        return self._by_tier.get(tier, ())
 
     def find(self, name: str) -> tuple[Deployment, ...]:
         """Deployments that `name` may mean: an exact id, an unlisted model of a known provider, or a bare

@@ -28,6 +28,7 @@ NANO_PER_USD = 1_000_000_000
 """Money is counted in integer nano-dollars: one token of the cheapest model sold costs several of them."""
 
 PICO_PER_NANO = 1_000
+HALF_NANO = PICO_PER_NANO // 2
 
 PICO_PER_USD_PER_MILLION = 1_000_000
 
@@ -180,11 +181,11 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
     `unpriced_tier`). Absurd usage is bounded: no count below zero or above a billion, and where reads and writes
     are said to exceed the input, they are billed and no plain input is.
     """
-    total, output = _count(usage.input), _count(usage.output)
-    read = write = 0
-    if usage.cache_read or usage.cache_write:
-        read, write = _count(usage.cache_read), _count(usage.cache_write)
-        total = max(total, read + write)
+    total, output = usage.input or 0, usage.output or 0
+    read, write = usage.cache_read or 0, usage.cache_write or 0
+    if min(total, output, read, write) < 0 or max(total, output, read, write) > MAX_TOKENS:
+        total, output, read, write = _count(total), _count(output), _count(read), _count(write)
+    total = max(total, read + write)
     rates: Rates = price if not price.tiers and not price.service else rates_for(price, usage.service_tier, total)
     pico = (total - read - write) * rates.input + output * rates.output
     if read:
@@ -195,8 +196,7 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
         pico += (write - write_1h) * write_rate
         pico += write_1h * (write_rate if rates.cache_write_1h is None else rates.cache_write_1h)
     nano, rest = divmod(pico, PICO_PER_NANO)
-    half = PICO_PER_NANO // 2
-    return nano + (rest > half or (rest == half and nano % 2 == 1))
+    return nano + (rest > HALF_NANO or (rest == HALF_NANO and nano % 2 == 1))
 
 
 def _count(tokens: int | None) -> int:

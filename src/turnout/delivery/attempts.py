@@ -267,10 +267,13 @@ class _Route:
 
     def others(self, target: Target) -> bool:
         """Whether somebody else could answer too."""
-        return any(t.id != target.id for _, t in self._untried())
+        places = self._untried()
+        return len(places) > 1 or (bool(places) and places[0][1].id != target.id)
 
     def choose(self, without: Target | None = None) -> Choice | None:
-        places = [(place, t) for place, t in self._untried() if without is None or t.id != without.id]
+        places = self._untried()
+        if without is not None:
+            places = [(place, t) for place, t in places if t.id != without.id]
         return self._board.choose(places, home=self._home, tokens=self._tokens)
 
     def failed(self, target: Target, failure: TurnoutError) -> None:

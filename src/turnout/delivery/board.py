@@ -107,7 +107,7 @@ class Board:
     def __init__(
         self, *, clock: Callable[[], float], random: Random, accounts: Mapping[str, tuple[str, ...]] | None = None
     ) -> None:
-        self.accounts: Mapping[str, tuple[str, ...]] = accounts or {}
+        self._accounts: Mapping[str, tuple[str, ...]] = accounts or {}
         self._clock = clock
         self._random = random
         self._states: dict[str, Health] = {}
@@ -115,21 +115,33 @@ class Board:
         self._probing: set[str] = set()
         self._durations: dict[str, deque[float]] = {}
         self._limits_told: dict[str, float] = {}
+        # Of targets and accounts, those that are not to be asked blindly: their breakers opened, or limits are known.
+        self._guarded: set[str] = set()
         # As they were made last: the same for every request until the config changes.
-        self._targets: dict[str, tuple[Deployment, Mapping[str, tuple[str, ...]], tuple[Target, ...]]] = {}
+        self._targets: dict[str, tuple[Deployment, tuple[Target, ...]]] = {}
         self.tell: Callable[[str, Told], None] | None = None
         """Who is told when a breaker opens or closes, or a place's limits are known: a target or account, and what."""
+
+    @property
+    def accounts(self) -> Mapping[str, tuple[str, ...]]:
+        """The names of each provider's accounts or regions."""
+        return self._accounts
+
+    @accounts.setter
+    def accounts(self, accounts: Mapping[str, tuple[str, ...]]) -> None:
+        self._accounts = accounts
+        self._targets.clear()
 
     def targets(self, deployment: Deployment) -> tuple[Target, ...]:
         """Every place where `deployment` can be asked."""
         known = self._targets.get(deployment.id)
-        if known is not None and known[0] is deployment and known[1] is self.accounts:
-            return known[2]
-        accounts = self.accounts.get(deployment.provider) or (deployment.provider,)
+        if known is not None and known[0] is deployment:
+            return known[1]
+        accounts = self._accounts.get(deployment.provider) or (deployment.provider,)
         targets = tuple(Target.at(deployment, account) for account in accounts)
         if len(self._targets) >= CAPACITY:
             self._targets.clear()
-        self._targets[deployment.id] = deployment, self.accounts, targets
+        self._targets[deployment.id] = deployment, targets
         return targets
 
     def health(self, target_id: str) -> Health:
@@ -143,21 +155,28 @@ class Board:
     def in_flight(self, target: Target) -> int:
         return self._in_flight.get(target.id, 0)
 
+    @property
+    def well(self) -> bool:
+        """Whether nothing is known against any place: each may be asked."""
+        return not self._guarded
+
     def unhealthy(self, deployment: Deployment, tokens: int) -> str | None:
         """Why no place of `deployment` should be asked now; None where one is ready."""
-        if not self._states:
-            return None
-        choices = [self._look(target, tokens) for target in self.targets(deployment)]
-        if any(c.wait_s <= 0 for c in choices):
-            return None
-        soonest = min(choices, key=lambda c: c.wait_s)
+        closed: list[Choice] = []
+        for target in self.targets(deployment):
+            look = self._look(target, tokens)
+            if look.wait_s <= 0:
+                return None
+            closed.append(look)
+        soonest = min(closed, key=lambda c: c.wait_s)
         return f"{soonest.why or 'rate_limited'}: closed for {soonest.wait_s:.1f} s more"
 
     def pace(self, deployment: Deployment) -> Pace:
         """The best that a place of `deployment` has shown."""
-        if not self._states:
-            return WELL.pace
-        paces = [self.health(t.id).pace for t in self.targets(deployment)]
+        targets = self.targets(deployment)
+        if len(targets) == 1:
+            return self._states.get(targets[0].id, WELL).pace
+        paces = [self.health(t.id).pace for t in targets]
         return min(paces, key=lambda p: (p.ttft_s is None, p.ttft_s or 0.0))
 
     def story(self, deployment: Deployment) -> list[dict[str, object]]:
@@ -192,21 +211,29 @@ class Board:
         """Whom to ask next: the first place that is ready, in the order given; of several that share a place the one
         that has the session's cache (`home`), else the less busy of two. Where none is ready: one that may be asked all
         the same, else the one that is ready the soonest. None where `places` is empty."""
-        looks = [(place, self._look(target, tokens)) for place, target in places]
-        ready = [(place, look) for place, look in looks if look.wait_s <= 0]
+        best, ready, closed = 0, list[Choice](), list[Choice]()
+        for place, target in places:
+            if ready and place > best:
+                continue
+            look = self._look(target, tokens)
+            if look.wait_s > 0:
+                closed.append(look)
+            elif ready and place == best:
+                ready.append(look)
+            else:
+                best, ready = place, [look]
         if ready:
-            best = min(place for place, _ in ready)
-            equals = [look for place, look in ready if place == best]
-            return self._among(equals, home)
-        for _, look in looks:
+            return self._among(ready, home)
+        for look in closed:
             if self._may_insist(look):
                 return Choice(target=look.target, why=look.why)
-        return min((look for _, look in looks), key=lambda look: look.wait_s, default=None)
+        return min(closed, key=lambda look: look.wait_s, default=None)
 
     def begin(self, target: Target) -> Flight:
         """A call begins. Where the breaker is half-open it is the probe: others wait for its outcome."""
         self._in_flight[target.id] = self._in_flight.get(target.id, 0) + 1
-        probes = any(self._breaker(key) != "closed" for key in _keys(target))
+        guards = self._guards(target)
+        probes = bool(guards) and any(self._states[key].trips for key in guards)
         if probes:
             self._probing.add(target.id)
         return Flight(self, target, probes=probes)
@@ -226,7 +253,9 @@ class Board:
         if account in self._states:
             self._change(account, after_success(self.health(account)))
         old = self.health(target.id)
-        new = told_limits(after_success(old), limits, self._clock())
+        new = after_success(old)
+        if limits is not None:
+            new = told_limits(new, limits, self._clock())
         if new is not old:
             self._change(target.id, new)
 
@@ -270,12 +299,13 @@ class Board:
 
     def _look(self, target: Target, tokens: int) -> Choice:
         """For how long a target should be left alone, and why."""
-        known = [health for key in _keys(target) if (health := self._states.get(key)) is not None]
-        if not any(health.trips or health.limits is not None for health in known):
+        guards = self._guards(target)
+        if not guards:
             return Choice(target=target)
         now = self._clock()
         wait, why = 0.0, None
-        for health in known:
+        for key in guards:
+            health = self._states[key]
             breaker = standing(health, now)
             if breaker == "open" and health.open_until - now > wait:
                 wait, why = health.open_until - now, health.why
@@ -297,11 +327,13 @@ class Board:
     def _among(self, equals: list[Choice], home: str | None) -> Choice:
         """The session's own place, else the better of two drawn at random: seconds to the first token times the calls
         it is busy with (power of two choices: Mitzenmacher 2001)."""
+        if len(equals) == 1:
+            return equals[0]
         for choice in equals:
             if choice.target.id == home:
                 return choice
-        pair = equals if len(equals) <= 2 else self._random.sample(equals, 2)
-        if len(pair) == 2 and self._load(pair[0]) == self._load(pair[1]):
+        pair = equals if len(equals) == 2 else self._random.sample(equals, 2)
+        if self._load(pair[0]) == self._load(pair[1]):
             return self._random.choice(pair)
         return min(pair, key=self._load)
 
@@ -309,15 +341,20 @@ class Board:
         ttft = self.health(choice.target.id).pace.ttft_s
         return (UNKNOWN_TTFT_S if ttft is None else ttft) * (self.in_flight(choice.target) + 1)
 
-    def _breaker(self, key: str) -> str:
-        health = self._states.get(key)
-        return "closed" if health is None else standing(health, self._clock())
+    def _guards(self, target: Target) -> Sequence[str]:
+        """What of a target's keys must be looked at before it is asked."""
+        return [key for key in _keys(target) if key in self._guarded] if self._guarded else ()
 
     def _put(self, key: str, health: Health) -> None:
         self._states[key] = health
+        if health.trips or health.limits is not None:
+            self._guarded.add(key)
+        else:
+            self._guarded.discard(key)
         if len(self._states) > CAPACITY:
             oldest = next(iter(self._states))
             del self._states[oldest]
+            self._guarded.discard(oldest)
             self._durations.pop(oldest, None)
             self._limits_told.pop(oldest, None)
 

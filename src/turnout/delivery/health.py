@@ -130,8 +130,8 @@ def _cooling_s(told: Health, reason: FailureReason, retry_after: float | None) -
     return doubled if failing or told.trips else None
 
 
-def told_limits(health: Health, limits: RateLimits | None, now: float) -> Health:
-    return health if limits is None else replace(health, limits=limits, limits_at=now)
+def told_limits(health: Health, limits: RateLimits, now: float) -> Health:
+    return replace(health, limits=limits, limits_at=now)
 
 
 def told_of(health: Health, now: float, *, closes: int = 0) -> Told:

@@ -54,26 +54,27 @@ class Exchange:
     the answer came to its end, and well.
     """
 
+    body: bytes | None = None
+    usage: Usage | None = None
+    finish: FinishReason | None = None
+    model: str | None = None
+    error: StreamError | None = None
+    waited_s = 0.0
+    whole = False
+    _pipe: Pipe | None = None
+    _chunks: AsyncIterator[bytes] | None = None
+    _first = b""
+
     def __init__(self, row: ProviderRow, caller: Caller, response: UpstreamResponse, *, translated: bool) -> None:
         self._provider = row.name
         self.bills_on = row.bills_after_cancel
         self._caller = caller
         self._deadline_s = float("inf") if caller.deadline_s is None else caller.deadline_s
         self._response = response
-        self._pipe: Pipe | None = None
-        self._chunks: AsyncIterator[bytes] | None = None
-        self._first = b""
         self.headers = returned_headers(response.headers)
         self.limits: RateLimits | None = limits_of(response.headers)
         self.translated = translated
         self.warnings: list[str] = []
-        self.body: bytes | None = None
-        self.usage: Usage | None = None
-        self.finish: FinishReason | None = None
-        self.model: str | None = None
-        self.error: StreamError | None = None
-        self.waited_s = 0.0
-        self.whole = False
 
     @property
     def refused(self) -> bool:

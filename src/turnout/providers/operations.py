@@ -97,28 +97,20 @@ class ChatOperation:
     """A conversation's next turn. An Operation. `named`: for formats whose model stands in the URL."""
 
     def __init__(self, dialect: Dialect, named: Named | None = None) -> None:
-        self._dialect = dialect
+        self.name, self.chat = dialect.name, dialect
         self._named = named
 
-    @property
-    def name(self) -> str:
-        return self._dialect.name
-
-    @property
-    def chat(self) -> Dialect:
-        return self._dialect
-
     def outline(self, body: bytes) -> RequestOutline:
-        told = self._dialect.outline(body)
+        told = self.chat.outline(body)
         if self._named is None:
             return told
         return replace(told, model=self._named.model, stream=self._named.stream)
 
     def encode_error(self, error: TurnoutError) -> bytes:
-        return self._dialect.encode_error(error)
+        return self.chat.encode_error(error)
 
     def encode_stream_error(self, error: TurnoutError) -> bytes:
-        return self._dialect.encode_stream_error(error)
+        return self.chat.encode_stream_error(error)
 
     def prepare(self, row: ProviderRow, deployment: Deployment, caller: Caller) -> Prepared:
         """Same dialect on both sides: the caller's bytes are patched and the provider's handed on, read along for the
@@ -142,14 +134,14 @@ class ChatOperation:
         return self._translated(api, path, deployment, caller)
 
     def _summarised(self, raw: bytes) -> Answer:
-        told = self._dialect.summarise(raw)
+        told = self.chat.summarise(raw)
         return Answer(body=raw, usage=told.usage, finish=told.finish, model=told.model)
 
     def _tapped(self, outline: RequestOutline) -> Callable[[], Pipe]:
-        return lambda: TappedPipe(self._dialect.stream_tap(include_usage=outline.include_usage))
+        return lambda: TappedPipe(self.chat.stream_tap(include_usage=outline.include_usage))
 
     def _translated(self, api: Api, path: str, deployment: Deployment, caller: Caller) -> Prepared:
-        ours, there = self._dialect, DIALECTS[api.dialect]
+        ours, there = self.chat, DIALECTS[api.dialect]
         outline = caller.outline
         request = ours.decode_request(caller.body)
         if request.bound:

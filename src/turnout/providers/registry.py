@@ -76,10 +76,13 @@ class ProviderRow(Struct, frozen=True, kw_only=True):
 
     def api(self, dialect: str, model: str) -> Api:
         """The API for `model`: the caller's own format where the host speaks it, else its first of the same kind."""
-        kind = dialect.endswith("-embeddings")
-        able = [a for a in self.apis if a.serves(model) and a.dialect.endswith("-embeddings") is kind]
-        own = [a for a in able if a.dialect == dialect]
-        return (own or able or list(self.apis))[0]
+        able, kind = None, dialect.endswith("-embeddings")
+        for api in self.apis:
+            if api.serves(model) and api.dialect.endswith("-embeddings") is kind:
+                if api.dialect == dialect:
+                    return api
+                able = able or api
+        return able or self.apis[0]
 
 
 _OPENAI_HEADERS = ("openai-organization", "openai-project", "openai-beta")
@@ -205,7 +208,7 @@ def upstream_headers(row: ProviderRow, api_key: str | None, caller: Mapping[str,
     if api_key:
         name, form = KEY_HEADERS[row.auth]
         headers.append((name, form.format(key=api_key)))
-    headers.extend((name, caller[name]) for name in row.forwarded if name in caller)
+    headers += [(name, caller[name]) for name in row.forwarded if name in caller]
     if "anthropic-version" in row.forwarded and "anthropic-version" not in caller:
         headers.append(("anthropic-version", ANTHROPIC_VERSION))
     return headers

@@ -19,6 +19,7 @@ from turnout.chat import RequestOutline
 from turnout.context import SessionView, Visit
 from turnout.ids import Ids
 from turnout.routing.identity import Chain, Hints, agent_hash, message_digests
+from turnout.routing.moves import Evidence
 from turnout.routing.threads import MOST_HEADS, Head, Key, Thread, ThreadRecord
 from turnout.routing.trajectory import Trajectory
 
@@ -114,11 +115,11 @@ class SessionTable:
         if found.volatile:  # what was kept is of another prefix
             thread.visits.clear()
             thread.volatile = True
-        self._threads[thread.key] = thread
-        self._threads.move_to_end(thread.key)
-        members = self._members.setdefault((owner, thread.session), [])
-        if thread.key not in members:
-            members.append(thread.key)
+        if thread.key in self._threads:
+            self._threads.move_to_end(thread.key)
+        else:
+            self._threads[thread.key] = thread
+            self._members.setdefault((owner, thread.session), []).append(thread.key)
         thread.step += 1
         thread.seen_s = self._clock()
         thread.tools, thread.system_bytes = asked.tools, outline.system_bytes
@@ -132,7 +133,7 @@ class SessionTable:
         """A request as it is looked for; what it costs is hashing every message, unless that was done (`digests`)."""
         agent, digests = agent_hash(outline), message_digests(outline, digests)
         scope = f"{owner}\0{hints.session or ''}\0"
-        words = [d for d, role in zip(digests, outline.roles, strict=False) if role not in _NOT_SPOKEN]
+        words = _spoken(digests, outline.roles)
         tools = outline.fields.get("tools")
         return Asked(
             owner,
@@ -185,10 +186,14 @@ class SessionTable:
         thread = self._threads.get((owner, session.thread))
         return thread.trajectory if thread is not None else Trajectory()
 
-    def blamed(self, owner: str, session: SessionView) -> str | None:
-        """What is held against the thread's last answers: `refusal`, `invalid output`, `poor feedback`."""
+    def evidence(self, owner: str, session: SessionView) -> Evidence:
+        """What is known of how the agent of a conversation fares."""
         thread = self._threads.get((owner, session.thread))
-        return thread.blamed if thread is not None else None
+        if thread is None:
+            return Evidence(compacted=session.compacted)
+        return Evidence(
+            signs=thread.trajectory.signs, blamed=thread.blamed, looping=thread.looping, compacted=session.compacted
+        )
 
     def blame(self, owner: str, session: SessionView, what: str | None) -> None:
         """What is held against its last answer; None: nothing."""
@@ -199,11 +204,6 @@ class SessionTable:
         """A brake says that it repeats itself: known until somebody acts on it."""
         if (thread := self._threads.get((owner, session.thread))) is not None:
             thread.looping = True
-
-    def looping(self, owner: str, session: SessionView) -> bool:
-        """Whether a brake has said so."""
-        thread = self._threads.get((owner, session.thread))
-        return thread is not None and thread.looping
 
     def moved(self, owner: str, session: SessionView, *, up: bool) -> None:
         """The thread was taken up on evidence, or came back: what was seen so far is acted on. It comes back once."""
@@ -301,8 +301,10 @@ class SessionTable:
 
     def _speaker(self, waiting: Sequence[Key], after: int, said: Callable[[int], int] | None) -> Thread:
         """Which of several threads with the same history goes on here: the one whose answer stands in the request."""
+        if said is None or len(waiting) == 1:
+            return self._threads[waiting[0]]
         threads = [self._threads[key] for key in waiting]
-        if said is None or len(threads) == 1 or all(thread.answer is None for thread in threads):
+        if all(thread.answer is None for thread in threads):
             return threads[0]
         heard = said(after)
         return next((t for wanted in (heard, None) for t in threads if t.answer == wanted), threads[0])
@@ -352,8 +354,6 @@ class SessionTable:
 
     def _view(self, thread: Thread, found: _Found, asked: Asked, tokens: int) -> SessionView:
         before = thread.heads[-1] if thread.heads else None
-        parent = self._threads.get((thread.owner, thread.parent)) if thread.parent and not thread.step else None
-        cut = parent.heads[-1].tokens if parent is not None and parent.heads and not found.forks else 0
         return SessionView(
             id=thread.session,
             thread=thread.thread,
@@ -370,25 +370,30 @@ class SessionTable:
             growth=_growth(thread, tokens) if found.shared else None,
             results=thread.results + asked.outline.tool_result_last,
             visits=dict(thread.visits) if not found.volatile else {},
-            # A cache key may be one for all users of an application: what another conversation did says nothing.
-            compacted=thread.named
-            and thread.source != "prompt_cache_key"
-            and cut > COMPACTED_FROM
-            and tokens < cut // 2,
+            compacted=not thread.step and not found.forks and self._compacted(thread, tokens),
             volatile=found.volatile,
             rose_from=thread.rose_from,
         )
 
+    def _compacted(self, thread: Thread, tokens: int) -> bool:
+        """Whether a conversation that begins goes on from its parent's, much shorter."""
+        parent = self._threads.get((thread.owner, thread.parent)) if thread.parent else None
+        # A cache key may be one for all users of an application: what another conversation did says nothing.
+        if parent is None or not parent.heads or not thread.named or thread.source == "prompt_cache_key":
+            return False
+        cut = parent.heads[-1].tokens
+        return cut > COMPACTED_FROM and tokens < cut // 2
+
     # ---- Remembering -----------------------------------------------------------------------------------------------
 
     def _move_head(self, thread: Thread, asked: Asked, tokens: int) -> None:
-        if asked.chain and thread.heads and thread.heads[-1].digest == asked.chain[-1]:
+        newest = asked.chain[-1] if asked.chain else None
+        if newest is not None and thread.heads and thread.heads[-1].digest == newest:
             return  # the same request again
         self._leave_head(thread, keep=True)
-        if asked.chain:
-            head = Head(asked.chain[-1], len(asked.chain), tokens)
-            thread.heads.append(head)
-            here = self._heads.setdefault(head.digest, [])
+        if newest is not None:
+            thread.heads.append(Head(newest, len(asked.chain), tokens))
+            here = self._heads.setdefault(newest, [])
             here.append(thread.key)
             thread.twin = len(here) > 1
         if len(thread.heads) > MOST_HEADS:
@@ -443,6 +448,14 @@ class SessionTable:
             if thread.seen_s >= oldest_allowed:
                 return
             self._forget(key)
+
+
+def _spoken(digests: Sequence[bytes], roles: Sequence[str]) -> Sequence[bytes]:
+    """The hashes of those messages that are no system text, which mostly stands before all others."""
+    begin = sum(map(roles.count, _NOT_SPOKEN))
+    if _NOT_SPOKEN.issuperset(roles[:begin]):
+        return digests[begin:]
+    return [d for d, role in zip(digests, roles, strict=False) if role not in _NOT_SPOKEN]
 
 
 def turns_after(roles: Sequence[str], start: int) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from msgspec import Struct
@@ -21,13 +21,15 @@ CHOSEN = "plugin"
 
 class Question(Struct, frozen=True, kw_only=True):
     """A request to `auto`. `candidates`: who can take it and may, our choice first, with what each is expected to cost;
-    `reason` and `explanation` are of that choice. `session.pinned` is who has served the conversation so far: going
-    elsewhere leaves its provider's cache behind."""
+    `rest()`: what the rest of the session costs with them, as in `Decision`; `reason` and `explanation` are of our
+    choice. `session.pinned` is who has served the conversation so far: going elsewhere leaves its provider's cache
+    behind."""
 
     outline: RequestOutline
     input_tokens: int
     session: SessionView
     candidates: tuple[Candidate, ...]
+    rest: Callable[[], Mapping[str, int]] = dict
     reason: str
     explanation: str
 

@@ -33,6 +33,7 @@ __all__ = [
     "break_even_steps",
     "detour_cost",
     "detour_gain",
+    "done_over",
     "per_solved",
     "rest_cost",
     "step_cost",
@@ -45,6 +46,10 @@ PICO_PER_NANO = 1_000
 TIER_SUCCESS = {"small": 0.5, "mid": 0.65, "frontier": 0.83}
 """An assumption until outcomes are learned: shares of tau2-retail tasks that gpt-4.1-mini (small), and gemini-3-flash
 (the strongest recorded) solved, single trials; what lies between is between."""
+
+
+NOTICED = 0.5
+"""Of a run's steps, those after which it is noticed that a model fails. Assumed."""
 
 
 class Unit(Struct, frozen=True, kw_only=True):
@@ -206,18 +211,24 @@ def detour_gain(there: Option, home: Option, run: Run, visits: int, *, share: fl
     return gain + visits * written - lapsed
 
 
-def with_escalation(first: Option, then: Option, run: Run, *, noticed: float = 0.5, gone: float = 1.0) -> float:
+def done_over(then: Option, run: Run, *, noticed: float = NOTICED) -> float:
+    """Nano-dollars for a run that `then` does over where another model has failed: from the context as it is when that
+    is noticed, after a share `noticed` of the steps."""
+    return rest_cost(then, replace(after(run, _tried(run, noticed)), steps=run.steps))
+
+
+def with_escalation(first: Option, run: Run, over: float, *, noticed: float = NOTICED) -> float:
     """Expected nano-dollars where a run begins with `first`, and what it does not solve is noticed after a share
-    `noticed` of the steps and done over by `then`, from the context as it is by that time. `gone`: the chance that
-    `then` has nothing of the context in its cache."""
+    `noticed` of the steps and done over, for `over` (`done_over`)."""
     alone = rest_cost(first, run)
     if first.success >= 1:
         return alone
-    begun = max(1, round(run.steps * noticed))
-    tried = rest_cost(first, replace(run, steps=begun))
-    redo = replace(after(run, begun), steps=run.steps)
-    over = gone * rest_cost(replace(then, warm=0.0), redo) + (1 - gone) * rest_cost(then, redo)
+    tried = rest_cost(first, replace(run, steps=_tried(run, noticed)))
     return first.success * alone + (1 - first.success) * (tried + over)
+
+
+def _tried(run: Run, noticed: float) -> int:
+    return max(1, round(run.steps * noticed))
 
 
 def per_solved(cost: float, success: float) -> float:

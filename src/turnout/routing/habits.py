@@ -5,7 +5,10 @@ One event loop owns a table: no locks. Bounded: a count for each length, two fig
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import OrderedDict
+from itertools import accumulate
+from operator import mul
 
 from turnout.catalog.models import Deployment
 
@@ -47,7 +50,7 @@ class Habits:
         if found is None:
             later = self._later(step)
             count = sum(later)
-            found = sum(n * more for more, n in enumerate(later, start=1)) / count if count else 1.0
+            found = sum(map(mul, later, range(1, len(later) + 1))) / count if count else 1.0
             self._known[step, None] = found
         return found
 
@@ -64,12 +67,9 @@ class Habits:
 
     @staticmethod
     def _quantile(later: list[int], share: float) -> int:
-        count, gone = sum(later), 0
-        for more, n in enumerate(later, start=1):
-            gone += n
-            if gone > (1 - share) * count:
-                return more
-        return 1
+        gone = list(accumulate(later))
+        more = bisect_right(gone, (1 - share) * gone[-1]) if gone else 0
+        return more + 1 if more < len(gone) else 1
 
     def wrote(self, deployment: Deployment, tokens: int) -> None:
         """An answer had so many tokens, thinking included."""

@@ -25,6 +25,7 @@ _SESSION_HEADERS = (
     "x-opencode-session",
     "x-litellm-trace-id",
 )
+_NAMING = frozenset(_SESSION_HEADERS)
 # Bounded spaces: a caller's megabyte of them must not be scanned again from each.
 _VALUE = rb'"cache_control"\s{0,8}:\s{0,8}(?:\{[^{}]{0,200}\}|null)'
 _MARK = re.compile(rb",\s{0,8}" + _VALUE + rb"|" + _VALUE + rb"\s{0,8},?")
@@ -56,7 +57,8 @@ def read_hints(headers: Mapping[str, str], outline: RequestOutline) -> Hints:
     a label must not break an agent."""
     metadata = outline.metadata
     session, source = _session(headers, outline)
-    tags = parse_tags(headers.get("x-turnout-tags", ""))
+    told = headers.get("x-turnout-tags")
+    tags = parse_tags(told) if told else {}
     meta_tags: Any = metadata.get("tags")
     if isinstance(meta_tags, str):
         tags = {**parse_tags(meta_tags), **tags}
@@ -75,16 +77,18 @@ def read_hints(headers: Mapping[str, str], outline: RequestOutline) -> Hints:
 def _session(headers: Mapping[str, str], outline: RequestOutline) -> tuple[str | None, str]:
     if found := headers.get(_EXPLICIT_HEADER):
         return found, _EXPLICIT_HEADER
-    given: Any = outline.metadata.get("session") or outline.metadata.get("session_id")
+    metadata = outline.metadata
+    given: Any = metadata and (metadata.get("session") or metadata.get("session_id"))
     if isinstance(given, str) and given:
         return given, "metadata.session"
     if found := headers.get(_CLAUDE_CODE_HEADER):
         return found, _CLAUDE_CODE_HEADER
-    if found := _session_in_user_id(outline.metadata.get("user_id")):
+    if metadata and (found := _session_in_user_id(metadata.get("user_id"))):
         return found, "metadata.user_id"
-    for name in _SESSION_HEADERS:
-        if found := headers.get(name):
-            return found, name
+    if not _NAMING.isdisjoint(headers):
+        for name in _SESSION_HEADERS:
+            if found := headers.get(name):
+                return found, name
     if outline.prompt_cache_key:
         return outline.prompt_cache_key, "prompt_cache_key"
     if found := _conversation(outline.fields.get("conversation")):
@@ -173,9 +177,9 @@ class Chain:
 
     def __getitem__(self, index: int) -> bytes:
         at = index + self._count if index < 0 else index
-        if not 0 <= at < self._count:
-            raise IndexError(index)
         made = self._made.get(at)
         if made is None:
+            if not 0 <= at < self._count:
+                raise IndexError(index)
             made = self._made[at] = xxhash.xxh3_128_digest(self._whole[: self._seed + DIGEST_BYTES * (at + 1)])
         return made

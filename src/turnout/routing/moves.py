@@ -50,6 +50,9 @@ class Move(Struct, frozen=True, kw_only=True):
     why: str = ""
 
 
+STAY = Move(kind="stay")
+
+
 def next_move(evidence: Evidence, *, tier: Tier | None, rose: bool, warm_share_below: float, signed: bool) -> Move:
     """What a session does that `tier` serves. `rose`: it was taken up before; `warm_share_below`: how much of its
     context is warm at the model that it rose from. `signed`: its newest turn holds thinking that only its author can
@@ -62,7 +65,7 @@ def next_move(evidence: Evidence, *, tier: Tier | None, rose: bool, warm_share_b
     recovered = evidence.signs.recovered and not evidence.signs.severity >= 1
     if rose and recovered and not signed and warm_share_below >= WARM_ENOUGH:
         return Move(kind="back", why=f"it recovered, and {warm_share_below:.0%} of its context is warm there")
-    return Move(kind="stay")
+    return STAY
 
 
 def routine(*, tool_result_last: bool, evidence: Evidence, signed: bool) -> bool:
@@ -82,6 +85,6 @@ def detour(there: Option, home: Option, run: Run, *, visits: int, share: float) 
     if detour_gain(there, home, run, 1, share=share) > least:
         return Move(kind="down", why="a routine step, cheaper there at once")
     if home.unit.fresh < LEAST_RATIO * there.unit.fresh or detour_gain(there, home, run, visits, share=share) <= least:
-        return Move(kind="stay")
+        return STAY
     anew = max(0.0, run.context - there.warm)
     return Move(kind="down", why=f"a routine step; {visits} such win back {anew:,.0f} tokens read anew")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +16,7 @@ from turnout.routing.economics import (
     Option,
     Run,
     Unit,
+    done_over,
     per_solved,
     rest_cost,
     step_cost,
@@ -23,7 +25,6 @@ from turnout.routing.economics import (
 )
 from turnout.routing.habits import Habits
 from turnout.routing.needs import Needs, expected_output
-from turnout.routing.verdict import Odds
 from turnout.routing.warmth import Warmth, kept_by
 
 __all__ = [
@@ -94,23 +95,16 @@ class Foresight:
         """What is expected of the session that a request belongs to. `marks`: where a provider keeps only what is
         marked, we mark it."""
         session = ctx.session
-        known: dict[str, Warm] = {}
-
-        def warm(deployment: Deployment) -> Warm:
-            if (found := known.get(deployment.id)) is None:
-                found = known[deployment.id] = self.warmth.of(
-                    deployment,
-                    visits=session.visits,
-                    home=session.home,
-                    agent=(ctx.key_id or "", session.agent),
-                    now_s=now_s,
-                )
-            return found
-
         agent = bool(ctx.outline.tools)
         share = routine_share(session.step, session.results)
         return Outlook(
-            warm=warm,
+            warm=partial(
+                self.warmth.of,
+                visits=session.visits,
+                home=session.home,
+                agent=(ctx.key_id or "", session.agent),
+                now_s=now_s,
+            ),
             output=self.habits.output,
             steps=round(self.habits.remaining(session.step)) if agent else 1,
             gain=GAIN if session.growth is None else session.growth,
@@ -127,12 +121,15 @@ class Foresight:
             return None
         if usage is not None and usage.output and not ctx.usage_estimated:
             self.habits.wrote(served, usage.output)
+        rule = cache_rule_of(served.provider, served.upstream_model)
+        if rule.granularity_tokens == 0:
+            return None
         candidates = ctx.decision.candidates if ctx.decision else ()
         warm = next((c.warm for c in candidates if c.deployment.id == served.id), Warm())
         if not ctx.usage_estimated:
             self.warmth.served(served, warm, usage, ctx.input_tokens_estimate)
         visit = kept_by(
-            cache_rule_of(served.provider, served.upstream_model),
+            rule,
             usage,
             estimate=ctx.input_tokens_estimate,
             messages=len(ctx.outline.messages),
@@ -147,13 +144,13 @@ class Foresight:
 
 
 class Weight(Struct, frozen=True, kw_only=True):
-    """A deployment weighed for a request: what is `warm` there, the way to go on (None: unpriced), and nano-dollars for
-    this step and for the rest of the session."""
+    """A deployment weighed for a request: what is `warm` there, the `seconds` that an answer takes (None: not known),
+    the way to go on (None: unpriced), and nano-dollars for this step."""
 
     warm: Warm
+    seconds: float | None = None
     option: Option | None = None
     step: float | None = None
-    rest: float | None = None
 
 
 class Known(Struct, frozen=True):
@@ -175,79 +172,54 @@ class Scales:
         self._outlook = outlook
         self._output = expected_output(needs)
         self._service = needs.service_tier
+        self._context = needs.input_tokens
         self._pace = pace
         self._weights: dict[str, Weight] = {}
-        self._seconds: dict[str, float | None] = {}
         self.run = outlook.run(needs.input_tokens, self._output)
 
-    def seconds(self, deployment: Deployment) -> float | None:
-        """How long an answer takes; None where that is not known."""
-        if deployment.id not in self._seconds:
-            self._seconds[deployment.id] = self._pace(deployment).seconds(self._output)
-        return self._seconds[deployment.id]
-
     def of(self, deployment: Deployment) -> Weight:
-        found = self._weights.get(deployment.id)
-        if found is None:
-            found = self._weights[deployment.id] = self._weigh(deployment)
-        return found
-
-    def _weigh(self, deployment: Deployment) -> Weight:
-        context = int(self.run.context)
-        warm = self._outlook.warm(deployment)
-        option = self._option(deployment, warm, context)
-        if option is None:
-            return Weight(warm=warm)
-        step = step_cost(option, context, self._output)
-        rest = step if self.run.steps == 1 else rest_cost(option, self.run)
-        return Weight(warm=warm, option=option, step=step, rest=rest)
-
-    def _option(self, deployment: Deployment, warm: Warm, context: int) -> Option | None:
-        known = self._units.get(deployment.id)
+        """It as a way to go on with this request."""
+        name, context, output = deployment.id, self._context, self._output
+        if (found := self._weights.get(name)) is not None:
+            return found
+        warm, seconds = self._outlook.warm(deployment), self._pace(deployment).seconds(output)
+        known = self._units.get(name)
         if known is None or known.deployment is not deployment:
-            known = self._remembered(deployment, context)
-        return None if known is None else option_of(known, self._outlook, warm, context=context, output=self._output)
+            known = self._remembered(deployment)
+        option = None if known is None else option_of(known, self._outlook, warm, context=context, output=output)
+        step = None if option is None else step_cost(option, context, output)
+        weight = self._weights[name] = Weight(warm=warm, seconds=seconds, option=option, step=step)
+        return weight
 
-    def _remembered(self, deployment: Deployment, context: int) -> Known | None:
-        known = known_of(deployment, context, self._service)
+    def _remembered(self, deployment: Deployment) -> Known | None:
+        known = known_of(deployment, self._context, self._service)
         price = deployment.price
         if known is not None and price is not None and not price.tiers and not price.service:
             self._units[deployment.id] = known
         return known
 
-    def with_rest(self, candidates: list[Candidate], odds: Odds | None = None) -> list[Candidate]:
-        """The candidates with their chances, the tier's where `odds` say nothing, and with what the rest of the session
-        costs with each, for every task that is solved: what a model fails at is done over by the one that most likely
-        succeeds, from a cold cache unless that is warm now."""
-        told = [_with_chance(c, odds) for c in candidates]
-        ways = [self._way(c) for c in told]
-        known = [way for way in ways if way is not None]
-        if not known:
-            return told
-        best = max(known, key=lambda way: (way[0].success, -way[1]))[0]
-        return [c if way is None else self._told(c, *way, best) for c, way in zip(told, ways, strict=True)]
-
-    def _way(self, candidate: Candidate) -> tuple[Option, float] | None:
-        """Going on with a candidate, at its own chance, and what that costs; None: unpriced."""
-        weight = self.of(candidate.deployment)
-        if weight.option is None or weight.rest is None:
-            return None
-        chance = weight.option.success if candidate.success is None else candidate.success
-        return replace(weight.option, success=chance), weight.rest
-
-    def _told(self, candidate: Candidate, option: Option, rest: float, best: Option) -> Candidate:
-        solved = option.success
-        if solved < best.success:
-            rest = with_escalation(option, best, self.run, gone=0.0 if best.warm else 1.0)
-            solved += (1 - solved) * best.success
-        return replace(candidate, rest_nano_usd=round(per_solved(rest, solved)))
-
-
-def _with_chance(candidate: Candidate, odds: Odds | None) -> Candidate:
-    told = odds.of(candidate.deployment.id) if odds is not None else None
-    if told is None:
-        return replace(candidate, success=assumed_success(candidate.deployment))
-    return replace(candidate, success=told.success, bounds=(told.low, told.high))
+    def rest(self, candidates: Sequence[Candidate]) -> dict[str, int]:
+        """What the rest of the session costs with each of them, in nano-dollars for every task that is solved, by
+        deployment's id; the unpriced are left out. What a model fails at is done over by the one that most likely
+        succeeds, from what of the context is warm there now."""
+        run, ways = self.run, dict[str, tuple[Option, float]]()
+        for candidate in candidates:
+            option = self.of(candidate.deployment).option
+            if option is not None and candidate.success is not None:
+                option = replace(option, success=candidate.success)
+                ways[candidate.deployment.id] = option, rest_cost(option, run)
+        if not ways:
+            return {}
+        best = max(ways.values(), key=lambda way: (way[0].success, -way[1]))[0]
+        over, told = done_over(best, run), dict[str, int]()
+        for name, (option, alone) in ways.items():
+            cost, solved = alone, option.success
+            if solved < best.success:
+                cost = with_escalation(option, run, over)
+                solved += (1 - solved) * best.success
+            if solved > 0:
+                told[name] = round(per_solved(cost, solved))
+        return told
 
 
 def assumed_success(deployment: Deployment) -> float:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from operator import attrgetter
+from typing import TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -14,20 +17,21 @@ from turnout.context import Candidate, Decision, SessionView
 from turnout.errors import BudgetExhausted, ModelNotAllowed, ModeNotAllowed, NoCapacity, TurnoutError
 from turnout.keys import Key
 from turnout.routing.choosing import Chooser, Question, chosen
+from turnout.routing.economics import rest_cost
 from turnout.routing.features import Features
 from turnout.routing.moves import Evidence, Move, detour, next_move, routine
 from turnout.routing.names import Names, Selection
 from turnout.routing.needs import Needs, needs_of, why_not, worst_cost
-from turnout.routing.outlook import Known, Outlook, Scales
+from turnout.routing.outlook import Known, Outlook, Scales, Weight, assumed_success
 from turnout.routing.predictor import Predictor
 from turnout.routing.verdict import Odds, Verdict, verdict_of
 
 __all__ = ["Ask", "Router", "placed"]
 
-_FALLBACK_ORDER: dict[Tier, tuple[Tier, ...]] = {
-    "small": ("small", "mid", "frontier"),
-    "mid": ("mid", "frontier", "small"),
-    "frontier": ("frontier", "mid", "small"),
+_FALLBACK_ORDER: dict[Tier, tuple[Tier | None, ...]] = {
+    "small": ("small", "mid", "frontier", None),
+    "mid": ("mid", "frontier", "small", None),
+    "frontier": ("frontier", "mid", "small", None),
 }
 MOST_SIMPLE_TOKENS = 3_200
 """Of a plain question that does not go to the frontier at once."""
@@ -44,7 +48,11 @@ _EXPLORED = frozenset({"medium", "hard"})
 _MOVES = frozenset({"escalated", "returned"})
 
 MOST_TOLD = 4
-"""Candidates that are told what the rest of the session costs with failures done over: those that may be tried."""
+"""Candidates whose chance is told, and the cost of the rest of the session: those that may be tried."""
+
+T = TypeVar("T")
+
+_COST = attrgetter("expected_cost_nano_usd")
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -97,7 +105,7 @@ class Router:
         self._units: dict[str, Known] = {}
         self._pace = pace
         self._fleet = fleet
-        self._quality = quality
+        self._quality = QUALITY if quality is None else quality
         self._names = names
         self._short = short_prompt_tokens
         self.chooser: Chooser | None = None  # a plug-in, with the last word on `auto`
@@ -120,30 +128,31 @@ class Router:
                 f"key {ask.key.name} does not open mode {selection.mode}; it opens {', '.join(ask.key.modes)}"
             )
         needs = needs_of(ask.outline, ask.input_tokens)
-        if ask.quality is None:
-            ask = replace(ask, quality=self._quality)
         scales = Scales(ask.outlook, needs, self._pace, self._units)
         # Where a session begins: later its model is chosen, and looking takes longer than routing it there.
         begins = selection.kind == "auto" and ask.session.pinned is None
         odds = self._odds(ask) if begins else None
         ranked, reason, explanation = self._rank(selection, needs, ask, scales, odds)
-        able: list[Candidate] = []
+        able: list[Deployment] = []
         rejected: list[Candidate] = []
         for deployment in ranked:
-            candidate = self._weigh(deployment, needs, ask, scales)
-            (able if candidate.rejected is None else rejected).append(candidate)
+            if (why := self._why_not(deployment, needs, ask)) is None:
+                able.append(deployment)
+            else:
+                rejected.append(_weighed(deployment, scales.of(deployment), rejected=why))
         if not able:
             raise self._nobody(selection, rejected, ask.key)
-        if reason in _MOVES and not self._moves(able[0].deployment, reason, ask):
+        if reason in _MOVES and not self._moves(able[0], reason, ask):
             reason, explanation = "pinned", f"{explanation}; but nobody there can take it"
-            able.sort(key=lambda c: c.deployment.id != ask.session.pinned)
-        able = [*scales.with_rest(able[:MOST_TOLD], odds), *able[MOST_TOLD:]]
+            able.sort(key=lambda d: d.id != ask.session.pinned)
+        candidates = [_weighed(d, scales.of(d), place=place, odds=odds) for place, d in enumerate(able)]
+        rest = partial(scales.rest, candidates[:MOST_TOLD])
         if self.chooser is not None and selection.kind == "auto":
-            able, reason, explanation = self._chosen(self.chooser, ask, able, (reason, explanation))
-        if reason == "pinned" and self._detours and (away := self._detour(able, ask, scales)) is not None:
-            able, reason, explanation = away
+            candidates, reason, explanation = self._chosen(self.chooser, ask, candidates, rest, (reason, explanation))
+        if reason == "pinned" and self._detours and (away := self._detour(candidates, ask, scales)) is not None:
+            candidates, reason, explanation = away
         return Decision(
-            candidates=placed(able, selection),
+            candidates=placed(candidates, selection),
             rejected=tuple(rejected),
             reason=reason,
             explanation=explanation,
@@ -151,10 +160,16 @@ class Router:
             effort=selection.effort,
             # A detour is a step away from home, and home stays where it is.
             pins=selection.kind != "model" and reason != "detour",
+            rest=rest,
         )
 
     def _chosen(
-        self, chooser: Chooser, ask: Ask, able: list[Candidate], ours: tuple[str, str]
+        self,
+        chooser: Chooser,
+        ask: Ask,
+        able: list[Candidate],
+        rest: Callable[[], Mapping[str, int]],
+        ours: tuple[str, str],
     ) -> tuple[list[Candidate], str, str]:
         reason, explanation = ours
         ranked, reason, explanation = chosen(
@@ -164,6 +179,7 @@ class Router:
                 input_tokens=ask.input_tokens,
                 session=ask.session,
                 candidates=tuple(able),
+                rest=rest,
                 reason=reason,
                 explanation=explanation,
             ),
@@ -174,46 +190,43 @@ class Router:
         """Whether the best that is able is where the session was to go."""
         if reason == "returned":
             return first.id == ask.session.rose_from
-        pinned = self._tier_of(ask.session.pinned)
-        return pinned is None or (first.tier is not None and TIERS.index(first.tier) > TIERS.index(pinned))
+        home = self._fleet.get(ask.session.pinned)
+        if home is None or home.tier is None:
+            return True
+        return first.tier is not None and TIERS.index(first.tier) > TIERS.index(home.tier)
 
     def _detour(self, able: list[Candidate], ask: Ask, scales: Scales) -> tuple[list[Candidate], str, str] | None:
         """The candidates with a small model first, where this step is routine and that pays; None where not."""
-        home, *others = able
         if not routine(tool_result_last=ask.outline.tool_result_last, evidence=ask.evidence, signed=ask.signed):
             return None
+        home, *others = able
         small = [c for c in others if c.deployment.tier == "small" and c.expected_cost_nano_usd is not None]
         if not small:
             return None
-        there = min(small, key=lambda c: c.expected_cost_nano_usd or 0)
+        there = min(small, key=_COST)
         going, staying = scales.of(there.deployment).option, scales.of(home.deployment).option
         if going is None or staying is None:
             return None
         move = detour(going, staying, scales.run, visits=ask.outlook.visits, share=ask.outlook.share)
         if move.kind != "down":
             return None
-        return sorted(able, key=lambda c: c is not there), "detour", f"{move.why}; then back to {home.deployment.id}"
+        return _first(there, able), "detour", f"{move.why}; then back to {home.deployment.id}"
 
-    def _weigh(self, deployment: Deployment, needs: Needs, ask: Ask, scales: Scales) -> Candidate:
-        weight = scales.of(deployment)
-        why = why_not(deployment, needs)
+    def _why_not(self, deployment: Deployment, needs: Needs, ask: Ask) -> str | None:
+        """Why a deployment cannot or may not serve the request; None where it may."""
         if ask.key is not None and not ask.key.opens(deployment):
-            why = f"key {ask.key.name} does not open it"
-        if why is None and ask.kept_at not in {None, deployment.provider}:
-            why = f"the conversation is kept at {ask.kept_at}: only its models can go on"
-        if why is None and ask.small_only is not None and deployment.tier != "small":
-            why = f"budget {ask.small_only} is used up: small models only"
-        if why is None and ask.max_cost_nano_usd is not None:
+            return f"key {ask.key.name} does not open it"
+        if (why := why_not(deployment, needs)) is not None:
+            return why
+        if ask.kept_at is not None and ask.kept_at != deployment.provider:
+            return f"the conversation is kept at {ask.kept_at}: only its models can go on"
+        if ask.small_only is not None and deployment.tier != "small":
+            return f"budget {ask.small_only} is used up: small models only"
+        if ask.max_cost_nano_usd is not None:
             worst = worst_cost(deployment, needs)
             if worst is None or worst > ask.max_cost_nano_usd:
-                why = "may cost more than x-turnout-max-cost-usd allows"
-        return Candidate(
-            deployment=deployment,
-            expected_cost_nano_usd=None if weight.step is None else round(weight.step),
-            warm=weight.warm,
-            expected_s=scales.seconds(deployment),
-            rejected=why,
-        )
+                return "may cost more than x-turnout-max-cost-usd allows"
+        return None
 
     def _rank(
         self, selection: Selection, needs: Needs, ask: Ask, scales: Scales, odds: Odds | None
@@ -230,29 +243,25 @@ class Router:
                 reason,
                 why,
             )
-        pinned = ask.session.pinned
         verdict = None if odds is None else self._verdict(odds, needs, ask, scales)
         if verdict is not None:
             ranked = self._by_tier(verdict.first.tier or "frontier", ask, scales)
-            return sorted(ranked, key=lambda d: d is not verdict.first), "predicted", verdict.why
+            return _first(verdict.first, ranked), "predicted", verdict.why
+        home, below = self._fleet.get(ask.session.pinned), self._fleet.get(ask.session.rose_from)
         tier, rule, why = self._begun_tier(needs, ask, odds)
-        move = self._move(ask, tier)
+        now = home.tier if home is not None and home.tier is not None else tier
+        move = self._move(ask, now, below)
         if move.kind == "up":
-            tier = self._above(pinned, tier)
+            tier = TIERS[min(TIERS.index(now) + 1, len(TIERS) - 1)]
             return self._by_tier(tier, ask, scales), "escalated", f"{move.why}: one tier up, {tier}"
         ranked = self._by_tier(tier, ask, scales)
-        if move.kind == "back" and ask.session.rose_from and self._may_stay(ranked, ask.session.rose_from, needs, ask):
-            ranked.sort(key=lambda d: d.id != ask.session.rose_from)
-            return ranked, "returned", f"{move.why}: back to {ask.session.rose_from}"
-        if pinned and self._may_stay(ranked, pinned, needs, ask):
-            ranked.sort(key=lambda d: d.id != pinned)
-            return (
-                ranked,
-                "pinned",
-                f"step {ask.session.step} of a session that {pinned} serves"
-                + (": its cache is warm there" if scales.of(ranked[0]).warm.tokens else "")
-                + (f" ({move.why})" if move.why else ""),
-            )
+        if move.kind == "back" and below is not None and self._may_stay(below, needs, ask):
+            return _first(below, ranked), "returned", f"{move.why}: back to {below.id}"
+        if home is not None and self._may_stay(home, needs, ask):
+            warm = ": its cache is warm there" if scales.of(home).warm.tokens else ""
+            evidence = f" ({move.why})" if move.why else ""
+            told = f"step {ask.session.step} of a session that {home.id} serves{warm}{evidence}"
+            return _first(home, ranked), "pinned", told
         return ranked, rule, why
 
     def _odds(self, ask: Ask) -> Odds | None:
@@ -263,8 +272,10 @@ class Router:
     def _verdict(self, odds: Odds, needs: Needs, ask: Ask, scales: Scales) -> Verdict | None:
         """What the predictor says of a session that begins; nothing where full quality is asked for, or a budget asks
         for smaller models."""
-        quality = QUALITY if ask.quality is None else ask.quality
+        quality = self._quality_of(ask)
         if quality >= 1 or ask.smaller or ask.small_only is not None:
+            return None
+        if sum(odds.knows(d.id) for d in self._fleet.all) < 2:  # as while little is learned
             return None
         able = [d for d in self._fleet.all if why_not(d, needs) is None and (ask.key is None or ask.key.opens(d))]
 
@@ -285,59 +296,45 @@ class Router:
         lower = TIERS[max(0, TIERS.index(tier) - ask.smaller)]
         return lower, "thrift", f"{why}, but a budget is being used up too fast: {lower} for new sessions"
 
-    def _move(self, ask: Ask, begun: Tier) -> Move:
-        """Whether the session leaves the model that serves it, or would begin with."""
-        session = ask.session
-        below = next((d for d in self._fleet.all if d.id == session.rose_from), None)
-        warm = ask.outlook.warm(below).tokens if below is not None else 0
+    def _move(self, ask: Ask, tier: Tier, below: Deployment | None) -> Move:
+        """Whether the session leaves the model that serves it, or would begin with. `below`: where it rose from."""
+        warm = 0 if below is None else ask.outlook.warm(below).tokens
         return next_move(
             ask.evidence,
-            tier=self._tier_of(session.pinned) or begun,
+            tier=tier,
             rose=below is not None,
             warm_share_below=warm / max(1, ask.input_tokens),
             signed=ask.signed,
         )
 
-    def _tier_of(self, name: str | None) -> Tier | None:
-        return next((d.tier for d in self._fleet.all if d.id == name), None)
-
-    def _above(self, pinned: str | None, tier: Tier) -> Tier:
-        """One tier up from the one that serves this agent, or would."""
-        now = self._tier_of(pinned) or tier
-        return TIERS[min(TIERS.index(now) + 1, len(TIERS) - 1)]
-
-    def _may_stay(self, ranked: list[Deployment], pinned: str, needs: Needs, ask: Ask) -> bool:
+    def _may_stay(self, deployment: Deployment, needs: Needs, ask: Ask) -> bool:
         """Whether the session's model can go on; asking for full quality leaves a smaller one."""
-        for deployment in ranked:
-            if deployment.id == pinned:
-                full = ask.quality is not None and ask.quality >= 1 and deployment.tier != "frontier"
-                return not full and why_not(deployment, needs) is None
-        return False
+        full = self._quality_of(ask) >= 1 and deployment.tier != "frontier"
+        return not full and why_not(deployment, needs) is None
+
+    def _quality_of(self, ask: Ask) -> float:
+        return self._quality if ask.quality is None else ask.quality
 
     def _pinned_first(self, ranked: list[Deployment], ask: Ask, tier: Tier) -> list[Deployment]:
         """Within the tier asked for, stay with the deployment that holds the session's cache."""
         return sorted(ranked, key=lambda d: not (d.id == ask.session.pinned and d.tier == tier))
 
     def _by_tier(self, tier: Tier, ask: Ask, scales: Scales) -> list[Deployment]:
-        """Every deployment: `tier` first, then the tiers that may stand in; cheapest first within one."""
+        """Every deployment: `tier` first, then the tiers that may stand in. Within one, known prices first, those first
+        with which the rest of the session is expected to cost least, the caller's waiting counted in; order of the
+        config among equals. A pace that is not known counts as no waiting: that is how it comes to be known."""
         order: list[Deployment] = []
         for t in _FALLBACK_ORDER[tier]:
-            order.extend(self._cheapest_first(self._fleet.tier(t), ask, scales))
-        order.extend(self._cheapest_first((d for d in self._fleet.all if d.tier not in TIERS), ask, scales))
+            alike = self._fleet.tier(t)
+            order += alike if len(alike) < 2 else sorted(alike, key=lambda d: self._cost(d, ask, scales))
         return order
-
-    def _cheapest_first(self, deployments: Iterable[Deployment], ask: Ask, scales: Scales) -> list[Deployment]:
-        """Known prices first, those first with which the rest of the session is expected to cost least, the caller's
-        waiting counted in; order of the config among equals. A pace that is not known counts as no waiting: that is
-        how it comes to be known."""
-
-        return sorted(deployments, key=lambda d: self._cost(d, ask, scales))
 
     def _cost(self, deployment: Deployment, ask: Ask, scales: Scales) -> tuple[bool, float]:
         """Whether it is unpriced, and what it costs."""
-        money = scales.of(deployment).rest
-        waiting = scales.seconds(deployment) or 0.0 if ask.second_nano_usd else 0.0
-        return money is None, (money or 0) * ask.thrift + waiting * ask.second_nano_usd * scales.run.steps
+        weight = scales.of(deployment)
+        money = 0.0 if weight.option is None else rest_cost(weight.option, scales.run)
+        waiting = weight.seconds or 0.0 if ask.second_nano_usd else 0.0
+        return weight.option is None, money * ask.thrift + waiting * ask.second_nano_usd * scales.run.steps
 
     def _wanted_tier(self, needs: Needs, ask: Ask, odds: Odds | None) -> tuple[Tier, str, str]:
         """Where a session begins while too little is known of the models: by the request's structure.
@@ -347,8 +344,7 @@ class Router:
         that less will do, because a failed session costs more than it saves.
         """
         outline = ask.outline
-        tokens = needs.input_tokens
-        quality = QUALITY if ask.quality is None else ask.quality
+        tokens, quality = needs.input_tokens, self._quality_of(ask)
         if quality >= 1:
             return "frontier", "quality", "full quality was asked for"
         if needs.tools:
@@ -393,6 +389,32 @@ class Router:
         return NoCapacity(f"no configured model can take this request ({reasons})")
 
 
+def _weighed(
+    deployment: Deployment, weight: Weight, *, place: int = 0, odds: Odds | None = None, rejected: str | None = None
+) -> Candidate:
+    """A deployment as a candidate. Those that may be tried have a chance: their tier's where `odds` say nothing."""
+    success, bounds = None, None
+    if rejected is None and place < MOST_TOLD:
+        told = None if odds is None else odds.of(deployment.id)
+        success = assumed_success(deployment) if told is None else told.success
+        bounds = None if told is None else (told.low, told.high)
+    return Candidate(
+        deployment=deployment,
+        expected_cost_nano_usd=None if weight.step is None else round(weight.step),
+        warm=weight.warm,
+        success=success,
+        bounds=bounds,
+        expected_s=weight.seconds,
+        place=place,
+        rejected=rejected,
+    )
+
+
+def _first(first: T, others: Iterable[T]) -> list[T]:
+    """`first`, then the others in their order."""
+    return [first, *[other for other in others if other is not first]]
+
+
 def placed(candidates: list[Candidate], selection: Selection) -> tuple[Candidate, ...]:
     """The candidates with their places: one model at one price in several houses has one place, and any of them will
     do. A model that the caller named by its house comes before its fallbacks, whatever they are."""
@@ -401,7 +423,7 @@ def placed(candidates: list[Candidate], selection: Selection) -> tuple[Candidate
         place = index
         if told and _alike(told[-1], candidate) and (selection.kind != "model" or index < selection.meant):
             place = told[-1].place
-        told.append(replace(candidate, place=place))
+        told.append(candidate if candidate.place == place else replace(candidate, place=place))
     return tuple(told)
 
 

@@ -126,6 +126,11 @@ class Trajectory:
             results=self._results,
         )
 
+    @property
+    def recovered(self) -> bool:
+        """Whether a call that had failed went well, and nothing failed since."""
+        return self._recovered
+
     def settled(self) -> None:
         """Somebody acted on the signs: what was seen so far is no evidence any more."""
         self._window.clear()
@@ -204,6 +209,8 @@ def severity_of(text: str) -> float:
 def _exit_code(text: str) -> int | None:
     """The first that is told of."""
     plain = text.lower()
+    if "exit" not in plain and "return" not in plain:
+        return None
     told = [found for found in (words.search(plain) for words in _EXITS) if found is not None]
     return int(min(told, key=re.Match.start)[1]) if told else None
 

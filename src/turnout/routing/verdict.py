@@ -25,13 +25,17 @@ class Odds:
     def __init__(self, predictor: Predictor, seen: Seen) -> None:
         self._predictor = predictor
         self._seen = seen
-        self._told: dict[str, Prediction] = {}
+        self._told: dict[str, Prediction | None] = {}
 
     def of(self, model: str) -> Prediction | None:
         """The chance that `model` (a deployment's id) does it well; None where too few of its outcomes are known."""
-        if (told := self._told.get(model)) is None and self._predictor.count(model) >= ENOUGH:
-            told = self._told[model] = self._predictor.predict(self._seen, model)
-        return told
+        if model not in self._told:
+            self._told[model] = self._predictor.predict(self._seen, model) if self.knows(model) else None
+        return self._told[model]
+
+    def knows(self, model: str) -> bool:
+        """Whether enough of its outcomes are known."""
+        return self._predictor.count(model) >= ENOUGH
 
     def simple(self, quality: float) -> bool:
         """Whether a small model keeps that quality on it (`Predictor.simple`)."""
@@ -62,8 +66,10 @@ def verdict_of(
     """The cheapest of `able` whose lower bound is at least `quality` times the best one's estimate; None while fewer
     than two are known, or none of the strongest tier there is. `cost` in any unit; None: unpriced, never chosen."""
     known = [(d, told) for d in able if (told := odds.of(d.id)) is not None]
-    strongest = max((_rank(d) for d in able), default=0)
-    if len(known) < 2 or all(_rank(d) < strongest for d, _ in known):
+    if len(known) < 2:
+        return None
+    strongest = max(map(_rank, able))
+    if all(_rank(d) < strongest for d, _ in known):
         return None
     best, told = max(known, key=lambda one: one[1].success)
     good = [(price, d, p) for d, p in known if p.low >= quality * told.success and (price := cost(d)) is not None]

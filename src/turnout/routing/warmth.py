@@ -26,6 +26,8 @@ PRIOR_REQUESTS = 5
 
 MOST_PREFIXES = 10_000
 
+COLD = Warm()
+
 
 class Figure(Struct, kw_only=True):
     """What came of the visits of one kind and age: tokens promised by the rule, and read."""
@@ -64,7 +66,7 @@ class Warmth:
         share."""
         rule = cache_rule_of(deployment.provider, deployment.upstream_model)
         if rule.granularity_tokens == 0:
-            return Warm()
+            return COLD
         found = [
             self._warm(rule, visit, "stay" if target == home else "return", now_s)
             for target, visit in visits.items()
@@ -73,7 +75,7 @@ class Warmth:
         shared = self._prefixes.get((*agent, deployment.id))
         if not found and shared is not None and shared.at_s + shared.ttl_s > now_s:
             found.append(self._warm(rule, shared, "first", now_s))
-        return max(found, key=lambda warm: warm.tokens, default=Warm())
+        return max(found, key=lambda warm: warm.tokens, default=COLD)
 
     def _warm(self, rule: CacheRule, visit: Visit, kind: WarmKind, now_s: float) -> Warm:
         promised, age_s = readable_tokens(rule, visit.tokens), now_s - visit.at_s

@@ -135,14 +135,15 @@ def route_operation(headers: Mapping[str, str]) -> Operation:
 def explain(engine: Engine, call: Call) -> dict[str, object]:
     """The decision for a request that nobody serves."""
     ctx, decision = engine.pipeline.explain(call)
+    rest = decision.rest()
     return {
         "model": decision.candidates[0].deployment.id,
         "reason": decision.reason,
         "explanation": decision.explanation,
         "mode": decision.mode,
         "effort": decision.effort,
-        "candidates": [candidate_story(c) for c in decision.candidates],
-        "rejected": [candidate_story(c) for c in decision.rejected],
+        "candidates": [candidate_story(c, rest) for c in decision.candidates],
+        "rejected": [candidate_story(c, rest) for c in decision.rejected],
         "request": {
             "dialect": ctx.dialect,
             "input_tokens_estimate": ctx.input_tokens_estimate,
@@ -157,12 +158,12 @@ def explain(engine: Engine, call: Call) -> dict[str, object]:
     }
 
 
-def candidate_story(candidate: Candidate) -> dict[str, object]:
+def candidate_story(candidate: Candidate, rest: Mapping[str, int]) -> dict[str, object]:
     return {
         "model": candidate.deployment.id,
         "tier": candidate.deployment.tier,
         "expected_cost_usd": usd(candidate.expected_cost_nano_usd),
-        "expected_rest_usd_per_solved": usd(candidate.rest_nano_usd),
+        "expected_rest_usd_per_solved": usd(rest.get(candidate.deployment.id)),
         "expected_s": candidate.expected_s,
         "unhealthy": candidate.unhealthy,
         **chance_story(candidate),

@@ -6,7 +6,7 @@ the store, in its own thread (`to_record`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Protocol
@@ -439,25 +439,27 @@ def plain_decision(value: Json) -> object:
     them. What is plain already comes back as it is."""
     if not isinstance(value, Decision):
         return value
+    rest = value.rest()
     return _Decided(
         value.reason,
         value.explanation,
         value.mode,
         value.effort,
         value.pins,
-        [_candidate(c) for c in value.candidates],
-        [_candidate(c) for c in value.rejected],
+        [_candidate(c, rest) for c in value.candidates],
+        [_candidate(c, rest) for c in value.rejected],
     )
 
 
-def _candidate(candidate: Candidate) -> _Weighed:
+def _candidate(candidate: Candidate, rest: Mapping[str, int]) -> _Weighed:
+    name = candidate.deployment.id
     return _Weighed(
-        candidate.deployment.id,
+        name,
         candidate.expected_cost_nano_usd,
         candidate.rejected,
         candidate.expected_s or UNSET,
         candidate.unhealthy or UNSET,
-        candidate.rest_nano_usd or UNSET,
+        rest.get(name) or UNSET,
         candidate.warm.tokens or UNSET,
         candidate.success or UNSET,
         candidate.bounds or UNSET,

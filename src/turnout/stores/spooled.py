@@ -8,6 +8,7 @@ other fields wrote it: fields are told by name (`HEAD`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -40,6 +41,7 @@ _FIRST_ENTRY = ("id", "budget", "at", "kind", "amount_nano_usd")
 
 _PRICE, _DECISION, _ATTEMPTS = (_ROW.index(name) for name in ("price", "decision", "attempt_log"))
 
+_REST = Decision.__struct_fields__.index("rest")
 _DEPLOYMENT_OF_ATTEMPT = Attempt.__struct_fields__.index("deployment")
 _DEPLOYMENT_OF_CANDIDATE = Candidate.__struct_fields__.index("deployment")
 
@@ -57,6 +59,7 @@ def encode(item: LedgerRow | BudgetEntry) -> bytes:
         values[_PRICE] = price_record(item.price)
     if isinstance(item.decision, Decision):
         told: list[Any] = list(astuple(item.decision))
+        told[_REST] = item.decision.rest()
         values[_DECISION] = [
             [_by_id(v, _DEPLOYMENT_OF_CANDIDATE) for v in t] if isinstance(t, tuple) else t for t in told
         ]
@@ -99,7 +102,10 @@ def _decision(values: Sequence[Any], names: Mapping[str, Sequence[str]]) -> Deci
     told = dict(zip(names["decision"], values, strict=True))
     for name in ("candidates", "rejected"):
         told[name] = [_fields(c, names["candidate"]) for c in told[name]]
-    return msgspec.convert(told, Decision)
+    rest = told.pop("rest", None)
+    if rest is None:  # an older Turnout's, which told each candidate its own
+        rest = {c["deployment"]["id"]: cost for c in told["candidates"] if (cost := c.get("rest_nano_usd"))}
+    return msgspec.structs.replace(msgspec.convert(told, Decision), rest=partial(dict[str, int], rest))
 
 
 def _fields(values: Sequence[Any], names: Sequence[str]) -> dict[str, Any]:
