@@ -7,7 +7,6 @@ import secrets
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from hashlib import sha256
 from typing import Protocol
 
 from msgspec import Struct
@@ -92,7 +91,7 @@ def new_key() -> str:
 def digest_of(key: str, secret: bytes) -> str:
     """What is kept of a key: HMAC-SHA256 with the server's secret, so that a stolen store opens nothing and cannot be
     searched for a key that somebody guesses."""
-    return hmac.new(secret, key.encode("utf-8", "surrogateescape"), sha256).hexdigest()
+    return hmac.digest(secret, key.encode("utf-8", "surrogateescape"), "sha256").hex()
 
 
 class Keys:

@@ -14,6 +14,7 @@ __all__ = ["decode_fields", "get", "join_fields"]
 
 T = TypeVar("T")
 
+_NULL = Raw(b"null")
 _fields = msgspec.json.Decoder(dict[str, Raw])
 
 
@@ -52,14 +53,7 @@ def _name(name: str) -> bytes:
 def get(fields: Mapping[str, Raw], name: str, decoder: msgspec.json.Decoder[T]) -> T | None:
     """The value of `name`, None where it is missing or null. Raises InvalidRequest that names the field."""
     raw = fields.get(name)
-    if raw is None or is_null(raw):
-        return None
-    return decode_value(raw, name, decoder)
-
-
-def is_null(raw: Raw) -> bool:
-    view = memoryview(raw)  # what is long is not copied to see that it is something else
-    return len(view) == 4 and bytes(view) == b"null"
+    return None if raw is None or raw == _NULL else decode_value(raw, name, decoder)
 
 
 def decode_value(raw: Raw | bytes, path: str, decoder: msgspec.json.Decoder[T]) -> T:

@@ -51,7 +51,7 @@ def decode_object(body: bytes) -> dict[str, Json]:
 def decode_each(raws: Iterable[bytes | Raw], path: str, decode: Callable[[Json, str], T]) -> tuple[T, ...]:
     """The values of a list, each decoded in full. Raises InvalidRequest."""
     try:
-        return tuple(decode(msgspec.json.decode(raw), f"{path}[{i}]") for i, raw in enumerate(raws))
+        return tuple([decode(msgspec.json.decode(raw), f"{path}[{i}]") for i, raw in enumerate(raws)])
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidRequest(f"{path} is not valid JSON: {error}") from None
 

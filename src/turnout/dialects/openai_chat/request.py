@@ -75,11 +75,12 @@ _TOP = frozenset(
 _MESSAGE = frozenset(
     {"role", "content", "name", "tool_calls", "tool_call_id", "refusal", "reasoning_content", "reasoning"}
 )
+_CALL = frozenset({"id", "type", "function"})
 
 
 def rest_of(value: dict[str, Json], known: frozenset[str], form: Json = None) -> dict[str, dict[str, Json]]:
     """`extras` for the keys of `value` that are not `known`."""
-    rest = {k: v for k, v in value.items() if k not in known}
+    rest = {} if known.issuperset(value) else {k: v for k, v in value.items() if k not in known}
     if form is not None:
         rest["_form"] = form
     return {NAME: rest} if rest else {}
@@ -143,32 +144,27 @@ def decode_message(value: Json, path: str) -> Message:
     role = told.get("role")
     if role not in _ROLES:
         raise bad(f"{path}.role", "system, developer, user, assistant or tool")
-    content = told.get("content")
     parts: list[Part] = []
-    parts.extend(
-        Reasoning(text=told[key], provider=NAME, extras={NAME: {"key": key}})
-        for key in ("reasoning_content", "reasoning")
-        if isinstance(told.get(key), str)
-    )
-    inner = _content(content, f"{path}.content")
-    if role in {"tool", "function"}:
-        call_id = told.get("tool_call_id") if role == "tool" else told.get("name")
+    for key in ("reasoning_content", "reasoning"):
+        if isinstance(text := told.get(key), str):
+            parts.append(Reasoning(text=text, provider=NAME, extras={NAME: {"key": key}}))  # noqa: PERF401 - hardly ever
+    content, name, result_of = told.get("content"), told.get("name"), role in {"tool", "function"}
+    inner: list[Part] = [Text(text=content)] if isinstance(content, str) else _content(content, f"{path}.content")
+    if result_of:
+        call_id = told.get("tool_call_id") if role == "tool" else name
         result = cast("tuple[Text | Image | File | Audio | Opaque, ...]", tuple(inner))
-        parts.append(ToolResult(call_id=text_at(call_id, f"{path}.tool_call_id"), parts=result, name=told.get("name")))
+        parts.append(ToolResult(call_id=text_at(call_id, f"{path}.tool_call_id"), parts=result, name=name))
     else:
         parts.extend(inner)
     if isinstance(told.get("refusal"), str):
         parts.append(Refusal(text=told["refusal"], extras={NAME: {"key": True}}))
-    calls = told.get("tool_calls") or []
-    if not isinstance(calls, list):
-        raise bad(f"{path}.tool_calls", "a list")
-    parts.extend(_call(c, f"{path}.tool_calls[{i}]") for i, c in enumerate(cast("list[Json]", calls)))
-    form = _form_of(told)
+    for i, call in enumerate(optional_list(told.get("tool_calls") or None, f"{path}.tool_calls")):
+        parts.append(_call(call, f"{path}.tool_calls[{i}]"))
     return Message(
         role="tool" if role == "function" else role,
         parts=tuple(parts),
-        name=told.get("name") if isinstance(told.get("name"), str) and role not in {"tool", "function"} else None,
-        extras=rest_of(told, _MESSAGE, {"content": form, "role": role}),
+        name=name if isinstance(name, str) and not result_of else None,
+        extras=rest_of(told, _MESSAGE, {"content": _form_of(told), "role": role}),
     )
 
 
@@ -183,7 +179,6 @@ def _form_of(told: dict[str, Json]) -> str:
 def _call(value: Json, path: str) -> ToolCall:
     told = object_at(value, path)
     kind = told.get("type", "function")
-    known = frozenset({"id", "type", "function"})
     if kind != "function":
         custom = object_at(told.get(kind), f"{path}.{kind}")
         return ToolCall(
@@ -194,7 +189,7 @@ def _call(value: Json, path: str) -> ToolCall:
             extras={NAME: {"type": kind}},
         )
     function = object_at(told.get("function"), f"{path}.function")
-    rest = rest_of(told, known)
+    rest = rest_of(told, _CALL)
     if "type" not in told:
         rest = {NAME: {**rest.get(NAME, {}), "_form": "no type"}}
     return ToolCall(
@@ -208,8 +203,6 @@ def _call(value: Json, path: str) -> ToolCall:
 def _content(content: Json, path: str) -> list[Part]:
     if content is None:
         return []
-    if isinstance(content, str):
-        return [Text(text=content)]
     if not isinstance(content, list):
         raise bad(path, "a string or a list of parts")
     return [_part(part, f"{path}[{i}]") for i, part in enumerate(cast("list[Json]", content))]
