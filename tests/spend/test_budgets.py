@@ -172,6 +172,14 @@ def test_calls_that_nobody_got_an_answer_from_are_paid_to_their_own_provider():
     assert (book.spent("lab"), book.spent("company")) == (30, 80)
 
 
+def test_what_a_rolling_window_has_left_behind_when_it_is_settled_does_not_count():
+    book, clock = budgets(company(1, period=Period(kind="rolling", window=timedelta(hours=24))))
+    held = reserve(book, spender(), (BIG, 300_000_000))
+    clock.now += timedelta(hours=25)
+    book.settle(held, [(BIG, 300_000_000)])
+    assert (book.held("company"), book.spent("company")) == (0, 0)
+
+
 def test_a_rolling_window_forgets_what_is_too_old_and_nothing_else():
     book, clock = budgets(company(1, period=Period(kind="rolling", window=timedelta(hours=24))))
     spend(book, USD)

@@ -359,12 +359,12 @@ class Budgets:
         for name, start, amount in reservation.held:
             if (purse := self._purses.get((name, start))) is not None:
                 purse.held -= amount
-        spender, at, now = reservation.spender, reservation.at, self._now()
+        spender, at = reservation.spender, reservation.at
         for deployment, cost in charges:
             for rule in self._all if cost else ():
                 if rule.covers(spender, deployment.id, deployment.provider):
                     self._book(rule, cost, at)
-                    self._tell(rule, now)
+                    self._tell(rule, self._now())  # after it is booked: of a rolling window it may be too old by now
 
     # Time, money and words.
 
