@@ -134,9 +134,9 @@ class Guard:
                     ctx.newest = len(outline.messages) - 1, told[-1]
                 agent.trail.feed(told)
                 trajectory = self._sessions.trajectory(owner, session)
-                was = trajectory.signs.recovered
+                was = trajectory.recovered
                 came = trajectory.feed(told)
-                recovered = trajectory.signs.recovered and not was
+                recovered = trajectory.recovered and not was
                 self._learner.saw(ctx, told, came, start=start, recovered=recovered)
         for verdict in rules.check(run, agent, now_s=now_s, p99_nano_usd=self._runs.costs.p99(feature)):
             self.act(ctx, call, agent, verdict)

@@ -353,7 +353,10 @@ class Pipeline:
     def decide(self, ctx: RequestContext, call: Call) -> Decision:
         """Whom to try, in order. A budget that leaves only small models decides a second time."""
         evidence = self._sessions.evidence(ctx.key_id or "", ctx.session)
-        look = Look(ctx, call.operation.chat, evidence.signs, self._learner.texts)
+        samples, look = self._learner.samples(ctx), None
+        if samples or ctx.session.pinned is None:  # nobody else looks
+            look = Look(ctx, call.operation.chat, evidence.signs, self._learner.texts)
+        ctx.newest = None
         ask = Ask(
             outline=ctx.outline,
             input_tokens=ctx.input_tokens_estimate,
@@ -370,10 +373,10 @@ class Pipeline:
             second_nano_usd=self._rules.second_nano_usd if ctx.latency == "interactive" else 0,
             kept_at=ctx.kept_at,
             look=look,
-            explores=tries_lower(ctx, self._rules.explore),
+            explores=self._rules.explore > 0 and tries_lower(ctx, self._rules.explore),
         )
         decision = self._router.decide(ask)
-        if self._learner.samples(ctx):
+        if samples and look is not None:
             ctx.look = look.packed
         budget = None
         if self._budgets.keep_for_small:

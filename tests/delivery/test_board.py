@@ -239,3 +239,23 @@ def test_who_starts_is_told_what_is_not_well_and_how_old_that_is(board, others):
     others[0].heard("=openai", told["=openai"], elapsed_s=20.0)
     others[1].heard("=openai", told["=openai"], elapsed_s=-1e9)
     assert [closed_for(other, BIG) for other in others] == [40.0, 60.0]
+
+
+def test_a_board_is_well_until_something_is_known_against_a_place(board, clock):
+    mini = Target.at(MINI, "lab")
+    assert board.well
+    fail(board, mini, times=2)
+    assert board.well, "two failures close nothing yet"
+    fail(board, mini)
+    assert not board.well
+    clock.now = 10.0
+    board.begin(mini).answered(None)
+    assert board.well
+    board.begin(mini).answered(RateLimits(requests=5))
+    assert not board.well, "limits are to be looked at"
+
+
+def test_accounts_that_change_make_other_targets(board):
+    assert len(board.targets(BIG)) == 3
+    board.accounts = {"openai": ("openai@key2",)}
+    assert [t.id for t in board.targets(BIG)] == ["openai/big@key2"]

@@ -249,3 +249,23 @@ def test_only_agents_teach_how_long_sessions_last():
     clock.now = 61
     sessions._expire()
     assert ended == [1]
+
+
+def test_what_is_known_of_how_an_agent_fares():
+    sessions, _ = table()
+    seen = sessions.locate("", NONE, conversation("a"))
+    assert sessions.evidence("", seen).why_up is None
+    sessions.blame("", seen, "the model refused")
+    assert sessions.evidence("", seen).why_up == "the model refused"
+    sessions.loops("", seen)
+    assert sessions.evidence("", seen).why_up == "it repeats itself"
+    assert sessions.evidence("somebody else", seen).why_up is None
+
+
+def test_system_text_anywhere_is_not_what_was_spoken():
+    """A prompt that changes at every step is known by its words: where it stands does not matter."""
+    sessions, _ = table()
+    talked = (("user", "a"), ("system", "be brief"), ("assistant", "b"), ("user", "c"))
+    first = sessions.locate("", NONE, outline(("system", "at 10:00"), *talked))
+    again = sessions.locate("", NONE, outline(("system", "at 10:05"), *talked, ("assistant", "d"), ("user", "e")))
+    assert (again.id, again.step, again.volatile) == (first.id, 1, True)

@@ -156,10 +156,10 @@ def test_failure_is_paid_twice_and_per_solved_task() -> None:
     small = Option(unit=Unit(fresh=1, write=1.25, read=0.1, output=5), success=0.5)
     large = Option(unit=Unit(fresh=5, write=6.25, read=0.5, output=25), success=0.9)
     run = Run(context=5_000, growth=500, output=200, steps=10)
-    over = done_over(large, run, noticed=0.5)
-    sure = with_escalation(replace(small, success=1.0), run, over)
+    alone, over = rest_cost(small, run), done_over(large, run, noticed=0.5)
+    sure = with_escalation(replace(small, success=1.0), run, alone=alone, over=over)
     assert sure == rest_cost(small, run)
-    expected = with_escalation(small, run, over, noticed=0.5)
+    expected = with_escalation(small, run, alone=alone, over=over, noticed=0.5)
     redo = rest_cost(large, Run(context=5_000 + 5 * 700, growth=500, output=200, steps=10))
     assert expected == pytest.approx(
         0.5 * rest_cost(small, run) + 0.5 * (rest_cost(small, replace(run, steps=5)) + redo)

@@ -81,6 +81,7 @@ def test_tests_turned_green_are_recovery_until_something_fails_again():
     assert fed(red, ('{"cmd": "edit"}', "ok"), green).signs.recovered
     assert not fed(red, ('{"cmd": "edit"}', "ok")).signs.recovered
     assert not fed(red, green, ('{"cmd": "ls"}', "Error: gone")).signs.recovered
+    assert fed(red, green).recovered
 
 
 def test_what_somebody_acted_on_is_no_evidence_any_more():

@@ -181,11 +181,11 @@ def cost_nano_usd(usage: Usage, price: Price) -> int:
     `unpriced_tier`). Absurd usage is bounded: no count below zero or above a billion, and where reads and writes
     are said to exceed the input, they are billed and no plain input is.
     """
-    total, output = usage.input or 0, usage.output or 0
-    read, write = usage.cache_read or 0, usage.cache_write or 0
-    if min(total, output, read, write) < 0 or max(total, output, read, write) > MAX_TOKENS:
-        total, output, read, write = _count(total), _count(output), _count(read), _count(write)
-    total = max(total, read + write)
+    total, output = _count(usage.input), _count(usage.output)
+    read = write = 0
+    if usage.cache_read or usage.cache_write:
+        read, write = _count(usage.cache_read), _count(usage.cache_write)
+        total = max(total, read + write)
     rates: Rates = price if not price.tiers and not price.service else rates_for(price, usage.service_tier, total)
     pico = (total - read - write) * rates.input + output * rates.output
     if read:

@@ -293,9 +293,10 @@ class SessionTable:
         if same and ((thread := self._threads[same[-1]]).step > 1 or asked.hints.session is not None):
             return _Found(thread=thread, shared=len(chain))
         for index in range(len(chain) - 2, -1, -1):
-            if waiting := self._heads.get(chain[index]):
+            digest = chain[index]
+            if waiting := self._heads.get(digest):
                 return _Found(thread=self._speaker(waiting, index + 1, said), shared=index + 1)
-            if (key := self._earlier.get(chain[index])) is not None:
+            if (key := self._earlier.get(digest)) is not None:
                 return _Found(thread=self._threads[key], shared=index + 1, forks=True)
         return None
 

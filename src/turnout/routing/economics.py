@@ -217,10 +217,9 @@ def done_over(then: Option, run: Run, *, noticed: float = NOTICED) -> float:
     return rest_cost(then, replace(after(run, _tried(run, noticed)), steps=run.steps))
 
 
-def with_escalation(first: Option, run: Run, over: float, *, noticed: float = NOTICED) -> float:
-    """Expected nano-dollars where a run begins with `first`, and what it does not solve is noticed after a share
-    `noticed` of the steps and done over, for `over` (`done_over`)."""
-    alone = rest_cost(first, run)
+def with_escalation(first: Option, run: Run, *, alone: float, over: float, noticed: float = NOTICED) -> float:
+    """Expected nano-dollars where a run begins with `first`, which costs `alone` (`rest_cost`), and what it does not
+    solve is noticed after a share `noticed` of the steps and done over, for `over` (`done_over`)."""
     if first.success >= 1:
         return alone
     tried = rest_cost(first, replace(run, steps=_tried(run, noticed)))

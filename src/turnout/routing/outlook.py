@@ -215,7 +215,7 @@ class Scales:
         for name, (option, alone) in ways.items():
             cost, solved = alone, option.success
             if solved < best.success:
-                cost = with_escalation(option, run, over)
+                cost = with_escalation(option, run, alone=alone, over=over)
                 solved += (1 - solved) * best.success
             if solved > 0:
                 told[name] = round(per_solved(cost, solved))

@@ -232,17 +232,8 @@ class Router:
         self, selection: Selection, needs: Needs, ask: Ask, scales: Scales, odds: Odds | None
     ) -> tuple[list[Deployment], str, str]:
         """All deployments that may serve, best first, whether able or not; the reason and its sentence."""
-        source = f"mode {selection.mode}" if selection.mode else f"the request names {selection.name}"
-        reason = "mode" if selection.mode else "explicit"
-        if selection.kind == "model":
-            return list(selection.deployments), reason, f"{source}: {selection.deployments[0].id}"
-        if selection.kind == "tier" and selection.tier is not None:
-            why = f"{source}: cheapest able {selection.tier} model"
-            return (
-                self._pinned_first(self._by_tier(selection.tier, ask, scales), ask, selection.tier),
-                reason,
-                why,
-            )
+        if selection.kind != "auto":
+            return self._named(selection, ask, scales)
         verdict = None if odds is None else self._verdict(odds, needs, ask, scales)
         if verdict is not None:
             ranked = self._by_tier(verdict.first.tier or "frontier", ask, scales)
@@ -263,6 +254,19 @@ class Router:
             told = f"step {ask.session.step} of a session that {home.id} serves{warm}{evidence}"
             return _first(home, ranked), "pinned", told
         return ranked, rule, why
+
+    def _named(self, selection: Selection, ask: Ask, scales: Scales) -> tuple[list[Deployment], str, str]:
+        """The deployments that a caller's name or mode means; within a tier the one that has the session's cache
+        first."""
+        source = f"mode {selection.mode}" if selection.mode else f"the request names {selection.name}"
+        reason = "mode" if selection.mode else "explicit"
+        tier = selection.tier
+        if tier is None:
+            return list(selection.deployments), reason, f"{source}: {selection.deployments[0].id}"
+        ranked, home = self._by_tier(tier, ask, scales), self._fleet.get(ask.session.pinned)
+        if home is not None and home.tier == tier:
+            ranked = _first(home, ranked)
+        return ranked, reason, f"{source}: cheapest able {tier} model"
 
     def _odds(self, ask: Ask) -> Odds | None:
         if self._predictor is None or ask.look is None:
@@ -314,10 +318,6 @@ class Router:
 
     def _quality_of(self, ask: Ask) -> float:
         return self._quality if ask.quality is None else ask.quality
-
-    def _pinned_first(self, ranked: list[Deployment], ask: Ask, tier: Tier) -> list[Deployment]:
-        """Within the tier asked for, stay with the deployment that holds the session's cache."""
-        return sorted(ranked, key=lambda d: not (d.id == ask.session.pinned and d.tier == tier))
 
     def _by_tier(self, tier: Tier, ask: Ask, scales: Scales) -> list[Deployment]:
         """Every deployment: `tier` first, then the tiers that may stand in. Within one, known prices first, those first
