@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from operator import attrgetter, itemgetter, sub
 from typing import Annotated, Any, Literal
 
@@ -19,7 +19,7 @@ __all__ = ["outline", "patch"]
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 RESULTS = frozenset({"tool", "function"})
 _QUOTE, _BRACKET, _N = b'"[n'
-_PLAIN = len('{"role":"","content":}')
+_ROOM = len('{"role":"","content":}') + MARK_BYTES
 _ANSWERS = len('"tool_call_id":,')
 Positive = Annotated[int, Meta(ge=1)]
 
@@ -69,8 +69,10 @@ def outline(body: bytes) -> RequestOutline:
         raise InvalidRequest("messages must be a list with at least one message", param="messages")
     heads = _heads_of(fields["messages"], raws)
     contents = list(map(memoryview, map(_content, heads)))
-    kinds = _part_kinds(heads, contents)
+    firsts = bytes(map(_first, contents))
+    kinds = _part_kinds(heads, firsts)
     sizes = list(map(len, map(memoryview, raws)))
+    beside = map(sub, sizes, map(len, contents))
     tools = get(fields, "tools", _raws) or ()
     options = get(fields, "stream_options", _stream_options)
     response_format = get(fields, "response_format", _response_format)
@@ -98,7 +100,7 @@ def outline(body: bytes) -> RequestOutline:
         user=get(fields, "user", _string),
         prompt_cache_key=get(fields, "prompt_cache_key", _string),
         service_tier=wished_tier(fields, "service_tier"),
-        caches=_asked_cache(fields, [raws[i] for i in _marking(heads, contents, sizes)]),
+        caches=_asked_cache(fields, _marking(raws, heads, firsts, beside)),
         answers=answers_in(fields, "n"),
         unseen="web_search_options" in fields,
     )
@@ -123,14 +125,13 @@ def _head(raw: Raw, path: str) -> _MessageHead:
     return head
 
 
-def _marking(heads: list[_MessageHead], contents: Sequence[memoryview], sizes: Sequence[int]) -> list[int]:
-    """The messages that may ask for the cache: not those whose content is a string, where what stands beside that, a
-    role and an id has no room for the words."""
-    rooms = map(sub, sizes, map(len, contents))
+def _marking(raws: list[Raw], heads: list[_MessageHead], firsts: bytes, beside: Iterable[int]) -> list[Raw]:
+    """The messages that may ask for the cache: those whose content is a list, and those that have, beside their
+    content, a role and an id, room for the words."""
     return [
-        i
-        for i, (head, first, room) in enumerate(zip(heads, map(_first, contents), rooms, strict=True))
-        if first != _QUOTE or (room >= _PLAIN + MARK_BYTES and room - _named(head) >= _PLAIN + MARK_BYTES)
+        raw
+        for raw, head, first, room in zip(raws, heads, firsts, beside, strict=True)
+        if first == _BRACKET or (room >= _ROOM and room - _named(head) >= _ROOM)
     ]
 
 
@@ -147,14 +148,16 @@ def _asked_cache(fields: dict[str, Raw], marking: list[Raw]) -> Literal["5m", "1
     return asked_cache(b"\n".join((*others, *marking)))
 
 
-def _part_kinds(heads: list[_MessageHead], contents: list[memoryview]) -> list[str]:
+def _part_kinds(heads: list[_MessageHead], firsts: bytes) -> list[str]:
     """The types of all content parts; texts are passed over, not copied."""
     kinds: list[str] = []
-    for i in [i for i, first in enumerate(map(_first, contents)) if first != _QUOTE]:
+    if not firsts.translate(None, b'"n'):
+        return kinds
+    for i, first in enumerate(firsts):
         path = f"messages[{i}].content"
-        if contents[i][0] == _BRACKET:
+        if first == _BRACKET:
             kinds.extend([part.type for part in decode_value(heads[i].content, path, _parts)])
-        elif contents[i][0] != _N:
+        elif first not in {_QUOTE, _N}:
             raise InvalidRequest(f"{path} must be a string or a list of parts", param=path)
     return kinds
 
