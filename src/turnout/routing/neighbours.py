@@ -75,14 +75,15 @@ class Neighbours:
         self._raise_bars()
         size, mine = len(self._rows), _places(buckets)
         digits = _added(list(map(self._columns.__getitem__, mine)))
-        above = _bytes([self._above(digits, count)], size)
+        above = f"{self._above(digits, count):0{size}b}"[::-1]  # the lowest bit first
         low, high = _bytes(digits[:8], size), _bytes(digits[8:], size)
         lengths, length = self._lengths, _length(mine)
         found: list[tuple[float, int]] = []
-        number = above.find(b"\1")
+        number = above.find("1")
         while number >= 0:
-            found.append(((low[number] | high[number] << 8) / lengths[number], number))
-            number = above.find(b"\1", number + 1)
+            shared = low[number] | high[number] << 8 if high else low[number]
+            found.append((shared / lengths[number], number))
+            number = above.find("1", number + 1)
         found = sorted(found)[-count:] if count else []
         near = sorted([(number, cosine / length) for cosine, number in found])
         if len(near) < count:
@@ -165,7 +166,10 @@ def _at_least(digits: Sequence[int], others: Sequence[int], every: int) -> int:
 
 
 def _bytes(digits: Sequence[int], size: int) -> bytes:
-    """Numbers of up to eight digits, a byte each: a digit's "0" and "1" in ASCII differ in the lowest bit."""
+    """Numbers of up to eight digits, a byte each, none where there are no digits: a digit's "0" and "1" in ASCII differ
+    in the lowest bit."""
+    if not digits:
+        return b""
     ones = int.from_bytes(b"\1" * size, "little")
     total = 0
     for place, digit in enumerate(digits):
