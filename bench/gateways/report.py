@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import sysconfig
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -89,8 +90,14 @@ def head(run: Run) -> str:
         f"and the most in brackets.{shared}{trial}\n\n"
         f"{datetime.now(UTC):%Y-%m-%d}, commit {commit.stdout.strip() or 'unknown'}, {processor()}, "
         f"{platform.machine()}, Linux {platform.release()}, "
-        f"Python {platform.python_version()}."
+        f"{interpreter()}."
     )
+
+
+def interpreter() -> str:
+    """Which Python, and whether its build says that it was optimised by a profile."""
+    optimised = "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
+    return f"Python {platform.python_version()}{'' if optimised else ' (configured without --enable-optimizations)'}"
 
 
 def processor() -> str:
