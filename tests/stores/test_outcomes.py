@@ -9,7 +9,7 @@ from support.stores import KINDS, house
 from turnout.errors import ConfigError, Internal
 from turnout.learning import Asked
 from turnout.routing.outcomes import Outcome
-from turnout.stores import outcomes
+from turnout.stores import outcomes, schema
 from turnout.stores.outcomes import SqliteOutcomes
 from turnout.stores.postgres import outcomes as postgres
 
@@ -108,6 +108,20 @@ def test_a_store_that_fails_says_so_and_raises_only_where_it_is_read(tmp_path, c
     with pytest.raises(Internal, match="cannot be read"):
         store.recent(10)
     assert "outcomes are lost, and nothing else" in caplog.text
+    store.close()
+
+
+def test_what_a_lock_keeps_off_the_disk_waits_and_is_not_lost(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(schema, "BUSY_TIMEOUT_S", 0.01)
+    store = SqliteOutcomes(tmp_path / "ledger.db", flush_interval_s=60)
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    store.add(outcome("r"))
+    assert store.recent(1) == []
+    other.execute("COMMIT")
+    assert store.recent(1) == [outcome("r")]
+    assert not caplog.records
+    other.close()
     store.close()
 
 

@@ -11,7 +11,7 @@ from msgspec import Raw
 
 from turnout.chat import Json
 
-__all__ = ["answers_in", "asked_cache", "has_hosted_tools", "may_mark", "tier_word", "wished_tier"]
+__all__ = ["MARK_BYTES", "answers_in", "asked_cache", "has_hosted_tools", "tier_word", "wished_tier"]
 
 _WORDS = {
     "": None,
@@ -83,17 +83,8 @@ def asked_cache(body: bytes) -> Literal["5m", "1h"] | None:
     return None
 
 
-_ROOM = len(',"cachePoint":0')
-
-
-def may_mark(message: Raw, content: Raw, role: str) -> bool:
-    """Whether a message of that role and content may ask for the cache: not where that is a string and nothing beside
-    it has room for the words."""
-    if bytes(memoryview(content)[:1]) != b'"':
-        return True
-    beside = len(memoryview(message)) - len(memoryview(content)) - len(role)
-    return beside >= len('{"role":"","content":}') + _ROOM
-
+MARK_BYTES = len(',"cachePoint":0')
+"""The least that a wish for the cache takes in an object that says something else too."""
 
 _HOSTED = re.compile(
     rb'"type"\s*:\s*"(?:web_search|web_fetch|code_execution|code_interpreter|file_search|image_generation|mcp|advisor)'

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter, mul
+from typing import cast
 
 import xxhash
 from msgspec import Raw
@@ -131,8 +132,9 @@ def parts_of(outline: RequestOutline, counted: Counted, total: int) -> Parts:
     """`total`, what was counted of this request, by what the tokens are. A message is of one kind: a system prompt, a
     tool's result, thinking, or history."""
     sums: dict[Kind, float] = {"system": 0.0, "history": 0.0, "tool_results": 0.0, "reasoning": 0.0}
-    for role, tokens, kind in zip(outline.roles, counted.messages, counted.kinds, strict=False):
-        sums[BY_ROLE.get(role, kind)] += tokens
+    kinds = cast("Iterable[Kind]", map(BY_ROLE.get, outline.roles, counted.kinds))
+    for kind, tokens in zip(kinds, counted.messages, strict=False):
+        sums[kind] += tokens
     # What is left is the prefix that is no tools.
     sums["system"] += max(0.0, total - counted.tools - counted.media - sum(sums.values()))
     return Parts(

@@ -20,7 +20,7 @@ from turnout.stores.outcome_queue import (
     cells_of,
     size_of,
 )
-from turnout.stores.schema import cause_of, open_database
+from turnout.stores.schema import LOCKED, cause_of, code_of, open_database
 
 __all__ = ["SqliteOutcomes"]
 
@@ -46,7 +46,7 @@ _TRIM = """
 
 class SqliteOutcomes(OutcomeQueue):
     """An `OutcomeArchive` in the file `path`, or in memory for `:memory:`. Raises ConfigError for a file that cannot be
-    opened. What the disk does not take after a few tries is logged and lost."""
+    opened. What the disk does not take after a few tries is logged and lost, what a lock keeps off it waits."""
 
     number = "rowid"
 
@@ -61,6 +61,8 @@ class SqliteOutcomes(OutcomeQueue):
                 self._write(batch)
                 break
             except sqlite3.Error as error:
+                if last and code_of(error) in LOCKED:
+                    return False
                 if last:
                     self.tell(cause_of(error))
         return True

@@ -11,6 +11,7 @@ from turnout.stores.sums import SPEND_MIGRATION, SUMS_MIGRATION
 
 __all__ = [
     "BUSY_TIMEOUT_S",
+    "LOCKED",
     "MEMORY",
     "MIGRATIONS",
     "cause_of",
@@ -225,6 +226,9 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
     SPEND_MIGRATION,
 )
 """Version n of the file is what the first n entries made. Only ever add to the end."""
+
+LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+"""Somebody else writes: what was to be written is tried again."""
 
 _CAUSES = {
     sqlite3.SQLITE_BUSY: "another process holds a lock on it; end that process",

@@ -40,7 +40,7 @@ from turnout.spend.volume import Volume
 from turnout.spend.wanted import Wanted
 from turnout.stores.finding import find_query
 from turnout.stores.questions import LedgerQuestions, Value
-from turnout.stores.schema import BUSY_TIMEOUT_S, MEMORY, cause_of, code_of, identity_of, open_database
+from turnout.stores.schema import BUSY_TIMEOUT_S, LOCKED, MEMORY, cause_of, code_of, identity_of, open_database
 from turnout.stores.spending import past_of, spending_query, spent_of_record
 from turnout.stores.sums import roll
 from turnout.stores.taking import Followers, Losses
@@ -82,8 +82,7 @@ _INSERT_ENTRY = (
     f"INSERT INTO budget_entries ({', '.join(_ENTRY_COLUMNS)}) VALUES (?, ?, ?, ?, ?) "  # noqa: S608
     "ON CONFLICT (id, budget) DO NOTHING"
 )
-_LOCKED = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
-_PASSING = _LOCKED | {sqlite3.SQLITE_FULL}
+_PASSING = LOCKED | {sqlite3.SQLITE_FULL}
 
 
 class _Marker(threading.Event):
@@ -407,7 +406,7 @@ class SqliteLedger(LedgerQuestions):
             self._write_db = None
 
     def _failed(self, error: sqlite3.Error | ConfigError) -> None:
-        if code_of(error) in _LOCKED:
+        if code_of(error) in LOCKED:
             self._locked_s = time.monotonic() if self._locked_s is None else self._locked_s
             if time.monotonic() - self._locked_s < self._patience_s:
                 return

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from operator import attrgetter
+from collections.abc import Iterable
+from operator import attrgetter, itemgetter, sub
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
 from turnout.chat import RequestOutline
-from turnout.dialects.billing import answers_in, asked_cache, may_mark, wished_tier
+from turnout.dialects.billing import MARK_BYTES, answers_in, asked_cache, wished_tier
 from turnout.dialects.fields import decode_fields, decode_value, encode, get, join_fields
 from turnout.errors import InvalidRequest
 
@@ -18,12 +19,15 @@ __all__ = ["outline", "patch"]
 ROLES = frozenset({"system", "developer", "user", "assistant", "tool", "function"})
 RESULTS = frozenset({"tool", "function"})
 _QUOTE, _BRACKET, _N = b'"[n'
+_ROOM = len('{"role":"","content":}') + MARK_BYTES
+_ANSWERS = len('"tool_call_id":,')
 Positive = Annotated[int, Meta(ge=1)]
 
 
 class _MessageHead(Struct):
     role: str = ""
     content: Raw = Raw(b"null")
+    tool_call_id: Raw = Raw(b"")
     tool_calls: Raw | UnsetType = UNSET
 
 
@@ -40,6 +44,8 @@ class _ResponseFormat(Struct):
 
 
 _role = attrgetter("role")
+_content = attrgetter("content")
+_first = itemgetter(0)
 _string = msgspec.json.Decoder(str)
 _bool = msgspec.json.Decoder(bool)
 _positive = msgspec.json.Decoder(Positive)
@@ -62,7 +68,11 @@ def outline(body: bytes) -> RequestOutline:
     if not raws:
         raise InvalidRequest("messages must be a list with at least one message", param="messages")
     heads = _heads_of(fields["messages"], raws)
-    kinds = _part_kinds(heads)
+    contents = list(map(memoryview, map(_content, heads)))
+    firsts = bytes(map(_first, contents))
+    kinds = _part_kinds(heads, firsts)
+    sizes = list(map(len, map(memoryview, raws)))
+    beside = map(sub, sizes, map(len, contents))
     tools = get(fields, "tools", _raws) or ()
     options = get(fields, "stream_options", _stream_options)
     response_format = get(fields, "response_format", _response_format)
@@ -77,8 +87,8 @@ def outline(body: bytes) -> RequestOutline:
         include_usage=bool(options and options.include_usage),
         max_output_tokens=limit,
         tools=len(tools) + len(get(fields, "functions", _raws) or ()),
-        tools_bytes=sum(len(memoryview(raw)) for raw in tools),
-        messages_bytes=sum(map(len, map(memoryview, raws))),
+        tools_bytes=sum(map(len, map(memoryview, tools))),
+        messages_bytes=sum(sizes),
         images=kinds.count("image_url"),
         files=kinds.count("file"),
         audio=kinds.count("input_audio"),
@@ -90,7 +100,7 @@ def outline(body: bytes) -> RequestOutline:
         user=get(fields, "user", _string),
         prompt_cache_key=get(fields, "prompt_cache_key", _string),
         service_tier=wished_tier(fields, "service_tier"),
-        caches=asked_cache(body) and _asked_cache(fields, raws, heads),
+        caches=_asked_cache(fields, _marking(raws, heads, firsts, beside)),
         answers=answers_in(fields, "n"),
         unseen="web_search_options" in fields,
     )
@@ -115,26 +125,40 @@ def _head(raw: Raw, path: str) -> _MessageHead:
     return head
 
 
-def _asked_cache(fields: dict[str, Raw], raws: list[Raw], heads: list[_MessageHead]) -> Literal["5m", "1h"] | None:
-    """What a body that has the words somewhere asks of the cache: they may stand in a text that speaks of it."""
-    marked = [raw for raw, head in zip(raws, heads, strict=True) if may_mark(raw, head.content, head.role)]
+def _marking(raws: list[Raw], heads: list[_MessageHead], firsts: bytes, beside: Iterable[int]) -> list[Raw]:
+    """The messages that may ask for the cache: those whose content is a list, and those that have, beside their
+    content, a role and an id, room for the words."""
+    return [
+        raw
+        for raw, head, first, room in zip(raws, heads, firsts, beside, strict=True)
+        if first == _BRACKET or (room >= _ROOM and room - _named(head) >= _ROOM)
+    ]
+
+
+def _named(head: _MessageHead) -> int:
+    """How many bytes a message's role and id take."""
+    answered = len(memoryview(head.tool_call_id))
+    return len(head.role) + (answered + _ANSWERS if answered else 0)
+
+
+def _asked_cache(fields: dict[str, Raw], marking: list[Raw]) -> Literal["5m", "1h"] | None:
+    """What a request asks of the cache: where else the words stand, a text speaks of it. That part alone is looked
+    through: it is small where all else is plain text."""
     others = (piece for name, raw in fields.items() if name != "messages" for piece in (encode(name), raw))
-    return asked_cache(b"\n".join((*others, *marked)))
+    return asked_cache(b"\n".join((*others, *marking)))
 
 
-def _part_kinds(heads: list[_MessageHead]) -> list[str]:
+def _part_kinds(heads: list[_MessageHead], firsts: bytes) -> list[str]:
     """The types of all content parts; texts are passed over, not copied."""
     kinds: list[str] = []
-    for i, head in enumerate(heads):
-        first = memoryview(head.content)[0]
-        if first == _QUOTE:
-            continue
+    if not firsts.translate(None, b'"n'):
+        return kinds
+    for i, first in enumerate(firsts):
+        path = f"messages[{i}].content"
         if first == _BRACKET:
-            kinds.extend(part.type for part in decode_value(head.content, f"messages[{i}].content", _parts))
-        elif first != _N:
-            raise InvalidRequest(
-                f"messages[{i}].content must be a string or a list of parts", param=f"messages[{i}].content"
-            )
+            kinds.extend([part.type for part in decode_value(heads[i].content, path, _parts)])
+        elif first not in {_QUOTE, _N}:
+            raise InvalidRequest(f"{path} must be a string or a list of parts", param=path)
     return kinds
 
 
