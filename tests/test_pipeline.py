@@ -59,6 +59,29 @@ async def test_a_whole_answers_books_are_closed_by_whoever_takes_it_and_what_it_
         assert pipeline._budgets.spent("all") == row.cost_nano_usd
 
 
+async def test_a_provider_that_hangs_up_slowly_is_let_go_before_its_caller_has_the_end(tmp_path, monkeypatch):
+    """A plug-in's transport may: the next request of the same agent finds the books closed all the same."""
+    closed, plain = [], Exchange.aclose
+
+    async def slowly(exchange):
+        if not closed:
+            await asyncio.sleep(0.01)
+        closed.append(exchange)
+        await plain(exchange)
+
+    monkeypatch.setattr(Exchange, "aclose", slowly)
+    async with (
+        ScriptedUpstream(stream(EVENT, b"data: [DONE]\n\n")) as up,
+        gateway(BUDGET + lab(up.url), tmp_path) as gw,
+    ):
+        reply = await gw.engine.pipeline.answer(call(stream=True))
+        assert [data async for data in reply.stream]
+        ending = asyncio.create_task(reply.stream.aclose())
+        await asyncio.sleep(0)
+        assert gw.engine.pipeline._budgets.held("all") == 0
+        await ending
+
+
 async def test_an_answer_that_nobody_can_take_any_more_is_booked_as_paid(tmp_path, monkeypatch):
     async def cut_off(*_):
         raise asyncio.CancelledError

@@ -162,6 +162,8 @@ class SettlingStream:
         error = self._exchange.farewell()
         if error is None or self._told:
             self._outcome = "error" if self._exchange.error else "ok"
+            # While the caller waits: from the end that it gets to the books there is no time for its next request.
+            await self._exchange.aclose()
             raise StopAsyncIteration
         taken_over = await self._books.go_on(self._ctx, self._call, self)
         if taken_over is None:

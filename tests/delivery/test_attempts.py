@@ -271,6 +271,25 @@ async def test_a_race_that_both_lose_goes_on_elsewhere():
     assert sorted(a.target for a in ctx.attempts) == ["lab/mini", "lab/third", "openai/big"]
 
 
+async def test_whoever_leaves_in_the_very_moment_of_an_answer_leaves_nothing_open():
+    for turns in range(1, 8):
+        delivery, ctx = setting(hedge=True)
+        quick(delivery, BIG)
+        given = []
+
+        async def call(_, given=given):
+            given.append(Answer())
+            return given[-1]
+
+        asking = asyncio.create_task(delivery.deliver(ctx, call))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        asking.cancel()
+        if isinstance((await asyncio.gather(asking, return_exceptions=True))[0], asyncio.CancelledError):
+            assert all(one.closed for one in given)
+            assert delivery.board.in_flight(delivery.board.targets(BIG)[0]) == 0
+
+
 @pytest.mark.parametrize("facts", [{"latency": "batch"}, {"kept_at": "openai"}])
 async def test_no_rival_for_callers_who_do_not_wait_nor_for_state_that_one_provider_keeps(facts):
     delivery, ctx = setting(hedge=True, **facts)

@@ -35,6 +35,10 @@ class Desk:
                 self.serves.set()
                 await self.may_answer.wait()
                 request.respond(200, b"late", [])
+            case "/books":
+                request.respond(200, b"ok", [])
+                await asyncio.sleep(0)
+                self.seen.append("closed")
             case "/large":
                 self.seen.append(request.path)
                 request.respond(200, b"x" * 1_000_000, [])
@@ -310,6 +314,14 @@ async def test_requests_sent_ahead_have_a_number():
         writer.close()
         await asyncio.sleep(0.05)
         assert not served.connections
+
+
+async def test_a_request_sent_ahead_begins_when_the_books_of_the_one_before_are_closed():
+    async with desk() as (told, _, dial):
+        reader, writer = await dial()
+        writer.write((GET.replace(b"/a", b"/books") + GET) * 2)
+        assert (await all_of(reader)).count(b"200 OK") == 4
+        assert [what if what == "closed" else what[1] for what in told.seen] == ["closed", "/a"] * 2
 
 
 async def test_a_caller_is_told_once_that_it_left():

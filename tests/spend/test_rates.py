@@ -29,6 +29,15 @@ def test_a_whole_minutes_amount_fits_at_any_time_when_nothing_was_used(now):
     assert Rate(7).wait_s(7, now) == 0
 
 
+@given(st.floats(0, 1e7), st.integers(1, 100))
+def test_a_minutes_amount_fits_one_by_one_in_the_same_moment_too(now, limit):
+    rate = Rate(limit)
+    for _ in range(limit):
+        assert rate.wait_s(1, now) == 0
+        rate.take(1, now)
+    assert rate.wait_s(1, now) == pytest.approx(60 / limit)
+
+
 @given(st.integers(1, 50), st.lists(st.tuples(st.floats(0, 30), st.integers(1, 20)), max_size=60))
 def test_no_minute_holds_more_than_the_burst_and_the_rate(limit, asked):
     rate, now, let_in = Rate(limit), 0.0, []

@@ -79,6 +79,10 @@ def test_an_older_turnouts_candidates_had_the_cost_of_the_rest_themselves() -> N
     assert isinstance(back, LedgerRow)
     assert to_record(back) == to_record(row)
     assert b'"rest_nano_usd":700' in b"".join(str(cell).encode() for cell in to_record(back))
+    decision[names["decision"].index("rejected")][0][-1] = 900  # a budget left it out
+    back, _ = decode(msgspec.msgpack.encode(["row", values]), msgspec.json.encode(names))
+    assert isinstance(back, LedgerRow)
+    assert b'"rest_nano_usd":900' in b"".join(str(cell).encode() for cell in to_record(back))
 
 
 def test_what_is_no_record_is_refused() -> None:

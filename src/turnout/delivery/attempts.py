@@ -243,11 +243,10 @@ class Delivery:
                 route.failed(rival.target, second.result().failure or NoCapacity("no answer came"))
                 return first.result()
             return winner.result()
-        finally:
+        except BaseException:
             for _, task in racers:
-                if not task.done():
-                    task.cancel()
-                    await asyncio.gather(task, return_exceptions=True)
+                await _let_go(task)
+            raise
 
 
 class _Route:
@@ -367,12 +366,7 @@ def _cost(deployment: Deployment, usage: Usage | None) -> int | None:
 async def _called_off(ctx: RequestContext, target: Target, task: asyncio.Task[_Tried[A]], took_s: float) -> Attempt:
     """The record of a call that lost its race. Its prompt is paid for; what it had written is not known and, unless it
     was whole, not counted."""
-    task.cancel()
-    result = (await asyncio.gather(task, return_exceptions=True))[0]
-    if isinstance(result, _Tried):  # it ended in the very moment that the other did
-        result.flight.dropped()
-        if result.answer is not None:
-            await result.answer.aclose()
+    await _let_go(task)
     prompt = Usage(input=ctx.input_tokens_estimate, output=0)
     return Attempt(
         deployment=target.deployment,
@@ -383,6 +377,16 @@ async def _called_off(ctx: RequestContext, target: Target, task: asyncio.Task[_T
         usage=prompt,
         cost_nano_usd=_cost(target.deployment, prompt),
     )
+
+
+async def _let_go(task: asyncio.Task[_Tried[A]]) -> None:
+    """End a call that nobody waits for any more, and what it may have answered in that very moment."""
+    task.cancel()
+    result = (await asyncio.gather(task, return_exceptions=True))[0]
+    if isinstance(result, _Tried):
+        result.flight.dropped()
+        if result.answer is not None:
+            await result.answer.aclose()
 
 
 def _resting(choice: Choice) -> TurnoutError:

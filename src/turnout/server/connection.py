@@ -409,12 +409,14 @@ class Connection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def answered(self, request: Request) -> None:
-        """The next request's turn."""
+        """The next request's turn; of those that wait only when this one's books are closed (`_serve`), for it may need
+        what this one holds."""
         self._serving = None
         if self.lost or self._mute:
             return
         if request.keep_alive:
-            self._next()
+            if not self._waiting:
+                self._next()
             return
         self._waiting.clear()
         if self._coming is not request or self._refused:
@@ -503,7 +505,7 @@ class Connection(asyncio.Protocol):
 
     def _rest(self) -> None:
         """Nobody is served. In the midst of a next head, or of an answered request's body, it is not idle."""
-        if self._ends or self.full:
+        if self._ends or self.full or self._waiting:
             return
         self._idle = not self._in_head and self._coming is None
         self._due_s = self._loop.time() + (KEEP_ALIVE_S if self._idle else self.head_s)
@@ -541,6 +543,8 @@ class Connection(asyncio.Protocol):
         finally:
             if not request.answered and not self.lost:
                 self._leave(request, status)
+            if self._waiting and self._serving is None:
+                self._next()
 
     def _leave(self, request: Request, status: int) -> None:
         """Nobody will answer this any more, or answer it to its end."""

@@ -16,6 +16,9 @@ __all__ = ["Gates", "Rate", "rate_of", "take_all"]
 
 MINUTE_S = 60.0
 
+ROUNDED_S = 1e-6
+"""What is left to wait below that is but rounding: a clock that has run for months tells a nanosecond at best."""
+
 
 class Rate:
     """So many a minute. Never used, it is full. `free_s` is when it will be full again: all there is to keep of it."""
@@ -27,8 +30,8 @@ class Rate:
     def wait_s(self, weight: float, now_s: float) -> float:
         """Seconds until `weight` fits; 0: now. What is more than a whole minute's amount fits when it is full."""
         weight = min(weight, self.per_minute)
-        # Not by way of `now_s` plus a minute: rounded, that leaves a trillionth of a second to wait of what is full.
-        return max(0.0, max(self.free_s - now_s, 0.0) + weight / self.per_minute * MINUTE_S - MINUTE_S)
+        wait_s = max(self.free_s - now_s, 0.0) + weight / self.per_minute * MINUTE_S - MINUTE_S
+        return wait_s if wait_s > ROUNDED_S else 0.0
 
     def take(self, weight: float, now_s: float) -> None:
         """Use `weight` of it, whether it fits or not; a negative weight gives back."""

@@ -104,7 +104,8 @@ def _decision(values: Sequence[Any], names: Mapping[str, Sequence[str]]) -> Deci
         told[name] = [_fields(c, names["candidate"]) for c in told[name]]
     rest = told.pop("rest", None)
     if rest is None:  # an older Turnout's, which told each candidate its own
-        rest = {c["deployment"]["id"]: cost for c in told["candidates"] if (cost := c.get("rest_nano_usd"))}
+        weighed = (*told["candidates"], *told["rejected"])  # whom a budget left out had one too
+        rest = {c["deployment"]["id"]: cost for c in weighed if (cost := c.get("rest_nano_usd"))}
     return msgspec.structs.replace(msgspec.convert(told, Decision), rest=partial(dict[str, int], rest))
 
 
