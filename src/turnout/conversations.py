@@ -11,6 +11,7 @@ from msgspec import Raw, Struct
 
 from turnout.dialects.fields import join_fields
 from turnout.dialects.sse import SseParser
+from turnout.finding import holds
 
 __all__ = [
     "STATEFUL",
@@ -110,6 +111,7 @@ class _Ended(Struct):
 _answered = msgspec.json.Decoder(Answered)
 _ended = msgspec.json.Decoder(_Ended)
 _ENDS = frozenset({"response.completed", "response.incomplete"})
+_END_WORDS = tuple(end.encode() for end in sorted(_ENDS))
 
 
 def answer_of(body: bytes | Raw) -> Answered | None:
@@ -123,7 +125,7 @@ def answer_of(body: bytes | Raw) -> Answered | None:
 def answer_in(chunk: bytes) -> Answered | None:
     """The whole answer at a stream's end; None for all that comes before. `chunk` holds whole events, as the pipes
     give them."""
-    if not any(word.encode() in chunk for word in _ENDS):
+    if not holds(chunk, _END_WORDS):
         return None
     for event in SseParser().feed(chunk):
         try:

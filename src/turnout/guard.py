@@ -171,6 +171,7 @@ def thrifty(ctx: RequestContext, agent: AgentRun, decision: Decision) -> Decisio
 
 
 def hasty(pressure: Pressure) -> str:
+    """Why a budget asks for something, in words."""
     return f"budget {pressure.budget} is used up faster than its period lasts"
 
 

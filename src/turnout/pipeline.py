@@ -181,7 +181,7 @@ class Pipeline:
             stream = SettlingStream(self, ctx, call, delivered)
             return Reply(headers=answer_headers(ctx, exchange.headers), stream=stream)
         self._settling.conclude(ctx, "ok", exchange=exchange)
-        books = partial(self.close, ctx, call, delivered)
+        books = partial(self.close_books, ctx, call, delivered)
         try:
             await exchange.aclose()
             if keeps(ctx.dialect, ctx.outline.fields):
@@ -191,8 +191,8 @@ class Pipeline:
             books()
             raise
 
-    def close(self, ctx: RequestContext, call: Call, delivered: Delivered[Exchange]) -> None:
-        """Close the books of a whole answer."""
+    def close_books(self, ctx: RequestContext, call: Call, delivered: Delivered[Exchange]) -> None:
+        """Those of a whole answer."""
         exchange = delivered.answer
         self._settling.book(ctx, exchange=exchange, flight=delivered.flight)
         self.shadow.served(ctx, call, lambda: exchange.parts)
@@ -356,7 +356,7 @@ class Pipeline:
         samples, look = self._learner.samples(ctx), None
         if samples or ctx.session.pinned is None:  # nobody else looks
             look = Look(ctx, call.operation.chat, evidence.signs, self._learner.texts)
-        ctx.newest = None
+        ctx.newest = None  # where nobody looks, nobody needs the text
         ask = Ask(
             outline=ctx.outline,
             input_tokens=ctx.input_tokens_estimate,

@@ -61,9 +61,9 @@ class SqliteOutcomes(OutcomeQueue):
                 self._write(batch)
                 break
             except sqlite3.Error as error:
-                if last and code_of(error) in LOCKED:
-                    return False
                 if last:
+                    if code_of(error) in LOCKED:
+                        return False
                     self.tell(cause_of(error))
         return True
 
